@@ -16,7 +16,7 @@ from kosmos_eval import runs
 from kosmos_eval.build import build_model, build_tasks, configuration, default_folder, task_options
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError, UnknownName
 from kosmos_eval.evaluate import Cell, cell_rows, cells, evaluated, scored
-from kosmos_eval.past import Past, marks_file, reopened
+from kosmos_eval.past import Past, cell_file, marks_file, reopened
 from kosmos_eval.registry import load_file, named, names
 from kosmos_eval.report.console import print_report
 from kosmos_eval.report.progress import shown
@@ -153,7 +153,7 @@ def _write_marks(cell: Cell, run: Run) -> None:
     samples, scores = scored(cell, run)
     if isinstance(cell.task, Submitted) and (submission := cell.task.submission(samples, scores)) is not None:
         file, content = submission
-        run.write(f"{cell.name}-{cell.shots}-shot-{file}", content)
+        run.write(f"{cell_file(cell)}-{file}", content)
     if isinstance(cell.task, PerSample) and samples:
         marks = cell.task.per_sample(samples, scores)
         run.write(marks_file(cell), json.dumps(marks, indent=1) + "\n")
@@ -163,7 +163,7 @@ def _fingerprint(cell: Cell, run: Run) -> str:
     """A digest of what was evaluated: ids, prompts with the content of their images, and references."""
     total = sha256()
     for sample in cell.outlines():
-        record = run.record(cell.name, cell.shots, sample.id)
+        record = cell.record(run, sample.id)
         total.update(f"{sample.id} {record.prompt if record else ''} {sample.references!r}\n".encode())
     return total.hexdigest()[:16]
 

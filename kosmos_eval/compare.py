@@ -44,6 +44,7 @@ class Compared:
         difference: second minus first, with its interval.
         corrected: the p-value by Holm's correction for all rows compared.
         changes: every sample with unequal marks, the largest change first.
+        variant: how both runs asked otherwise than usual; empty for the usual way.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Compared:
     difference: Difference
     corrected: float
     changes: tuple[Change, ...]
+    variant: str = ""
 
     @property
     def verdict(self) -> str:
@@ -110,7 +112,7 @@ def compare(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     notes += [
         f"{cell.label}: no mark of a sample is in both runs"
         for cell, _ in pairs
-        if _place(cell) not in {(row.task, row.shots) for row in rows}
+        if _place(cell) not in {(row.task, row.shots, row.variant) for row in rows}
     ]
     notes += [f"{name}: options differ: {said}" for name, said in _differing(a, b).items()]
     return Comparison(a.model, b.model, tuple(rows), tuple(notes))
@@ -151,15 +153,16 @@ def _row(cell: Cell, other: Cell, a: Past, b: Past, seed: int) -> Compared | Non
         difference=paired(firsts, seconds, groups=[sample.group or sample.id for sample in both], seed=seed),
         corrected=1.0,
         changes=tuple(sorted(changes, key=lambda change: -abs(change.second - change.first))),
+        variant=cell.variant,
     )
 
 
-def _place(cell: Cell) -> tuple[str, int]:
-    return cell.name, cell.shots
+def _place(cell: Cell) -> tuple[str, int, str]:
+    return cell.name, cell.shots, cell.variant
 
 
 def _record(cell: Cell, past: Past, id: str) -> Record:
-    record = past.run.record(cell.name, cell.shots, id)
+    record = cell.record(past.run, id)
     assert record is not None, "a sample with marks has a record"
     return record
 

@@ -32,6 +32,8 @@ class Cell:
     """A task at a number of shots, with the samples to evaluate: what gives one set of rows in the report.
 
     Samples are made when they are looked at, and may be costly; their outlines are kept from the first pass.
+    ``variant`` says how they are asked otherwise than usual, such as ``images=blank``; a cell is told from others by
+    task, shots and variant.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Cell:
     pool: Sequence[Sample]
     leave_one_out: bool
     seen: dict[str, Sample] = field(default_factory=dict)
+    variant: str = ""
 
     def outlines(self) -> list[Sample]:
         """Every sample without its prompt, in order."""
@@ -52,7 +55,11 @@ class Cell:
     @property
     def label(self) -> str:
         """How progress and errors name the cell."""
-        return f"{self.name}, {self.shots} shots"
+        return ", ".join(filter(None, (self.name, f"{self.shots} shots", self.variant)))
+
+    def record(self, run: Run, id: str) -> Record | None:
+        """What a run knows of one of the samples; None while it was not asked."""
+        return run.record(self.name, self.shots, id, variant=self.variant)
 
 
 @dataclass
@@ -175,14 +182,15 @@ def cell_rows(cell: Cell, run: Run) -> list[Row]:
         notes.append("extension")
     if cell.leave_one_out:
         notes.append("leave-one-out")
-    shown = [record.shown for sample in cell.outlines() if (record := run.record(cell.name, cell.shots, sample.id))]
+    shown = [record.shown for sample in cell.outlines() if (record := cell.record(run, sample.id))]
     failed = len(cell.samples) - len(samples)
-    return rows(cell.name, cell.shots, metrics, shown=sum(shown) / max(len(shown), 1), failed=failed, notes=notes)
+    mean = sum(shown) / max(len(shown), 1)
+    return rows(cell.name, cell.shots, metrics, shown=mean, failed=failed, notes=notes, variant=cell.variant)
 
 
 def scored(cell: Cell, run: Run) -> tuple[list[Sample], list[Score]]:
     """The samples of a cell that have a score, as outlines, and their scores."""
-    found = [(sample, run.record(cell.name, cell.shots, sample.id)) for sample in cell.outlines()]
+    found = [(sample, cell.record(run, sample.id)) for sample in cell.outlines()]
     pairs = [(sample, record.score) for sample, record in found if record is not None and record.score is not None]
     return [sample for sample, _ in pairs], [score for _, score in pairs]
 
@@ -194,10 +202,10 @@ def _asked(model: Model, cell: Cell, run: Run, step: Callable[[], None]) -> Iter
         try:
             asked = prepared(cell, sample, model.fits)
         except BadImage as error:
-            run.append(Record(cell.name, cell.shots, sample.id, prompt="", error=str(error)))
+            run.append(Record(cell.name, cell.shots, sample.id, prompt="", error=str(error), variant=cell.variant))
             step()
             continue
-        if run.finished(cell.name, cell.shots, sample.id, asked.prompt):
+        if run.finished(cell.name, cell.shots, sample.id, asked.prompt, variant=cell.variant):
             step()
         elif asked.error is not None:
             run.append(_record(cell, asked))
@@ -269,6 +277,7 @@ def _record(cell: Cell, asked: Asked) -> Record:
         outputs=outputs,
         score=score,
         error=asked.error,
+        variant=cell.variant,
     )
 
 

@@ -54,7 +54,7 @@ class Asking:
         """
         samples = cell.samples
         made: Any = samples.__getitem__
-        known = {id for task, shots, id in self.run.records if (task, shots) == (cell.name, cell.shots)}
+        known = {id for task, shots, id, _ in self.run.records if (task, shots) == (cell.name, cell.shots)}
         places = [place for place, sample in enumerate(samples) if sample.id not in known] if known else None
         share = self.ranks.share(range(len(samples)) if places is None else places)
 

@@ -55,7 +55,12 @@ def reopened(folder: Path) -> Past:
 
 def marks_file(cell: Cell) -> str:
     """The file of a run that holds the marks which only the whole corpus decides."""
-    return f"{cell.name}-{cell.shots}-shot-marks.json"
+    return f"{cell_file(cell)}-marks.json"
+
+
+def cell_file(cell: Cell) -> str:
+    """What the names of a cell's files begin with."""
+    return "-".join(filter(None, (cell.name, f"{cell.shots}-shot", cell.variant.replace("=", "-").replace(",", "-"))))
 
 
 def marks(cell: Cell, run: Run) -> dict[str, dict[str, float]]:

@@ -16,7 +16,7 @@ from kosmos_eval.errors import RunError
 from kosmos_eval.request import Completion, Likelihoods, Output
 from kosmos_eval.task import Score
 
-Key = tuple[str, int, str]
+Key = tuple[str, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Record:
         outputs: the model's outputs of all stages.
         score: the marks; None where the sample failed.
         error: why it failed; None where it did not.
+        variant: how it was asked otherwise than usual, such as ``images=blank``; empty for the usual way.
     """
 
     task: str
@@ -42,15 +43,19 @@ class Record:
     outputs: tuple[Output, ...] = ()
     score: Score | None = None
     error: str | None = None
+    variant: str = ""
 
     @property
     def key(self) -> Key:
         """What a record is found by; a later one replaces an earlier one."""
-        return self.task, self.shots, self.id
+        return self.task, self.shots, self.id, self.variant
 
     def line(self) -> str:
         """The record as one line of JSON, free of raw line breaks of any kind."""
-        return json.dumps(asdict(self), ensure_ascii=True)
+        values = asdict(self)
+        if not self.variant:
+            del values["variant"]
+        return json.dumps(values, ensure_ascii=True)
 
     @classmethod
     def of(cls, line: str) -> Self:
@@ -84,14 +89,14 @@ class Run:
     folder: Path | None = None
     records: dict[Key, Record] = field(default_factory=dict)
 
-    def finished(self, task: str, shots: int, id: str, prompt: str) -> bool:
+    def finished(self, task: str, shots: int, id: str, prompt: str, *, variant: str = "") -> bool:
         """Whether this sample was answered and marked when it was asked exactly this."""
-        record = self.records.get((task, shots, id))
+        record = self.record(task, shots, id, variant=variant)
         return record is not None and record.error is None and record.prompt == prompt
 
-    def record(self, task: str, shots: int, id: str) -> Record | None:
+    def record(self, task: str, shots: int, id: str, *, variant: str = "") -> Record | None:
         """What is known of a sample; None while it was not asked."""
-        return self.records.get((task, shots, id))
+        return self.records.get((task, shots, id, variant))
 
     def append(self, record: Record) -> None:
         """Keep a record; on return it is handed to the operating system, so that a killed process loses nothing."""

@@ -68,7 +68,7 @@ def entries(cell: Cell, run: Run, album: Album, *, number: int) -> Iterator[dict
     """
     found = marks(cell, run)
     for sample in cell.samples:
-        record = run.record(cell.name, cell.shots, sample.id)
+        record = cell.record(run, sample.id)
         if record is not None:
             own = {name: mark for name, mark in found.get(sample.id, {}).items() if isfinite(mark)}
             corpus = isinstance(cell.task, PerSample)

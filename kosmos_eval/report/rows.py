@@ -1,4 +1,4 @@
-"""The rows of a report: one for each task, number of shots and metric."""
+"""The rows of a report: one for each task, number of shots, variant and metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +25,7 @@ class Row:
         p_value: how probable that much is by guessing, exact and one-sided.
         effective_shots: demonstrations that fitted into the context, on average.
         note: how the number came about: extension, leave-one-out.
+        variant: how it was asked otherwise than usual, such as ``images=blank``; empty for the usual way.
     """
 
     task: str
@@ -40,6 +41,7 @@ class Row:
     p_value: float | None
     effective_shots: float
     note: str
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,18 @@ class Report:
     @property
     def failed(self) -> int:
         """How many samples failed, over all tasks and numbers of shots."""
-        return sum({(row.task, row.shots): row.failed for row in self.rows}.values())
+        return sum({(row.task, row.shots, row.variant): row.failed for row in self.rows}.values())
 
-    def score(self, task: str, *, shots: int = 0, metric: str | None = None) -> float:
+    def score(self, task: str, *, shots: int = 0, metric: str | None = None, variant: str = "") -> float:
         """One value; by default the task's headline metric.
 
         Raises:
             KeyError: if the report has no such row.
         """
         for row in self.rows:
-            if (row.task, row.shots) == (task, shots) and metric in (None, row.metric):
+            if (row.task, row.shots, row.variant) == (task, shots, variant) and metric in (None, row.metric):
                 return row.score
-        raise KeyError((task, shots, metric))
+        raise KeyError((task, shots, metric, variant))
 
     def csv(self) -> str:
         """The rows as CSV, numbers in full precision."""
@@ -75,11 +77,23 @@ class Report:
 
 
 def rows(
-    task: str, shots: int, metrics: Mapping[str, Metric], *, shown: float, failed: int, notes: Sequence[str]
+    task: str,
+    shots: int,
+    metrics: Mapping[str, Metric],
+    *,
+    shown: float,
+    failed: int,
+    notes: Sequence[str],
+    variant: str = "",
 ) -> list[Row]:
     """The rows of one task at one number of shots; a task of which every sample failed has one row without a score."""
     found = dict(metrics) or {"none": Metric(float("nan"), None, None, 0)}
-    shared: dict[str, Any] = {"failed": failed, "effective_shots": round(shown, 3), "note": ", ".join(notes)}
+    shared: dict[str, Any] = {
+        "failed": failed,
+        "effective_shots": round(shown, 3),
+        "note": ", ".join(notes),
+        "variant": variant,
+    }
     return [_row(task, shots, name, metric, shared) for name, metric in found.items()]
 
 

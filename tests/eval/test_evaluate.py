@@ -118,7 +118,7 @@ def test_an_image_that_does_not_exist_fails_its_sample_alone():
     run = Run()
     report = evaluate(Calculator(), {"doubles": WithHole()}, run=run)
     assert (report.rows[0].n, report.failed) == (20, 1)
-    assert "nowhere.png" in str(run.records["doubles", 0, "hole"].error)
+    assert "nowhere.png" in str(run.record("doubles", 0, "hole").error)
 
 
 def test_whole_demonstrations_are_dropped_when_the_prompt_is_too_long_and_reported():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,17 @@ def test_keys_on_the_command_line_are_redacted():
 def test_a_folder_without_a_run_is_named():
     with pytest.raises(RunError, match=r"nowhere holds no readable run\.json"):
         runs.load(Path("nowhere"))
+
+
+def test_variants_of_one_sample_are_records_of_their_own_and_the_usual_way_has_no_key_for_it(tmp_path):
+    with runs.opened(tmp_path, CONFIG) as run:
+        run.append(RECORD)
+        run.append(replace(RECORD, prompt="blank", variant="images=blank"))
+        assert not run.finished("vqa", 2, "7", "blank")
+        assert run.finished("vqa", 2, "7", "blank", variant="images=blank")
+    usual, blank = (tmp_path / "samples.jsonl").read_text().splitlines()
+    assert "variant" not in usual
+    assert '"variant": "images=blank"' in blank
+    _, run = runs.load(tmp_path)
+    assert run.record("vqa", 2, "7") == RECORD
+    assert run.record("vqa", 2, "7", variant="images=blank").prompt == "blank"
