@@ -1,0 +1,82 @@
+"""The models that benchmarks measure: the shipped one, trained, and a larger one with random weights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from kosmos_eval.prompt import Image
+from kosmos_model.adapter import KosmosModel, kosmos_nano
+from kosmos_model.config import PRESETS, KosmosConfig
+from kosmos_model.engine.answers import Engine
+from kosmos_model.engine.walk import Budget
+from kosmos_tasks import imagenet_files
+
+NAMES = tuple(imagenet_files.classes().values())
+"""ImageNet's 1,000 class names."""
+
+WORDS = (
+    "The photo of the",
+    "Here are eight images:",
+    "The following image is:",
+    "Is it correct? Yes No",
+    "An image of",
+)
+WORDS += ("Question: What color is the shape? Answer: blue", "small large red green circle square one two three")
+
+
+def nano() -> KosmosModel:
+    """kosmos-nano as shipped: trained, 8 tokens an image."""
+    return kosmos_nano(device="cpu", dtype="float32")
+
+
+def mid() -> KosmosModel:
+    """A decoder of 98M random parameters, 64 tokens an image; its image encoder is kosmos-nano's.
+
+    Its tokenizer knows ImageNet's names, so that a name has 2.8 tokens: with a vocabulary of 64 thousand words, as
+    KOSMOS-1 has it, most words of the names are single tokens too.
+    """
+    from kosmos_model.kosmos import build
+    from kosmos_model.text import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = train([*NAMES, *WORDS], vocab_size=16_384, path=Path(folder) / "mid.spm")
+    tokenizer.slots = 64
+    model = build(_mid_config(), seed=0).eval()
+    return KosmosModel(model, tokenizer, name="mid", note="untrained")
+
+
+def _mid_config() -> KosmosConfig:
+    from dataclasses import replace
+
+    sizes = {"vocab_size": 16_384, "width": 768, "layers": 12, "heads": 12, "ffn": 3072, "latents": 64}
+    return replace(PRESETS["kosmos-nano"], **sizes)
+
+
+MODELS: dict[str, Callable[[], KosmosModel]] = {"nano": nano, "mid": mid}
+
+
+def engine(subject: KosmosModel, *, batch_tokens: int = 8192) -> Engine:
+    """An engine that has seen nothing yet, so that every run encodes its images."""
+    budget = Budget(batch_tokens, 4 * batch_tokens)
+    return Engine(subject.model, subject.tokenizer, pixels=subject.pixels, budget=budget)
+
+
+def images(count: int, *, seed: int = 0, size: int = 96) -> list[Image]:
+    """Different images: coloured noise of a few large squares, PNG."""
+    import numpy as np
+    import PIL.Image
+
+    random = np.random.default_rng(seed)
+    squares = random.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return [
+        Image.drawn(PIL.Image.fromarray(small).resize((size, size), PIL.Image.Resampling.NEAREST)) for small in squares
+    ]
+
+
+def digits(count: int) -> list[Image]:
+    """Pictures of handwritten digits, which kosmos-nano was trained to name (none of those it was trained on)."""
+    from kosmos_tasks.mini import digits as mini
+
+    return [Image.of(row["image"]) for row, _ in zip(mini.rows("test", count), range(count), strict=False)]
