@@ -49,9 +49,19 @@ class Kosmos(nn.Module):
             images = embedded.new_empty(0, self.config.latents, self.config.width)
         return splice(tokens, embedded, images, self.config.slot)
 
-    def hidden(self, tokens: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """(B, S) token ids and (I, 3, H, W) pixels -> (B, S, D), the decoder's last states."""
+    def hidden(self, tokens: Tensor, pixels: Tensor | None = None, *, shown: Tensor | None = None) -> Tensor:
+        """The decoder's last states.
+
+        Args:
+            tokens: (B, S) token ids, padded on the right.
+            pixels: (U, 3, H, W) the images of the batch, in reading order where ``shown`` says nothing else.
+            shown: (I,) which of the pixels each image of the batch is; what is shown often is encoded once.
+
+        Returns:
+            (B, S, D)
+        """
         images = None if pixels is None or not len(pixels) else self.embed_images(pixels)
+        images = images if images is None or shown is None else images[shown]  # (I, Q, D)
         positions = positions_of(tokens) if self.config.positions == "sinusoidal" else None
         return self.decoder.hidden(self.embed(tokens, images), positions=positions, longest=tokens.shape[1])
 
@@ -83,13 +93,29 @@ class Kosmos(nn.Module):
         """
         if weights is None:
             weights = text_weights(tokens, self.config.given)
-        counted = weights[:, 1:] > 0  # (B, S - 1)
-        weight = weights[:, 1:][counted].float()  # (K,) for K predicted tokens
+        weight = weights[:, 1:][weights[:, 1:] > 0].float()  # (K,) for K predicted tokens
         if not len(weight):
             raise ValueError("a batch without a token to predict has no loss")
-        logits = self.decoder.logits(self.hidden(tokens, pixels)[:, :-1][counted])  # (K, V)
-        losses = F.cross_entropy(logits.float(), tokens[:, 1:][counted], reduction="none")
+        losses = self.token_losses(tokens, pixels, weights)
         return (losses * weight).sum() / weight.sum()
+
+    def token_losses(
+        self, tokens: Tensor, pixels: Tensor | None, weights: Tensor, *, shown: Tensor | None = None
+    ) -> Tensor:
+        """The loss of each token that counts.
+
+        Args:
+            tokens: (B, S) token ids, padded on the right.
+            pixels: (U, 3, H, W) as `hidden` takes them.
+            weights: (B, S) above 0 where the prediction *of* a token counts.
+            shown: (I,) as `hidden` takes them.
+
+        Returns:
+            (K,) in nats, in reading order.
+        """
+        counted = weights[:, 1:] > 0  # (B, S - 1)
+        logits = self.decoder.logits(self.hidden(tokens, pixels, shown=shown)[:, :-1][counted])  # (K, V)
+        return F.cross_entropy(logits, tokens[:, 1:][counted], reduction="none")
 
 
 def splice(tokens: Tensor, embedded: Tensor, images: Tensor, slot: int) -> Tensor:

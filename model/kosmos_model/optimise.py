@@ -10,7 +10,6 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, distributed
-from torch.nn import functional as F
 
 from kosmos_eval.errors import ModelError
 from kosmos_model.data.batches import Part
@@ -41,11 +40,8 @@ def token_losses(model: Kosmos, part: Part) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         (K,) losses in nats, (K,) their weights, (K,) the streams that they are of.
     """
-    images = model.embed_images(part.pixels)[part.shown] if len(part.pixels) else None  # (I, Q, D)
-    hidden = model.decoder.hidden(model.embed(part.tokens, images))  # (B, S, D)
+    losses = model.token_losses(part.tokens, part.pixels, part.weights, shown=part.shown)
     counted = part.weights[:, 1:] > 0  # (B, S - 1)
-    logits = model.decoder.logits(hidden[:, :-1][counted])  # (K, V)
-    losses = F.cross_entropy(logits, part.tokens[:, 1:][counted], reduction="none")
     kinds = part.kinds[:, None].expand(counted.shape)[counted]
     return losses, part.weights[:, 1:][counted], kinds
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
+from torch.nn.functional import cross_entropy
 
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError, UnknownName
 from kosmos_model import checkpoint, recipes, resume
@@ -154,14 +155,19 @@ def test_gradients_of_many_parts_add_up_to_those_of_one_batch():
         torch.testing.assert_close(gradient, added[name], rtol=1e-4, atol=1e-6)
 
 
-def test_the_loss_is_the_models_own_where_all_text_counts_alike():
-    stream = replace(STREAMS[0], tokens=30)
+@pytest.mark.parametrize("positions", ["xpos", "sinusoidal"])
+def test_the_loss_is_the_models_own_where_all_text_counts_alike(positions):
+    stream = replace(STREAMS[0], tokens=90)
     plan = Plan((stream,), 0, 128, 100_000, TINY.image_size)
     (part,) = Batches(plan, Tokenizer.read(NANO, slots=TINY.latents))[0]
-    assert torch.equal(part.weights, text_weights(part.tokens, TINY.given))
-    model = build(TINY, seed=1).eval()
+    weights = text_weights(part.tokens, TINY.given)
+    assert torch.equal(part.weights, weights)
+    model = build(replace(TINY, positions=positions), seed=1).eval()
     ((loss, weight),) = accumulate(model, [part], streams=1).tolist()
-    assert loss / weight == pytest.approx(model.loss(part.tokens, part.pixels[part.shown]).item(), rel=1e-5)
+    logits = model(part.tokens, part.pixels[part.shown])[:, :-1]
+    each = cross_entropy(logits.transpose(1, 2), part.tokens[:, 1:], reduction="none")
+    assert loss == pytest.approx((each * weights[:, 1:]).sum().item(), rel=1e-5)
+    assert weight == weights[:, 1:].sum()
 
 
 def test_a_batch_is_a_function_of_its_step_whatever_draws_it():
