@@ -4,10 +4,10 @@ Whoever knows this file knows the program.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from random import Random
 from typing import Any
 
 from kosmos_eval.aggregate import means
@@ -16,8 +16,8 @@ from kosmos_eval.model import Model
 from kosmos_eval.report.rows import Report, Row, rows
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 from kosmos_eval.runs import Record, Run
-from kosmos_eval.sample import Sample
-from kosmos_eval.shots import random_shots
+from kosmos_eval.sample import Sample, subset
+from kosmos_eval.shots import Choice, RandomShots, Shots
 from kosmos_eval.task import Aggregated, Drawn, Noted, Score, Staged, Task, about
 
 WINDOW = 512
@@ -45,6 +45,7 @@ class Cell:
     leave_one_out: bool
     seen: dict[str, Sample] = field(default_factory=dict)
     variant: str = ""
+    choice: Choice = field(default_factory=RandomShots)
 
     def outlines(self) -> list[Sample]:
         """Every sample without its prompt, in order."""
@@ -78,7 +79,7 @@ def evaluate(
     model: Model,
     tasks: Mapping[str, Task[Any]],
     *,
-    shots: Sequence[int] = (0,),
+    shots: Sequence[int] | Shots = (0,),
     limit: int | None = None,
     seed: int = 0,
     run: Run | None = None,
@@ -89,7 +90,7 @@ def evaluate(
     Args:
         model: whatever answers requests.
         tasks: the tasks by the names that the report gives them.
-        shots: numbers of demonstrations; each gives rows of its own.
+        shots: numbers of demonstrations, each of which gives rows of its own; `Shots` also says how they are chosen.
         limit: evaluate a seeded subset of this many samples; a smaller one is part of a larger one.
         seed: decides demonstrations, the subset and the bootstrap.
         run: where records go and what is already finished; in memory by default.
@@ -115,24 +116,31 @@ def evaluated(model: Model, todo: Iterable[Cell], run: Run, progress: Progress) 
         yield cell, Report(model.name, tuple(found))
 
 
-def cells(tasks: Mapping[str, Task[Any]], *, shots: Sequence[int], limit: int | None, seed: int) -> list[Cell]:
+def cells(tasks: Mapping[str, Task[Any]], *, shots: Sequence[int] | Shots, limit: int | None, seed: int) -> list[Cell]:
     """Every task at every number of shots; all data is opened and checked here, before anything is asked or written."""
     made: list[Cell] = []
+    plan = Shots.of(shots)
+    most = max(plan.counts, default=0)
     for name, task in tasks.items():
         every = task.samples()
         own = isinstance(task, Drawn)
-        pool = task.examples() if any(shots) and not own else ()
+        pool = task.examples() if most and not own else ()
         alone = bool(pool) and len(pool) == len(every) and pool[0].id == every[0].id
-        most = max(shots, default=0)
         if not own and most > len(pool) - alone:
             raise KosmosEvalError(
                 f"{name}: {most} shots are asked for, but there are only {max(len(pool) - alone, 0)} demonstrations; "
                 f"lower --shots or give more data"
             )
         samples = subset(every, limit, seed=seed, task=name)
-        made += [Cell(name, task, count, seed, samples, pool, alone and count > 0) for count in shots]
+        made += [
+            Cell(name, task, count, seed, samples, pool, alone and count > 0, choice=plan.choice)
+            for count in plan.counts
+        ]
         if made and samples:
-            demonstrations(max(made[-len(shots) :], key=lambda cell: cell.shots), samples[0])
+            if most:
+                plan.choice.prepare(samples, pool, task=name)
+            with suppress(BadImage):  # it fails its own sample when that is asked
+                demonstrations(max(made[-len(plan.counts) :], key=lambda cell: cell.shots), samples[0])
     return made
 
 
@@ -144,16 +152,7 @@ def demonstrations(cell: Cell, sample: Sample) -> list[Sample]:
     """
     if isinstance(cell.task, Drawn):
         return list(cell.task.draw(sample, cell.shots))
-    return random_shots(sample, cell.pool, cell.shots, seed=cell.seed, task=cell.name)
-
-
-def subset(samples: Sequence[Sample], limit: int | None, *, seed: int, task: str) -> Sequence[Sample]:
-    """A seeded choice of ``limit`` samples in their own order; the choices of growing limits are nested."""
-    if limit is None or limit >= len(samples):
-        return samples
-    order = list(range(len(samples)))
-    Random(f"{seed}/{task}/limit").shuffle(order)
-    return [samples[index] for index in sorted(order[:limit])]
+    return cell.choice.draw(sample, cell.pool, cell.shots, seed=cell.seed, task=cell.name)
 
 
 def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> None:
@@ -182,6 +181,8 @@ def cell_rows(cell: Cell, run: Run) -> list[Row]:
         notes.append("extension")
     if cell.leave_one_out:
         notes.append("leave-one-out")
+    if cell.shots and (note := cell.choice.note(samples, cell.pool, cell.shots, seed=cell.seed, task=cell.name)):
+        notes.append(note)
     shown = [record.shown for sample in cell.outlines() if (record := cell.record(run, sample.id))]
     failed = len(cell.samples) - len(samples)
     mean = sum(shown) / max(len(shown), 1)

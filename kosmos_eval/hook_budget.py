@@ -9,11 +9,11 @@ from time import monotonic
 from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluate import Cell, cell_rows, evaluate_cell, subset
+from kosmos_eval.evaluate import Cell, cell_rows, evaluate_cell
 from kosmos_eval.hook_ranks import Ranks
 from kosmos_eval.model import Model
 from kosmos_eval.runs import Record, Run
-from kosmos_eval.sample import Samples
+from kosmos_eval.sample import Samples, subset
 
 AIM = 0.9
 """The part of a budget that is filled, because the next evaluation may be a little slower."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any, overload
 
 from kosmos_eval.errors import BadData
@@ -77,3 +78,12 @@ class Samples(Sequence[Sample]):
             raise BadData(
                 f"a row has no column {error}, only {there}; expected the columns of the official data"
             ) from error
+
+
+def subset(samples: Sequence[Sample], limit: int | None, *, seed: int, task: str) -> Sequence[Sample]:
+    """A seeded choice of ``limit`` samples in their own order; the choices of growing limits are nested."""
+    if limit is None or limit >= len(samples):
+        return samples
+    order = list(range(len(samples)))
+    Random(f"{seed}/{task}/limit").shuffle(order)
+    return [samples[index] for index in sorted(order[:limit])]

@@ -4,7 +4,9 @@ They depend on the seed, the task and the sample alone: no limit, order, shard o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.prompt import Image, Prompt
@@ -29,29 +31,124 @@ def random_shots(sample: Sample, pool: Sequence[Sample], count: int, *, seed: in
     Raises:
         KosmosEvalError: if the pool holds fewer than ``count`` that may be shown.
     """
-    random = Random(f"{seed}/{task}/{sample.id}")
-    drawn: list[Sample] = []
-    tried: set[int] = set()
-    while len(drawn) < count:
-        if len(tried) == len(pool):
-            raise KosmosEvalError(
-                f"{task}: {count} shots are asked for sample {sample.id}, but of its {len(pool)} demonstrations only "
-                f"{len(drawn)} may be shown; lower --shots"
-            )
-        index = random.randrange(len(pool))
-        if index in tried:
-            continue
-        tried.add(index)
-        shot = pool[index]
-        if not _related(sample, shot) and all(readable(image) for image in shot.prompt.images):
-            drawn.append(shot)
-    return drawn
+    return _drawn(Random(f"{seed}/{task}/{sample.id}"), sample, pool, count, task=task)
 
 
-def _related(sample: Sample, shot: Sample) -> bool:
+class Choice(Protocol):
+    """A way to choose demonstrations from a pool."""
+
+    @property
+    def name(self) -> str:
+        """As ``--shots-from`` takes it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what decides the choice beside the name and the data; empty where nothing does."""
+        ...
+
+    def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
+        """Look at all that is going to be asked and may be shown, before the first is drawn.
+
+        Raises:
+            KosmosEvalError: if nothing can be chosen for this task.
+        """
+        ...
+
+    def draw(self, sample: Sample, pool: Sequence[Sample], count: int, *, seed: int, task: str) -> list[Sample]:
+        """The demonstrations of a sample, in the order in which they are shown.
+
+        Raises:
+            KosmosEvalError: if the pool holds fewer than ``count`` that may be shown.
+        """
+        ...
+
+    def note(self, samples: Sequence[Sample], pool: Sequence[Sample], count: int, *, seed: int, task: str) -> str:
+        """What a report says of the choice beside the scores of these samples (outlines); empty for the usual way."""
+        ...
+
+
+@dataclass(frozen=True)
+class RandomShots:
+    """Every sample has demonstrations of its own, as `random_shots` draws them."""
+
+    name: str = "random"
+    fingerprint: str = ""
+
+    def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
+        """Nothing to look at: every pool will do."""
+
+    def draw(self, sample: Sample, pool: Sequence[Sample], count: int, *, seed: int, task: str) -> list[Sample]:
+        """Drawn without replacement."""
+        return random_shots(sample, pool, count, seed=seed, task=task)
+
+    def note(self, samples: Sequence[Sample], pool: Sequence[Sample], count: int, *, seed: int, task: str) -> str:
+        """Nothing: this is the usual way (KOSMOS-1 section 4.1)."""
+        return ""
+
+
+@dataclass(frozen=True)
+class FixedShots:
+    """The same demonstrations for every sample, from ``Random(f"{seed}/{task}")``.
+
+    Only a sample that may not see one of them (`random_shots` says when) is shown the next in its place.
+    """
+
+    name: str = "fixed"
+    fingerprint: str = ""
+
+    def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
+        """Refuse a task without a pool."""
+        if not pool:
+            raise chooses_itself(task, self.name)
+
+    def draw(self, sample: Sample, pool: Sequence[Sample], count: int, *, seed: int, task: str) -> list[Sample]:
+        """Drawn without replacement."""
+        return _drawn(Random(f"{seed}/{task}"), sample, pool, count, task=task)
+
+    def note(self, samples: Sequence[Sample], pool: Sequence[Sample], count: int, *, seed: int, task: str) -> str:
+        """That they are fixed, and how many samples are exceptions, by id and group."""
+        shown = self.draw(Sample("", Prompt()), pool, count, seed=seed, task=task)
+        others = sum(any(related(sample, shot) for shot in shown) for sample in samples)
+        return "fixed shots" + (f" ({others} samples, which are among them, see others)" if others else "")
+
+
+@dataclass(frozen=True)
+class Shots:
+    """How many demonstrations are shown, and which.
+
+    Args:
+        counts: numbers of demonstrations; each gives rows of its own.
+        choice: how they are chosen.
+    """
+
+    counts: tuple[int, ...] = (0,)
+    choice: Choice = RandomShots()
+
+    @classmethod
+    def of(cls, given: "Sequence[int] | Shots") -> "Shots":
+        """Bare numbers are of random demonstrations."""
+        return given if isinstance(given, Shots) else cls(tuple(given))
+
+
+def related(sample: Sample, shot: Sample) -> bool:
+    """Whether a demonstration may not be shown before a sample: it is the same, or of the same group or image."""
     if shot.id == sample.id or (sample.group and shot.group == sample.group):
         return True
     return not set(sample.prompt.images).isdisjoint(shot.prompt.images)
+
+
+def chooses_itself(task: str, choice: str) -> KosmosEvalError:
+    """The error of a task whose demonstrations belong to the sample, so that there is no pool to choose from."""
+    return KosmosEvalError(f"{task} chooses its own demonstrations; evaluate it without --shots-from {choice}")
+
+
+def too_few(sample: Sample, pool: Sequence[Sample], count: int, found: int, *, task: str) -> KosmosEvalError:
+    """The error of a pool that has not enough for a sample."""
+    return KosmosEvalError(
+        f"{task}: {count} shots are asked for sample {sample.id}, but of its {len(pool)} demonstrations only "
+        f"{found} may be shown; lower --shots"
+    )
 
 
 def readable(image: Image) -> bool:
@@ -60,6 +157,22 @@ def readable(image: Image) -> bool:
         return _readable_content(image)
     except BadImage:
         return False
+
+
+def _drawn(random: Random, sample: Sample, pool: Sequence[Sample], count: int, *, task: str) -> list[Sample]:
+    drawn: list[Sample] = []
+    tried: set[int] = set()
+    while len(drawn) < count:
+        if len(tried) == len(pool):
+            raise too_few(sample, pool, count, len(drawn), task=task)
+        index = random.randrange(len(pool))
+        if index in tried:
+            continue
+        tried.add(index)
+        shot = pool[index]
+        if not related(sample, shot) and all(readable(image) for image in shot.prompt.images):
+            drawn.append(shot)
+    return drawn
 
 
 def _readable_content(image: Image) -> bool:
