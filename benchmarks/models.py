@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from kosmos_eval.prompt import Image
 from kosmos_model.adapter import KosmosModel, kosmos_nano
-from kosmos_model.config import PRESETS, KosmosConfig
+from kosmos_model.config import PRESETS
 from kosmos_model.engine.answers import Engine
 from kosmos_model.engine.walk import Budget
+from kosmos_model.kosmos import build
+from kosmos_model.text import train
 from kosmos_tasks import imagenet_files
 
 NAMES = tuple(imagenet_files.classes().values())
 """ImageNet's 1,000 class names."""
 
 WORDS = (
-    "The photo of the",
-    "Here are eight images:",
-    "The following image is:",
-    "Is it correct? Yes No",
-    "An image of",
+    *("The photo of the", "Here are eight images:", "The following image is:", "Is it correct? Yes No", "An image of"),
+    *("Question: What color is the shape? Answer: blue", "small large red green circle square one two three"),
 )
-WORDS += ("Question: What color is the shape? Answer: blue", "small large red green circle square one two three")
 
 
 def nano() -> KosmosModel:
@@ -37,21 +36,13 @@ def mid() -> KosmosModel:
     Its tokenizer knows ImageNet's names, so that a name has 2.8 tokens: with a vocabulary of 64 thousand words, as
     KOSMOS-1 has it, most words of the names are single tokens too.
     """
-    from kosmos_model.kosmos import build
-    from kosmos_model.text import train
-
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = train([*NAMES, *WORDS], vocab_size=16_384, path=Path(folder) / "mid.spm")
     tokenizer.slots = 64
-    model = build(_mid_config(), seed=0).eval()
+    preset = PRESETS["kosmos-nano"]
+    config = replace(preset, vocab_size=16_384, width=768, layers=12, heads=12, ffn=3072, latents=64)
+    model = build(config, seed=0).eval()
     return KosmosModel(model, tokenizer, name="mid", note="untrained")
-
-
-def _mid_config() -> KosmosConfig:
-    from dataclasses import replace
-
-    sizes = {"vocab_size": 16_384, "width": 768, "layers": 12, "heads": 12, "ffn": 3072, "latents": 64}
-    return replace(PRESETS["kosmos-nano"], **sizes)
 
 
 MODELS: dict[str, Callable[[], KosmosModel]] = {"nano": nano, "mid": mid}

@@ -5,6 +5,7 @@ Shapes: B batch, S tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -12,8 +13,12 @@ from torch import Tensor
 
 from kosmos_eval.request import LogLikelihood
 from kosmos_model.adapter import KosmosModel
-from kosmos_model.decoder import Decoder, TextEmbedding
 from kosmos_model.engine.wording import continuations
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # torch.jit.script, somewhere below torchscale
+    from torchscale.architecture.decoder import Decoder
+    from torchscale.component.embedding import TextEmbedding
 
 
 class Stock:
@@ -26,7 +31,7 @@ class Stock:
     def __init__(self, subject: KosmosModel) -> None:
         self.subject, self.model, self.tokenizer = subject, subject.model, subject.tokenizer
         ours = subject.model.decoder
-        self.decoder = Decoder(ours.args, TextEmbedding(*ours.embed_tokens.weight.shape)).eval()
+        self.decoder = Decoder(ours.args, TextEmbedding(ours.embed_tokens.num_embeddings, ours.embed_dim)).eval()
         self.decoder.load_state_dict(ours.state_dict())
 
     def embedded(self, ids: Sequence[Sequence[int]], images: Sequence[Tensor]) -> Tensor:

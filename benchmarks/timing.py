@@ -68,6 +68,7 @@ def race(
     """
     our_times: list[float] = []
     their_times: list[float] = []
+    pairs: list[tuple[tuple[float, T], tuple[float, U]]] = []
     for number in range(-warm, rounds):
         pairs = [(timed(ours), timed(part)) for part in theirs]
         if number >= 0:
