@@ -62,12 +62,14 @@ def chosen(
     return answer, credit(found, [target])
 
 
-def ranked(sample: Sample, outputs: Sequence[Likelihoods], *, rule: Rule = "sum", also: Sequence[Rule] = ()) -> Score:
-    """A mark for the rule, then one for each other rule that needs no further request."""
+def ranked(
+    sample: Sample, outputs: Sequence[Likelihoods], *, rule: Rule = "sum", also: Sequence[Rule] = (), mark: str = ""
+) -> Score:
+    """A mark for the rule, called ``mark`` if given, then one for each other rule that needs no further request."""
     choices, target = sample.choices, sample.choices.index(sample.target)
-    answer, _ = chosen(choices, outputs, target=target, rule=rule)
-    rules = dict.fromkeys((rule, *also))
-    return Score({MARKS[each]: chosen(choices, outputs, target=target, rule=each)[1] for each in rules}, answer)
+    answer, credited = chosen(choices, outputs, target=target, rule=rule)
+    others = {MARKS[each]: chosen(choices, outputs, target=target, rule=each)[1] for each in also}
+    return Score({mark or MARKS[rule]: credited, **others}, answer)
 
 
 def ranked_in_context(sample: Sample, outputs: Sequence[Likelihoods]) -> Score:

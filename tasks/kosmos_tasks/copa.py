@@ -8,22 +8,14 @@ follows.
 Source: https://super.gluebenchmark.com, BSD 2-clause. Hub: aps/super_glue, copa, as lm-evaluation-harness has it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
-from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.prompt import Prompt
-from kosmos_eval.registry import register
-from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.shots import few_shot
-from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score
-from kosmos_tasks.choices import PARAGRAPH, asked, ranked
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
+from kosmos_tasks.text_task import ranking
 
 CONNECTORS = {"cause": "because", "effect": "therefore"}
 
@@ -34,67 +26,22 @@ def read(file: Path) -> Iterator[Row]:
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
-ROWS = TextRows(
-    task="copa",
-    folders=("COPA", "superglue/COPA", "copa"),
-    files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
-    read=read,
-    mini=everyday.copa,
-    hub=("aps/super_glue", "copa"),
-    hub_splits=("validation", "train"),
-)
-
-
-@register("copa")
-@dataclass(frozen=True)
-class COPA:
-    """Which of two sentences is the cause or the effect of another.
-
-    Args:
-        source: where the sentences come from.
-        rule: how likelihoods are compared for the headline.
-    """
-
-    source: Source = field(default_factory=Source)
-    rule: Rule = "sum"
-
-    about: ClassVar[About] = About(
-        metric="acc",
-        splits=ROWS.splits,
-        hub=ROWS.hub[0],
-        get="https://super.gluebenchmark.com/tasks: COPA/{val,train}.jsonl, there or under superglue/",
-        suites=("kosmos1", "kosmos1-language", "mini"),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return ROWS.split(self.source)
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """The rule of the headline."""
-        return [f"by {self.rule} of log-probabilities"]
-
-    def samples(self) -> Sequence[Sample]:
-        """The sentences of the split."""
-        return ROWS.samples(self.source, sample_of)
-
-    def examples(self) -> Sequence[Sample]:
-        """Training sentences."""
-        return ROWS.examples(self.source, sample_of)
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """Both choices."""
-        return asked(few_shot(sample, shots, separator=PARAGRAPH), sample.choices, rule=self.rule)
-
-    def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """The mark of the rule."""
-        return ranked(sample, outputs, rule=self.rule)
-
-
 def sample_of(row: Row) -> Sample:
     """A sentence with two others; they begin with the second space."""
     prompt = Prompt(f"{row['premise'].strip()[:-1]} {CONNECTORS[row['question']]}")
     choices = tuple(f" {choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"]))
     return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
+
+
+ROWS = TextRows(
+    task="copa",
+    get="https://super.gluebenchmark.com/tasks: COPA/{val,train}.jsonl, there or under superglue/",
+    folders=("COPA", "superglue/COPA", "copa"),
+    files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
+    read=read,
+    sample=sample_of,
+    mini=everyday.copa,
+    hub=("aps/super_glue", "copa"),
+    hub_splits=("validation", "train"),
+)
+COPA = ranking(ROWS, "Which of two sentences is the cause or the effect of another.")

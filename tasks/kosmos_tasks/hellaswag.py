@@ -9,22 +9,14 @@ has it. The labels of its test split are not public.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
-from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.prompt import Prompt
-from kosmos_eval.registry import register
-from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.shots import few_shot
-from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score
-from kosmos_tasks.choices import PARAGRAPH, asked, ranked
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Columns, Row, TextRows, columns, json_lines, one_of, text, texts
+from kosmos_tasks.text_task import BY_CHARACTER, ranking
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -32,65 +24,6 @@ def read(file: Path) -> Iterator[Row]:
     wanted: Columns = {"activity_label": text, "ctx_a": text, "ctx_b": str, "endings": texts(4)}
     wanted = {**wanted, "label": one_of(0, 1, 2, 3)}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
-
-
-ROWS = TextRows(
-    task="hellaswag",
-    folders=("hellaswag",),
-    files={"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)},
-    read=read,
-    mini=everyday.hellaswag,
-    hub=("Rowan/hellaswag", None),
-    hub_splits=("validation", "train"),
-)
-
-
-@register("hellaswag")
-@dataclass(frozen=True)
-class HellaSwag:
-    """Which of four sentences continues a description.
-
-    Args:
-        source: where the descriptions come from.
-        rule: how the likelihoods of the endings are compared for the headline.
-    """
-
-    source: Source = field(default_factory=Source)
-    rule: Rule = "mean per character"
-
-    about: ClassVar[About] = About(
-        metric="acc_norm",
-        splits=ROWS.splits,
-        hub=ROWS.hub[0],
-        get="https://github.com/rowanz/hellaswag/tree/master/data: hellaswag_{val,train}.jsonl, under hellaswag/",
-        suites=("kosmos1", "kosmos1-language", "mini"),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return ROWS.split(self.source)
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """The rule of the headline."""
-        return [f"by {self.rule} of log-probabilities"]
-
-    def samples(self) -> Sequence[Sample]:
-        """The descriptions of the split."""
-        return ROWS.samples(self.source, sample_of)
-
-    def examples(self) -> Sequence[Sample]:
-        """Training descriptions."""
-        return ROWS.examples(self.source, sample_of)
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The four endings."""
-        return asked(few_shot(sample, shots, separator=PARAGRAPH), sample.choices, rule=self.rule)
-
-    def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """The mark of the rule, and those of lm-evaluation-harness."""
-        return ranked(sample, outputs, rule=self.rule, also=("mean per character", "sum"))
 
 
 def sample_of(row: Row) -> Sample:
@@ -108,3 +41,17 @@ def cleaned(passage: str) -> str:
     """
     passage = passage.strip().replace(" [title]", ". ")
     return re.sub(r"\[.*?\]", "", passage).replace("  ", " ")
+
+
+ROWS = TextRows(
+    task="hellaswag",
+    get="https://github.com/rowanz/hellaswag/tree/master/data: hellaswag_{val,train}.jsonl, under hellaswag/",
+    folders=("hellaswag",),
+    files={"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)},
+    read=read,
+    sample=sample_of,
+    mini=everyday.hellaswag,
+    hub=("Rowan/hellaswag", None),
+    hub_splits=("validation", "train"),
+)
+HellaSwag = ranking(ROWS, "Which of four sentences continues a description.", reading=BY_CHARACTER)

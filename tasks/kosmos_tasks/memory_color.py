@@ -13,22 +13,15 @@ Our default where the paper is silent: each color is one word, so the sums of lo
 """
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.prompt import Prompt
-from kosmos_eval.registry import register
-from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.shots import few_shot
-from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score
-from kosmos_tasks.choices import asked, chosen
 from kosmos_tasks.mini import appearance
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, lines, one_of, text
+from kosmos_tasks.text_task import COMMONSENSE, ranking
 
 COLORS = ("black", "blue", "brown", "green", "grey", "orange", "pink", "purple", "red", "white", "yellow")
 """What may be answered, here and for ColorTerms."""
@@ -53,64 +46,18 @@ def csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, {name: cell or "" for name, cell in row.items() if name is not None}
 
 
-ROWS = TextRows(
-    task="memory_color",
-    folders=("visual_commonsense/memory_color", "memory_color", "object_color"),
-    files={"test": ("memory_color_data.csv", "memory_colors.jsonl")},
-    read=read,
-    mini=appearance.colors,
-)
-
-
-@register("memory_color")
-@dataclass(frozen=True)
-class MemoryColor:
-    """Which of eleven colors a thing usually has.
-
-    Args:
-        source: where the things come from.
-        rule: how the likelihoods of the colors are compared.
-    """
-
-    source: Source = field(default_factory=Source)
-    rule: Rule = "sum"
-
-    about: ClassVar[About] = About(
-        metric="accuracy",
-        splits=ROWS.splits,
-        get="https://github.com/Victorwz/VaLM/tree/main/data/object_color: memory_color_data.csv, under memory_color/",
-        extension=True,
-        suites=("kosmos1", "mini"),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return ROWS.split(self.source)
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """The rule that chooses the color."""
-        return [f"by {self.rule} of log-probabilities"]
-
-    def samples(self) -> Sequence[Sample]:
-        """The things."""
-        return ROWS.samples(self.source, sample_of)
-
-    def examples(self) -> Sequence[Sample]:
-        """Other things."""
-        return ROWS.examples(self.source, sample_of)
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The eleven colors."""
-        return asked(few_shot(sample, shots), COLORS, rule=self.rule)
-
-    def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right color is the likeliest; of m that tie, each earns 1/m."""
-        answer, mark = chosen(COLORS, outputs, target=COLORS.index(sample.target), rule=self.rule)
-        return Score({"accuracy": mark}, answer)
-
-
 def sample_of(row: Row) -> Sample:
     """A thing and its color."""
     return Sample(row["id"], Prompt(f"The color of {row['object']} is?"), target=row["color"], choices=COLORS)
+
+
+ROWS = TextRows(
+    task="memory_color",
+    get="https://github.com/Victorwz/VaLM/tree/main/data/object_color: memory_color_data.csv, under memory_color/",
+    folders=("visual_commonsense/memory_color", "memory_color", "object_color"),
+    files={"test": ("memory_color_data.csv", "memory_colors.jsonl")},
+    read=read,
+    sample=sample_of,
+    mini=appearance.colors,
+)
+MemoryColor = ranking(ROWS, "Which of eleven colors a thing usually has.", reading=COMMONSENSE)

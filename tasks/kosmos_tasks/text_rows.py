@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from kosmos_eval.errors import BadData
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
+from kosmos_eval.task import About
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+LANGUAGE = ("kosmos1", "kosmos1-language", "mini")
 Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Any], Any]]
 """What turns the value of a column into the one wanted, or raises a `ValueError` that says what it expects."""
@@ -24,11 +26,13 @@ class TextRows:
     """Where the rows of a benchmark come from; in all three sources they have the same columns, and ``id``.
 
     Args:
-        task: its name in messages.
+        task: the name of the task.
+        get: where its files are to be had, and where they lie under ``--data``.
         folders: where its files lie under ``--data``, the first that is there; else the root itself.
         files: split to the patterns of its official file, default split first. The first pattern that something
             matches counts, and of several files the largest.
         read: the rows of an official file, in its order.
+        sample: a row as a sample.
         mini: the generated rows of ``test`` or ``train``.
         hub: the data set's name on the hub, and its configuration.
         hub_splits: the hub's splits with labels, default split first.
@@ -36,9 +40,11 @@ class TextRows:
     """
 
     task: str
+    get: str
     folders: tuple[str, ...]
     files: Mapping[str, tuple[str, ...]]
     read: Callable[[Path], Iterable[Row]]
+    sample: Callable[[Row], Sample]
     mini: Callable[[str], Iterable[Row]]
     hub: tuple[str, str | None] = ("", None)
     hub_splits: tuple[str, ...] = ()
@@ -54,15 +60,19 @@ class TextRows:
         """The split that is evaluated."""
         return source.chosen(self._known(source), task=self.task)
 
-    def samples(self, source: Source, make: Callable[[Row], Sample]) -> Samples:
-        """What is evaluated."""
-        return Samples(rows(self, source, self.split(source)), make)
+    def about(self, metric: str, *, suites: tuple[str, ...] = LANGUAGE, extension: bool = False) -> About:
+        """What a task of these rows says of itself; by default one of the paper's language tasks."""
+        return About(metric, self.splits, self.hub[0], self.get, extension, suites)
 
-    def examples(self, source: Source, make: Callable[[Row], Sample]) -> Samples:
+    def samples(self, source: Source) -> Samples:
+        """What is evaluated."""
+        return Samples(rows(self, source, self.split(source)), self.sample)
+
+    def examples(self, source: Source) -> Samples:
         """What demonstrations are drawn from."""
         known = self._known(source)
         pool = next((split for split in self.shown if split in known), self.split(source))
-        return Samples(rows(self, source, pool), make)
+        return Samples(rows(self, source, pool), self.sample)
 
     def file(self, source: Source, split: str) -> Path | None:
         """The official file of a split, where it is there."""

@@ -57,11 +57,28 @@ def _single(found: str | None) -> str:
     return " ".join((found or "").split())
 
 
+def sample_of(row: Row) -> Sample:
+    """A schema; as a demonstration it shows the right option in place of its pronoun."""
+    text, at, label = row["text"].replace("  ", " "), row["pronoun_loc"], row["label"]
+    options = tuple(_fitted(option, row["pronoun"], start=text[at - 2] == ".") for option in row["options"])
+    contexts = tuple(text[:at] + option for option in options)
+    return Sample(
+        row["id"],
+        Prompt(contexts[label]),
+        target=text[at + len(row["pronoun"]) :],
+        choices=options,
+        group=" / ".join(sorted(option.lower() for option in options)),
+        extra={"contexts": contexts, "label": label},
+    )
+
+
 ROWS = TextRows(
     task="winograd",
+    get="https://cs.nyu.edu/~davise/papers/WinogradSchemas/WSCollection.xml, under winograd/",
     folders=("winograd",),
     files={"test": ("WSCollection.xml",)},
     read=read,
+    sample=sample_of,
     mini=everyday.winograd,
     hub=("lighteval/winograd_wsc", "wsc273"),
     hub_splits=("test",),
@@ -81,13 +98,7 @@ class Winograd:
     source: Source = field(default_factory=Source)
     schemas: Literal[273, 285] = 273
 
-    about: ClassVar[About] = About(
-        metric="acc",
-        splits=ROWS.splits,
-        hub=ROWS.hub[0],
-        get="https://cs.nyu.edu/~davise/papers/WinogradSchemas/WSCollection.xml, under winograd/",
-        suites=("kosmos1", "kosmos1-language", "mini"),
-    )
+    about: ClassVar[About] = ROWS.about("acc")
 
     @property
     def split(self) -> str:
@@ -96,11 +107,11 @@ class Winograd:
 
     def samples(self) -> Sequence[Sample]:
         """The schemas of the split."""
-        return ROWS.samples(self.source, sample_of)[: self.schemas]
+        return ROWS.samples(self.source)[: self.schemas]
 
     def examples(self) -> Sequence[Sample]:
         """The schemas themselves; the mini split has others."""
-        return ROWS.examples(self.source, sample_of)[: self.schemas]
+        return ROWS.examples(self.source)[: self.schemas]
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """The end of the sentence after each option."""
@@ -109,21 +120,6 @@ class Winograd:
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
         """Whether the end is likelier after the right option."""
         return ranked_in_context(sample, outputs)
-
-
-def sample_of(row: Row) -> Sample:
-    """A schema; as a demonstration it shows the right option in place of its pronoun."""
-    text, at, label = row["text"].replace("  ", " "), row["pronoun_loc"], row["label"]
-    options = tuple(_fitted(option, row["pronoun"], start=text[at - 2] == ".") for option in row["options"])
-    contexts = tuple(text[:at] + option for option in options)
-    return Sample(
-        row["id"],
-        Prompt(contexts[label]),
-        target=text[at + len(row["pronoun"]) :],
-        choices=options,
-        group=" / ".join(sorted(option.lower() for option in options)),
-        extra={"contexts": contexts, "label": label},
-    )
 
 
 def _fitted(option: str, pronoun: str, *, start: bool) -> str:

@@ -38,11 +38,28 @@ def blank(value: object) -> str:
     return value
 
 
+def sample_of(row: Row) -> Sample:
+    """A sentence; as a demonstration it shows the right option in its blank."""
+    before, _, after = row["sentence"].partition("_")
+    options, label = (row["option1"], row["option2"]), int(row["answer"]) - 1
+    contexts = tuple(before + option for option in options)
+    return Sample(
+        row["id"],
+        Prompt(contexts[label]),
+        target=after.strip(),
+        choices=options,
+        group=row.get("qID", "").rpartition("-")[0],
+        extra={"contexts": contexts, "label": label},
+    )
+
+
 ROWS = TextRows(
     task="winogrande",
+    get="https://winogrande.allenai.org: dev.jsonl and one of train_{xs,s,m,l,xl}.jsonl, under winogrande/",
     folders=("winogrande", "winogrande_1.1"),
     files={"dev": ("dev.jsonl",), "train": ("train_*.jsonl",)},
     read=read,
+    sample=sample_of,
     mini=everyday.winogrande,
     hub=("allenai/winogrande", "winogrande_xl"),
     hub_splits=("validation", "train"),
@@ -60,13 +77,7 @@ class WinoGrande:
 
     source: Source = field(default_factory=Source)
 
-    about: ClassVar[About] = About(
-        metric="acc",
-        splits=ROWS.splits,
-        hub=ROWS.hub[0],
-        get="https://winogrande.allenai.org: dev.jsonl and one of train_{xs,s,m,l,xl}.jsonl, under winogrande/",
-        suites=("kosmos1", "kosmos1-language", "mini"),
-    )
+    about: ClassVar[About] = ROWS.about("acc")
 
     @property
     def split(self) -> str:
@@ -75,11 +86,11 @@ class WinoGrande:
 
     def samples(self) -> Sequence[Sample]:
         """The sentences of the split."""
-        return ROWS.samples(self.source, sample_of)
+        return ROWS.samples(self.source)
 
     def examples(self) -> Sequence[Sample]:
         """Training sentences, of the largest file that is there."""
-        return ROWS.examples(self.source, sample_of)
+        return ROWS.examples(self.source)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """The end of the sentence after each option."""
@@ -88,18 +99,3 @@ class WinoGrande:
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
         """Whether the end is likelier after the right option."""
         return ranked_in_context(sample, outputs)
-
-
-def sample_of(row: Row) -> Sample:
-    """A sentence; as a demonstration it shows the right option in its blank."""
-    before, _, after = row["sentence"].partition("_")
-    options, label = (row["option1"], row["option2"]), int(row["answer"]) - 1
-    contexts = tuple(before + option for option in options)
-    return Sample(
-        row["id"],
-        Prompt(contexts[label]),
-        target=after.strip(),
-        choices=options,
-        group=row.get("qID", "").rpartition("-")[0],
-        extra={"contexts": contexts, "label": label},
-    )
