@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from kosmos_model.config import KosmosConfig
-from kosmos_model.engine.attention import Cache, MultiheadAttention, Rotation, additive
+from kosmos_model.engine.attention import Cache, Memories, MultiheadAttention, Rotation, additive
 from kosmos_model.text import PAD
 
 with warnings.catch_warnings():
@@ -76,7 +76,7 @@ class KosmosDecoder(Decoder):  # type: ignore[misc]
         positions: Tensor | None = None,
         longest: int | None = None,
         visible: Tensor | None = None,
-        cache: Cache | None = None,
+        cache: Cache | Memories | None = None,
     ) -> Tensor:
         """The last layer's states after the final layer norm.
 
@@ -86,12 +86,12 @@ class KosmosDecoder(Decoder):  # type: ignore[misc]
                 embeddings, and -1 adds nothing: padding has no position.
             longest: a bound above every position; needed with ``positions``.
             visible: (B, S, T) true where a token sees a slot; None is causal, and then padding belongs on the right.
-            cache: what came before; the tokens are added to it.
+            cache: what came before; the tokens are added to it. Memories want ``positions``, and see by themselves.
 
         Returns:
             (B, S, D)
         """
-        past = cache.used if cache is not None else 0
+        past = cache.used if isinstance(cache, Cache) else 0
         if positions is None:
             longest = past + embeddings.shape[1]
             positions = torch.arange(past, longest, device=embeddings.device)[None]

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def _rotations(length: int, head_dim: int, base: float, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Rotation:
-    """What xPos multiplies queries and keys by at the positions of a chunk; both (B or 1, 1, S, d/2), complex."""
+    """What xPos multiplies queries and keys by at the positions of a chunk; both (B or 1, S, 1, d/2), complex."""
 
     queries: Tensor
     keys: Tensor
@@ -58,13 +59,28 @@ class Rotation:
         # inference mode must not leak into a table that training shares
         with torch.inference_mode(mode=False):
             queries, keys = _rotations(length, head_dim, float(base), positions.device)
-        return cls(queries[positions][:, None], keys[positions][:, None])
+        return cls(queries[positions][:, :, None], keys[positions][:, :, None])
 
 
 def rotate(states: Tensor, factors: Tensor) -> Tensor:
-    """Turn neighbouring pairs of features (B, H, S, d) by complex factors, in fp32 whatever the input's type."""
+    """Turn neighbouring pairs of features (B, S, H, d) by complex factors, in fp32 whatever the input's type."""
     pairs = torch.view_as_complex(states.float().contiguous().view(*states.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * factors).flatten(-2).to(states.dtype)
+
+
+class Memory(Protocol):
+    """What a layer remembers, where that is more than rows of slots."""
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Take in rotated keys, and values, (B, S, H, d) each, and let rotated queries of that shape attend."""
+        ...
+
+
+@dataclass(frozen=True)
+class Memories:
+    """A memory for each layer."""
+
+    layers: Sequence[Memory]
 
 
 class LayerCache:
@@ -143,7 +159,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        incremental_state: LayerCache | None = None,
+        incremental_state: LayerCache | Memory | None = None,
         key_padding_mask: Tensor | None = None,
         attn_mask: Tensor | None = None,
         rel_pos: Rotation | None = None,
@@ -155,7 +171,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
             query: (B, S, D).
             key: the same; attention here is always to oneself.
             value: the same.
-            incremental_state: this layer's cache, which the chunk is added to.
+            incremental_state: this layer's cache, which the chunk is added to, or a memory that attends by itself.
             key_padding_mask: (B, T), true where a key is padding.
             attn_mask: (S, T) or (B, 1, S, T), added to the scores; None is causal.
             rel_pos: the rotation of the chunk; None for positions that follow the cache's slots.
@@ -165,8 +181,8 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
             (B, S, D), and None where TorchScale has its weights.
         """
         shape = (*query.shape[:2], self.num_heads, self.head_dim)
-        q, k, v = (linear(query).view(shape).transpose(1, 2) for linear in (self.q_proj, self.k_proj, self.v_proj))
-        past = incremental_state.used if incremental_state else 0
+        q, k, v = (linear(query).view(shape) for linear in (self.q_proj, self.k_proj, self.v_proj))  # (B, S, H, d)
+        past = incremental_state.used if isinstance(incremental_state, LayerCache) else 0
         if self.xpos is not None:
             if rel_pos is None:
                 longest = past + query.shape[1]
@@ -174,17 +190,35 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
                 base = self.xpos.scale_base
                 rel_pos = Rotation.at(positions, longest=longest, head_dim=self.head_dim, base=base)
             q, k = rotate(q, rel_pos.queries), rotate(k, rel_pos.keys)
-        if incremental_state is not None:
-            k, v = incremental_state.extend(k, v)
-        if attn_mask is None and (past or key_padding_mask is not None) and q.shape[2] > 1:
-            attn_mask = causal(q.shape[2], k.shape[2], like=query)
-        if key_padding_mask is not None:
-            attn_mask = _padded(attn_mask, key_padding_mask, like=query)
-        attended = self._attend(q, k, v, attn_mask)
-        attended = attended.transpose(1, 2).flatten(-2)
+        if incremental_state is None or isinstance(incremental_state, LayerCache):
+            attended = self._cached(q, k, v, incremental_state, padding=key_padding_mask, mask=attn_mask)
+        else:
+            attended = incremental_state.attend(q, k, v)
+        attended = attended.flatten(-2)
         if self.inner_attn_ln is not None:
             attended = self.inner_attn_ln(attended)
         return self.out_proj(attended), None
+
+    def _cached(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        cache: LayerCache | None,
+        *,
+        padding: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Attend within (B, S, H, d) and to a cache -> (B, S, H, d)."""
+        past = cache.used if cache else 0
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        if mask is None and (past or padding is not None) and q.shape[2] > 1:
+            mask = causal(q.shape[2], k.shape[2], like=q)
+        if padding is not None:
+            mask = _padded(mask, padding, like=q)
+        return self._attend(q, k, v, mask).transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         dropout = self.dropout_module.p if self.training else 0.0
