@@ -12,12 +12,14 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.metrics import meteor
 from kosmos_eval.metrics.ptb import tokenise
 from kosmos_eval.metrics.spice import SpiceUnavailable, spice_scores
-from kosmos_eval.metrics.statistics import LEVEL, RESAMPLES, Metric
+from kosmos_eval.metrics.statistics import LEVEL, RESAMPLES, Metric, interval
 
 if TYPE_CHECKING:
     import numpy as np
 
 BLEU = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4")
+MEANS = {"ROUGE_L": 1.0, "CIDEr": 10.0, "SPICE": 1.0}
+"""Metrics whose figure for the corpus is the mean of the images', and the most that they can reach."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ def caption_scores(
             per_image["SPICE"] = spice_scores(found, human)
         except SpiceUnavailable as reason:
             unavailable["SPICE"] = str(reason)
-    averaged = [name for name in per_image if name not in bleu and name != "METEOR"]
+    averages = {name: fmean(per_image[name]) for name in MEANS if name in per_image}
     return CaptionScores(
         images=tuple(candidates),
-        overall={**bleu, "METEOR": meteor_of_corpus, **{name: fmean(per_image[name]) for name in averaged}},
+        overall={**bleu, "METEOR": meteor_of_corpus, **averages},
         per_image={name: tuple(scores) for name, scores in per_image.items()},
         bleu=counts,
         meteor=tuple(map(tuple, statistics)),
@@ -104,26 +106,27 @@ def caption_scores(
 def intervals(scores: CaptionScores, *, seed: int = 0) -> dict[str, tuple[float, float]]:
     """The 95 % interval of each overall figure, by resampling images.
 
-    Every metric is computed anew from the statistics of 1,000 resamples (BLEU and METEOR from their sums), by
-    percentiles. CIDEr's document frequencies are held as they are. A metric whose resamples do not differ, and every
-    metric of a single image, has no interval and is left out.
+    Averages of images (CIDEr, ROUGE-L, SPICE) have the interval of any mean; CIDEr's document frequencies are held as
+    they are. BLEU and METEOR are computed anew from the summed statistics of 1,000 resamples, by percentiles. A metric
+    whose resamples do not differ, and every metric of a single image, has no interval and is left out.
     """
     import numpy as np
 
     n = len(scores.images)
     if n < 2:
         return {}
-    averaged = [name for name in scores.overall if name not in (*BLEU, "METEOR")]
-    columns = np.column_stack([*(scores.per_image[name] for name in averaged), scores.bleu, scores.meteor])
+    averaged = {name: interval(scores.per_image[name], [1] * n, seed=seed) for name in scores.overall if name in MEANS}
+    found = {name: (max(0.0, ends[0]), min(MEANS[name], ends[1])) for name, ends in averaged.items() if ends}
+    columns = np.column_stack([scores.bleu, scores.meteor])
     rng, per_draw = np.random.default_rng(seed), np.full(n, 1 / n)
     sums = np.stack([rng.multinomial(n, per_draw) @ columns for _ in range(RESAMPLES)])  # (resamples, columns)
 
-    means, bleu, statistics = np.split(sums, [len(averaged), len(averaged) + 10], axis=1)
-    resampled = dict(zip(averaged, means.T / n, strict=True)) | dict(zip(BLEU, _bleu_of_sums(bleu).T, strict=True))
+    bleu, statistics = np.split(sums, [10], axis=1)
+    resampled = dict(zip(BLEU, _bleu_of_sums(bleu).T, strict=True))
     resampled["METEOR"] = np.array(meteor.scores(statistics.tolist())[:-1])
     tails = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
-    ends = {name: np.percentile(resampled[name], tails) for name in scores.overall}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items() if high - low > 1e-9}
+    ends = {name: np.percentile(drawn, tails) for name, drawn in resampled.items()}
+    return found | {name: (float(low), float(high)) for name, (low, high) in ends.items() if high - low > 1e-9}
 
 
 def metrics(scores: CaptionScores, *, seed: int = 0) -> dict[str, Metric]:

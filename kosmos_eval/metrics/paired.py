@@ -9,12 +9,9 @@ same symmetric distribution, so they never disagree. All intervals are 95 % and 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kosmos_eval.metrics.statistics import LEVEL, totals
-
-if TYPE_CHECKING:
-    import numpy as np
+from kosmos_eval.metrics.statistics import LEVEL, studentised, totals
 
 RESAMPLES = 4999
 POWER = 0.8
@@ -120,47 +117,16 @@ def _mcnemar(better: int, worse: int, n: int) -> Difference:
 
 def _bootstrap(sums: Sequence[float], counts: Sequence[int], *, better: int, worse: int, seed: int) -> Difference:
     import numpy as np
-    from scipy.stats import bootstrap
 
-    total, count = np.asarray(sums, dtype=float), np.asarray(counts, dtype=float)
-    n, value, error = int(count.sum()), *(float(part) for part in _ratio(total, count, -1))
-    shared: dict[str, Any] = {"value": value, "better": better, "worse": worse, **_size(value, error, n)}
+    value, error, distances = studentised(sums, counts, resamples=RESAMPLES, seed=seed)
+    shared: dict[str, Any] = {"value": value, "better": better, "worse": worse, **_size(value, error, sum(counts))}
     if error == 0:  # every sample changed by the same amount: only the directions are evidence
-        ahead, behind = int((total > 0).sum()), int((total < 0).sum())
+        ahead, behind = sum(total > 0 for total in sums), sum(total < 0 for total in sums)
         return Difference(low=None, high=None, p_value=mid_p(ahead, behind), test="mid-p sign test", **shared)
-
-    def studentised(total: "np.ndarray", count: "np.ndarray", axis: int) -> "np.ndarray":
-        drawn, spread = _ratio(total, count, axis)
-        off = np.abs(drawn - value)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(spread > 0, off / spread, np.where(off > 0, inf, 0.0))
-
-    with np.errstate(invalid="ignore"):  # scipy also takes the standard deviation, of which infinities have none
-        drawn = bootstrap(
-            (total, count),
-            studentised,
-            paired=True,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=max(1, 2_000_000 // len(total)),
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).bootstrap_distribution
-    reach = float(np.quantile(drawn, LEVEL, method="higher")) * error
-    p_value = (1 + int((drawn >= abs(value) / error).sum())) / (RESAMPLES + 1)
+    reach = float(np.quantile(distances, LEVEL, method="higher")) * error
+    p_value = (1 + int((distances >= abs(value) / error).sum())) / (RESAMPLES + 1)
     ends = (value - reach, value + reach) if reach < inf else (None, None)
     return Difference(low=ends[0], high=ends[1], p_value=p_value, test="paired bootstrap", **shared)
-
-
-def _ratio(total: "np.ndarray", count: "np.ndarray", axis: int) -> tuple["np.ndarray", "np.ndarray"]:
-    """The ratio of sums along an axis, and its standard error by linearisation."""
-    import numpy as np
-
-    groups, whole = total.shape[axis], count.sum(axis=axis)
-    ratio = total.sum(axis=axis) / whole
-    left = total - np.expand_dims(ratio, axis) * count
-    left = np.where(np.abs(left) < 1e-12, 0.0, left)
-    return ratio, np.sqrt((left**2).sum(axis=axis) * (groups / max(groups - 1, 1))) / whole
 
 
 def _size(value: float, error: float, n: int) -> dict[str, Any]:

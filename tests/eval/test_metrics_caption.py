@@ -129,10 +129,16 @@ def test_where_spice_cannot_run_the_rest_is_scored_and_the_reason_is_one_line(sc
 
 def test_every_figure_lies_in_its_interval_and_a_seed_repeats_it(scored):
     found, made = intervals(scored, seed=1), metrics(scored, seed=1)
-    assert {name: (metric.low, metric.high) for name, metric in made.items()} == found
+    assert {name: (made[name].low, made[name].high) for name in found} == found
     for name, metric in made.items():
-        assert metric.low < metric.value < metric.high
+        if name in found:
+            assert 0 <= metric.low < metric.value < metric.high <= (10 if name == "CIDEr" else 1)
         assert (metric.value, metric.n, metric.unit) == (scored.overall[name], 5, "")
+
+
+def test_three_equal_images_of_five_are_too_few_for_an_interval(scored):
+    assert scored.per_image["ROUGE_L"].count(1.0) == 3
+    assert metrics(scored)["ROUGE_L"].low is None
 
 
 def test_a_bootstrap_of_bleu_is_the_official_formula_on_resampled_counts(scored):

@@ -1,8 +1,9 @@
-from math import comb, isnan, sqrt
+from collections import Counter
+from math import comb, inf, isnan, sqrt
 
 import pytest
 
-from kosmos_eval.metrics.statistics import Metric, binomial_p, mean, proportion
+from kosmos_eval.metrics.statistics import Metric, binomial_p, mean, proportion, studentised
 
 
 def wilson(hits, n, z=1.959963984540054):
@@ -61,7 +62,7 @@ def test_the_mean_of_marks_has_the_bootstrap_interval_of_a_normal_sample():
 
 
 def test_a_seed_repeats_its_interval_and_another_does_not():
-    marks = [0.0, 0.3, 0.6, 1.0, 0.9]
+    marks = [0.0, 0.3, 0.6, 1.0, 0.9, 0.3] * 4
     assert mean(marks, seed=3) == mean(marks, seed=3)
     assert mean(marks, seed=3) != mean(marks, seed=4)
 
@@ -98,9 +99,35 @@ def test_copies_of_a_question_do_not_narrow_the_interval():
 
 
 def test_a_cluster_counts_by_its_number_of_marks():
-    # Two images, drawn twice: both a (1/4), both b (1/2), one of each (4/8 of draws) gives 2 hits of 6.
+    # Residuals of the clusters: 1 - 4/3 and 1 - 2/3; their squares sum to 2/9, times 2/(2 - 1), root, over 6 marks.
+    value, error, _ = studentised([1, 1], [4, 2], resamples=10, seed=0)
+    assert (value, error) == (pytest.approx(1 / 3), pytest.approx(1 / 9))
+
+
+def test_two_groups_give_no_bootstrap_interval_but_wilsons_of_two_trials():
     metric = mean([1, 0, 0, 0, 1, 0], groups="aaaabb")
-    assert (metric.value, metric.low, metric.high) == (pytest.approx(1 / 3), 0.25, 0.5)
+    assert (metric.low, metric.high) == (proportion(0, 2).low, proportion(1, 2).high)
+
+
+def test_resamples_are_measured_in_their_own_standard_errors():
+    # Mean 1, standard error 1. Of 27 draws 12 hold one 3 (mean 1), 6 two (mean 2, error 1); 9 are all equal (no error).
+    value, error, distances = studentised([0, 0, 3], [1, 1, 1], resamples=2700, seed=0)
+    assert (value, error) == (1, 1)
+    found = Counter(distances.tolist())
+    assert {distance: found[distance] for distance in sorted(found)} == {
+        0.0: pytest.approx(1200, abs=80),
+        1.0: pytest.approx(600, abs=80),
+        inf: pytest.approx(900, abs=80),
+    }
+
+
+def test_intervals_are_symmetric_and_stay_within_what_marks_can_be():
+    marks = [0.0] * 27 + [0.3, 0.3, 0.6, 0.9, 1.0]
+    metric = mean(marks)
+    assert metric.low == 0 and metric.value < metric.high < 0.3
+    shifted = mean([mark + 1 for mark in marks])
+    assert shifted.low < 1 and shifted.high - shifted.value == pytest.approx(shifted.value - shifted.low)
+    assert mean([0.0] * 39 + [0.3]).high == proportion(1, 40).high
 
 
 def test_perfect_answers_on_few_images_have_wilsons_interval_of_the_images():
