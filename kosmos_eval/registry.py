@@ -17,11 +17,11 @@ from typing import Any, Literal, TypeVar
 from kosmos_eval.errors import PlugInError, UnknownName
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
-Kind = Literal["task", "model", "command"]
+Kind = Literal["task", "model", "command", "encoder"]
 
 TASKS: dict[str, Callable[..., Any]] = {}
 MODELS: dict[str, Callable[..., Any]] = {}
-_REGISTERED: dict[Kind, dict[str, Callable[..., Any]]] = {"task": TASKS, "model": MODELS, "command": {}}
+_REGISTERED: dict[Kind, dict[str, Callable[..., Any]]] = {"task": TASKS, "model": MODELS, "command": {}, "encoder": {}}
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
@@ -48,7 +48,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def named(kind: Kind, name: str) -> Callable[..., Any]:
-    """The factory of a task or model, or the function of a command.
+    """The factory of a task, a model or an encoder of images, or the function of a command.
 
     Raises:
         UnknownName: with the closest known name.

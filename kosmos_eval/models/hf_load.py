@@ -82,7 +82,7 @@ def load_folder(folder: Path, *, device: str, dtype: str) -> Loaded:
 
     if dtype not in DTYPES:
         raise UnknownName("dtype", dtype, DTYPES)
-    place = _device(device)
+    place = device_named(device)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -111,7 +111,12 @@ def load_folder(folder: Path, *, device: str, dtype: str) -> Loaded:
     return Loaded(network.to(place).eval(), tokenizer, processor if sees else None)
 
 
-def _device(name: str) -> "torch.device":
+def device_named(name: str) -> "torch.device":
+    """A device by its name; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        ModelError: if it cannot be used.
+    """
     import torch
 
     if name == "auto":

@@ -6,7 +6,7 @@ import pytest
 
 from kosmos_eval import Image, Prompt, Sample
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.shots import random_shots
+from kosmos_eval.shots import FixedShots, RandomShots, Shots, random_shots
 
 POOL = [Sample(f"p{i}", Prompt(f"{i}?"), str(i), group=f"image{i % 10}") for i in range(40)]
 ASKED = Sample("q", Prompt("?"), group="image3")
@@ -60,3 +60,32 @@ def test_a_demonstration_that_does_not_decode_is_passed_over():
     PIL.Image.new("RGB", (4, 4)).save(buffer, "PNG")
     pool = [Sample("bad", Prompt(Image(b"torn"), "?")), Sample("good", Prompt(Image(buffer.getvalue()), "?"))]
     assert drawn(1, pool=pool) == ["good"]
+
+
+def fixed(count, sample=ASKED, pool=POOL, seed=0):
+    return [shot.id for shot in FixedShots().draw(sample, pool, count, seed=seed, task="toy")]
+
+
+def test_fixed_shots_are_the_same_for_every_sample_but_those_that_are_among_them():
+    shown = fixed(3, Sample("a", Prompt("?")))
+    assert fixed(3, Sample("b", Prompt("?"))) == shown
+    assert fixed(3, Sample("a", Prompt("?")), seed=1) != shown
+    among = next(shot for shot in POOL if shot.id == shown[1])
+    stand_in = fixed(10, Sample("a", Prompt("?")))[3:]
+    assert fixed(3, among) == [shown[0], shown[2], next(id for id in stand_in if id[-1] != shown[1][-1])]
+
+
+def test_fixed_shots_say_how_many_samples_see_others():
+    choice = FixedShots()
+    assert choice.note([Sample("q", Prompt())], POOL, 2, seed=0, task="toy") == "fixed shots"
+    said = choice.note([shot.outline for shot in POOL], POOL, 2, seed=0, task="toy")
+    assert said == "fixed shots (8 samples, which are among them, see others)"  # two groups of four
+
+
+def test_a_task_that_chooses_its_own_demonstrations_refuses_fixed_ones():
+    with pytest.raises(KosmosEvalError, match="toy chooses its own demonstrations; evaluate it without --shots-from f"):
+        FixedShots().prepare([ASKED], (), task="toy")
+
+
+def test_zero_shots_need_no_encoder():
+    assert Shots.chosen([0], "rices") == Shots((0,), RandomShots())

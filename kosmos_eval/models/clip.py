@@ -1,0 +1,79 @@
+"""How alike images are to a CLIP: by its image embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.prompt import Image
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+    from PIL.Image import Image as Pixels
+
+
+class ClipImages:
+    """Images in the space that CLIP shares with text, as its own processor prepares them.
+
+    Args:
+        network: a transformers ``CLIPVisionModelWithProjection``.
+        processor: its image processor.
+        name: what reports call it.
+        fingerprint: of weights and processor.
+    """
+
+    def __init__(self, network: Any, processor: Any, *, name: str, fingerprint: str) -> None:
+        self.network, self.processor = network, processor
+        self.name, self.fingerprint = name, fingerprint
+
+    def vectors(self, images: Sequence[Image]) -> Sequence[NDArray[float32] | BadImage]:
+        """For each image its vector (D,), or why it has none."""
+        import torch
+
+        with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as threads:
+            decoded = list(threads.map(_decoded, images))
+        pictures = [pixels for pixels in decoded if not isinstance(pixels, BadImage)]
+        if not pictures:
+            return [pixels for pixels in decoded if isinstance(pixels, BadImage)]
+        inputs = self.processor(images=pictures, return_tensors="pt").to(self.network.device)
+        with torch.inference_mode():
+            embedded = iter(self.network(**inputs).image_embeds.float().cpu().numpy())
+        return [pixels if isinstance(pixels, BadImage) else next(embedded) for pixels in decoded]
+
+
+def _decoded(image: Image) -> Pixels | BadImage:
+    try:
+        return image.pixels()
+    except BadImage as error:
+        return error
+
+
+def load(path: str = "", *, device: str = "auto") -> ClipImages:
+    """A CLIP in a folder, or by its name on the Hub, in fp32.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    if not path:
+        raise ModelError("--shots-from rices:clip names no model; expected rices:clip:PATH, or a name on the Hub")
+
+    from kosmos_eval.models.hf_load import device_named, digest, find
+
+    folder, place = find(path, None), device_named(device)
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+    try:
+        loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, local_files_only=True, dtype="float32"
+        )
+        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"no CLIP can be loaded from {folder}: {' '.join(str(error).split())}") from error
+    network, report = loaded
+    if report["missing_keys"]:
+        raise ModelError(f"{folder} holds no CLIP: its weights lack {min(report['missing_keys'])}")
+    return ClipImages(network.to(place).eval(), processor, name=Path(path).name, fingerprint=digest(folder))
