@@ -1,0 +1,173 @@
+"""WebSRC: questions about web pages, answered by a span of the page or by yes or no (KOSMOS-1 section 4.4).
+
+Prompt: the screenshot, then ``Given the context below from web page, extract the answer from the given text like this:
+Qusestion: Who is the publisher of this book? Answer: Penguin Books Ltd. Context: {WebText} Q: {question} A:``; greedy.
+The typing error is the paper's. Each question is also asked without the extracted text. Marks are the exact match and
+the F1 of the authors' program, which are SQuAD's.
+
+Source: https://x-lance.github.io/WebSRC, MIT. The answers of its test sites are not public: the paper does not name its
+split, ours is dev, and for test ``prediction.json`` is written. Hub: rootsautomation/websrc (its card: train of 307,315
+and dev of 52,826 with domain, page_id, question, answer, and image in base 64), which has no texts, so that questions
+are asked without them only.
+
+Our defaults where the paper is silent: the text is what stands between the tags of the official HTML, up to
+``max_characters``; without it the prompt is the same but for ``Context: {WebText}``. Extension: the paper is zero-shot
+here; demonstrations are questions about other pages.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from kosmos_eval.errors import BadData
+from kosmos_eval.metrics import span
+from kosmos_eval.prompt import Image, Prompt
+from kosmos_eval.registry import register
+from kosmos_eval.request import Completion, Generate, Request
+from kosmos_eval.sample import Sample, Samples
+from kosmos_eval.shots import few_shot
+from kosmos_eval.source import Source, read_json, table
+from kosmos_eval.task import About, Score
+from kosmos_tasks import websrc_files
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+EXAMPLE = (
+    "Given the context below from web page, extract the answer from the given text like this: "
+    "Qusestion: Who is the publisher of this book? Answer: Penguin Books Ltd."
+)
+WITHOUT = "_without_text"
+"""What the names of the marks end with where the text was not given."""
+
+
+@register("websrc")
+@dataclass(frozen=True)
+class WebSRC:
+    """Questions about web pages, with and without their text.
+
+    Args:
+        source: where the pages come from.
+        text: whether questions are asked ``with`` the extracted text, ``without`` it, or ``both``.
+        max_characters: the text of a page is cut there, so that it fits into the model's context.
+        max_tokens: the most tokens of an answer.
+    """
+
+    source: Source = field(default_factory=Source)
+    text: Literal["both", "with", "without"] = "both"
+    max_characters: int = 6000
+    max_tokens: int = 32
+
+    about: ClassVar[About] = About(
+        metric="EM",
+        splits={"mini": ("test", "train"), "data": websrc_files.SPLITS, "hub": ("dev", "train")},
+        hub="rootsautomation/websrc",
+        get="https://x-lance.github.io/WebSRC: DOMAIN/NN/dataset.csv and DOMAIN/NN/processed_data/, under websrc/",
+        extension=True,
+        suites=("kosmos1", "mini"),
+    )
+
+    @property
+    def split(self) -> str:
+        """The split that is evaluated."""
+        return self.source.chosen(self._splits(), task="websrc")
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Why a source has no rows with text."""
+        return ["the hub's copy has no texts"] if self.source.kind == "hub" else []
+
+    def samples(self) -> Sequence[Sample]:
+        """The questions of the split; those about a page are a group."""
+        return Samples(rows(self.source, self.split), self._sample)
+
+    def examples(self) -> Sequence[Sample]:
+        """Questions about the training sites; the evaluated ones where there are none."""
+        return Samples(rows(self.source, "train" if "train" in self._splits() else self.split), self._sample)
+
+    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
+        """One greedy answer with the text, one without."""
+        return [
+            Generate(few_shot(form(sample), [form(shot) for shot in shots]), self.max_tokens, stop=("\n",))
+            for form in ([_with] if self._with else []) + ([_without] if self._without else [])
+        ]
+
+    def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
+        """Exact match and F1 of each answer; no mark where the right ones are not public."""
+        names = ([""] if self._with else []) + ([WITHOUT] if self._without else [])
+        answers = {name: output.text.strip() for name, output in zip(names, outputs, strict=True)}
+        answer, *others = answers.values()
+        marks = {
+            f"{metric}{name}": of(said, sample.target)
+            for name, said in answers.items()
+            for metric, of in (("EM", span.exact), ("F1", span.f1))
+        }
+        return Score(marks if sample.references else {}, answer, {"without_text": others[0]} if others else {})
+
+    def answers(self, file: Path) -> Mapping[str, str]:
+        """Id to answer, from the ``prediction.json`` of the official program."""
+        found = read_json(file)
+        if not isinstance(found, Mapping):
+            raise BadData(f'{file} is not {{"id": "answer", ...}}; expected a prediction.json')
+        return {str(id): str(answer) for id, answer in found.items()}
+
+    def mark(self, sample: Sample, answer: str) -> Score:
+        """Mark one answer."""
+        return replace(self, text="with").score(sample, [Completion(answer)])
+
+    def official(self) -> Self:
+        """There is one rule only."""
+        return self
+
+    def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
+        """What the authors mark, where the answers are not public."""
+        if not samples or samples[0].references:
+            return None
+        return "prediction.json", json.dumps({s.id: score.answer for s, score in zip(samples, scores, strict=True)})
+
+    @property
+    def _with(self) -> bool:
+        return self.text != "without" and self.source.kind != "hub"
+
+    @property
+    def _without(self) -> bool:
+        return self.text != "with" or self.source.kind == "hub"
+
+    def _splits(self) -> Sequence[str]:
+        return websrc_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+
+    def _sample(self, row: Mapping[str, Any]) -> Sample:
+        answer = row.get("answer") or ""
+        prompt = Prompt(Image.of(row["image"]), f"{EXAMPLE} Q: {row['question']} A:")
+        context = (row.get("text") or "")[: self.max_characters]
+        references = (answer,) if answer else ()
+        extra = {"context": context}
+        return Sample(row["id"], prompt, target=answer, references=references, group=row["page"], extra=extra)
+
+
+def _without(sample: Sample) -> Sample:
+    return sample
+
+
+def _with(sample: Sample) -> Sample:
+    """The sample with the page's text before its question."""
+    image, words = sample.prompt.parts
+    assert isinstance(words, str)
+    context = f"{EXAMPLE} Context: {sample.extra['context']}"
+    return replace(sample, prompt=Prompt(image, context, words.removeprefix(EXAMPLE)))
+
+
+@lru_cache(maxsize=8)
+def rows(source: Source, split: str) -> "Dataset":
+    """The questions of a split: ``id, image, question, answer, page, text``."""
+    if source.kind == "data":
+        return websrc_files.rows(source, split)
+    if source.kind == "hub":
+        return websrc_files.hub_rows(WebSRC.about.hub, source, split)
+    from kosmos_tasks.mini import pages
+
+    count = {"test": pages.TEST, "train": pages.TRAIN}[split]
+    return table(pages.rows("test" if split == "test" else "train", count), images=["image"])
