@@ -1,24 +1,30 @@
 """Streams: where documents come from, and how many tokens of each kind a step reads.
 
-A stream names a function ``(seed) -> iterator`` of lessons (sequences of samples) or texts (strings) as
-``package.module:function``. What a step reads is a function of the recipe, the seed and the number of the step, so a
-run that is resumed reads on where it was, and any step can be looked at by itself.
+A stream names a function ``(seed) -> iterator`` of lessons (sequences of samples), prompts or texts as
+``package.module:function``; or with ``paths`` the kind of corpus that the files are (`kosmos_model.data.corpora`).
+What a step reads is a function of the recipe, the seed and the number of the step (and of the files), so a run that is
+resumed reads on where it was, and any step can be looked at by itself.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, islice
+from typing import Any
 
 from kosmos_eval.errors import BadData, PlugInError
+from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_model.data.documents import Document, lesson, packed
+from kosmos_model.data import files
+from kosmos_model.data.corpora import SOURCES
+from kosmos_model.data.documents import Document, lesson, packed, whole
 from kosmos_model.text import Tokenizer
 
-Source = Callable[[int], Iterator[Sequence[Sample] | str]]
+Item = Sequence[Sample] | Prompt | str
+Source = Callable[[int], Iterator[Item]]
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,16 @@ class Stream:
 
     Args:
         kind: what reports call it.
-        source: ``package.module:function``, a function of a seed that yields lessons or texts.
+        source: ``package.module:function``, a function of a seed that yields lessons, prompts or texts; with
+            ``paths`` what the rows of the files are: ``text``, ``pairs``, ``mmc4``, ``obelics`` or such a function.
         tokens: how many a step reads, image slots included; whole documents, so a few more.
         emphasis: how much its losses count against those of other streams.
         prompt_weight: how much the text of prompts counts against answers; the paper's loss is on all text.
         after: steps that are taken before its first.
         until: its last step; None for the run's.
+        paths: files, patterns or folders of shards; ``~`` and ``$VARIABLES`` stand for what they are.
+        images: the folder that names of images are relative to.
+        columns: what columns are called in these files, where it is not what public data sets call them.
     """
 
     kind: str
@@ -42,13 +52,16 @@ class Stream:
     prompt_weight: float = 1.0
     after: int = 0
     until: int | None = None
+    paths: list[str] = field(default_factory=list)
+    images: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
     def runs(self, step: int) -> bool:
         """Whether a step (from 0) reads from it."""
         return self.after <= step and (self.until is None or step < self.until)
 
 
-def resolve(source: str) -> Source:
+def resolve(source: str) -> Any:
     """The function that ``package.module:function`` names.
 
     Raises:
@@ -56,10 +69,9 @@ def resolve(source: str) -> Source:
     """
     module, _, name = source.partition(":")
     try:
-        function: Source = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise PlugInError(f"stream {source!r} cannot be loaded ({error}); expected package.module:function") from error
-    return function
 
 
 def seed_of(*names: object) -> int:
@@ -67,30 +79,78 @@ def seed_of(*names: object) -> int:
     return int.from_bytes(sha256(repr(names).encode()).digest()[:8], "big")
 
 
-def documents(stream: Stream, tokenizer: Tokenizer, *, seed: int, step: int, length: int) -> Iterator[Document]:
-    """The documents that a step reads from a stream.
+def documents(
+    stream: Stream, tokenizer: Tokenizer, *, seed: int, step: int, length: int, rank: int = 0, ranks: int = 1
+) -> Iterator[Document]:
+    """The documents that a step reads from a stream, or one rank's share of them.
 
     Args:
         stream: where from, and how many tokens.
         tokenizer: gives ids and slots.
         seed: the run's.
         step: the number of the step.
-        length: the longest document, in tokens; longer lessons are left out, longer texts cut.
+        length: the longest document, in tokens; longer lessons are left out, longer texts and prompts parted.
+        rank: whose share.
+        ranks: how many shares there are; no two have a document in common, and together they are the step's.
 
     Raises:
         BadData: if there is none.
     """
-    items = resolve(stream.source)(seed_of(seed, step, stream.kind))
+    if stream.paths:
+        yield from _of_files(stream, tokenizer, share=(step, rank, ranks), seed=seed, length=length)
+        return
+    source: Source = resolve(stream.source)
+    items = source(seed_of(seed, step, stream.kind))
     first = next(items, None)
     if first is None:
         raise BadData(f"stream {stream.kind} ({stream.source}) is empty; expected lessons or texts without end")
+    made = _tokenised(chain([first], items), stream, tokenizer, length)
+    yield from islice(_up_to(stream.tokens, made, stream, length), rank, None, ranks)
+
+
+def _of_files(
+    stream: Stream, tokenizer: Tokenizer, *, share: tuple[int, int, int], seed: int, length: int
+) -> Iterator[Document]:
+    step, rank, ranks = share
+    reading = SOURCES.get(stream.source) or resolve(stream.source)
+    corpus = files.opened(reading, tuple(stream.paths), stream.images, tuple(stream.columns.items()))
+    order = corpus.order(seed_of(seed, stream.kind))
+    rate = _bytes_per_token(stream, corpus, tokenizer, length)
+    size = max(1, round(MARGIN * stream.tokens * rate / ranks))
+    begin = (step * ranks + rank) * size
+    made = _tokenised(corpus.items(order, begin, begin + size), stream, tokenizer, length)
+    yield from _up_to(stream.tokens / ranks, made, stream, length)
+
+
+_RATES: dict[tuple[object, ...], float] = {}
+MARGIN = 1.05
+"""How much more a share of files holds than it should need, so that nearly all last for their tokens."""
+
+
+def _bytes_per_token(stream: Stream, corpus: files.Corpus, tokenizer: Tokenizer, length: int) -> float:
+    """How many bytes of its files a token of a stream takes; measured once a process, on rows from all over them."""
+    key = (stream.source, corpus, tokenizer, length)
+    if key not in _RATES:
+        read = tokens = 0.0
+        for size, items in corpus.sampled():
+            tokens += sum(len(document) for document in _tokenised(iter(items), stream, tokenizer, length))
+            read += size
+        if not tokens:
+            raise BadData(
+                f"stream {stream.kind} has no usable row in {', '.join(stream.paths)}; the log says what was skipped"
+            )
+        _RATES[key] = read / tokens
+    return _RATES[key]
+
+
+def _up_to(tokens: float, made: Iterator[Document], stream: Stream, length: int) -> Iterator[Document]:
     read = 0
-    for document in _tokenised(chain([first], items), stream, tokenizer, length):
+    for document in made:
         if len(document) > length:
             continue
         yield document
         read += len(document)
-        if read >= stream.tokens:
+        if read >= tokens:
             return
     if not read:
         raise BadData(
@@ -98,12 +158,12 @@ def documents(stream: Stream, tokenizer: Tokenizer, *, seed: int, step: int, len
         )
 
 
-def _tokenised(
-    items: Iterator[Sequence[Sample] | str], stream: Stream, tokenizer: Tokenizer, length: int
-) -> Iterator[Document]:
+def _tokenised(items: Iterator[Item], stream: Stream, tokenizer: Tokenizer, length: int) -> Iterator[Document]:
     for item in items:
         if isinstance(item, str):
             texts = chain([item], (text for text in items if isinstance(text, str)))
             yield from packed(texts, tokenizer, kind=stream.kind, length=min(length, stream.tokens))
+        elif isinstance(item, Prompt):
+            yield from whole(item, tokenizer, kind=stream.kind, length=length)
         else:
             yield lesson(item, tokenizer, kind=stream.kind, prompt_weight=stream.prompt_weight)
