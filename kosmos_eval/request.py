@@ -6,6 +6,28 @@ from kosmos_eval.prompt import Prompt
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How a text is drawn at random: the same seed draws the same text after the same prompt, whatever else is asked.
+
+    Args:
+        temperature: what logits are divided by; above 0.
+        top_p: only the most probable tokens, as many as reach this share together, are drawn.
+        seed: another one draws another text.
+
+    Raises:
+        ValueError: if temperature or top_p cannot be.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and 0 < self.top_p <= 1):
+            raise ValueError(f"{self} needs a temperature above 0 and a top_p above 0 and up to 1")
+
+
+@dataclass(frozen=True)
 class Generate:
     """Continue a prompt.
 
@@ -16,6 +38,10 @@ class Generate:
         beams: width of the beam search; 1 is greedy.
         length_penalty: finished beams compare by log-probability / tokens ** length_penalty.
         choices: if given, the text is one of these strings and ends there (a prefix trie restricts every step).
+        sampling: if given, tokens are drawn at random rather than the most probable taken.
+
+    Raises:
+        ValueError: if beams are to be sampled.
     """
 
     prompt: Prompt
@@ -24,6 +50,11 @@ class Generate:
     beams: int = 1
     length_penalty: float = 1.0
     choices: tuple[str, ...] | None = None
+    sampling: Sampling | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampling is not None and self.beams > 1:
+            raise ValueError(f"a text is either drawn at random or searched with {self.beams} beams")
 
 
 @dataclass(frozen=True)

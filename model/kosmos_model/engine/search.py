@@ -1,9 +1,10 @@
-"""The search for one text: greedy, by beams, or among given strings; it knows no model.
+"""The search for one text: greedy, at random, by beams, or among given strings; it knows no model.
 
 A beam search of width K keeps K running texts. Of the 2K best candidates of a step, those that end (by the end of text
 or a stop string) and are among the first K finish; the first K others run on. It ends as soon as K texts have finished
 (transformers' ``early_stopping=True``) or at the longest length, where running texts count as they stand; the best of
-log-probability / tokens ** length_penalty wins, the end of text counted as a token. K = 1 is greedy decoding.
+log-probability / tokens ** length_penalty wins, the end of text counted as a token. K = 1 is greedy decoding, or
+takes what was drawn.
 Among given strings it goes on as long as a running one can still win: K short names would else shut out a long one.
 """
 
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from kosmos_eval.models.sampling import stream
 from kosmos_eval.request import Completion, Generate
 from kosmos_model.engine.tree import Ints
 from kosmos_model.engine.wording import Choices
@@ -43,8 +45,11 @@ class Search:
         self.request, self.choices = request, choices
         self.beams = [Beam()]
         self.limit = choices.depth if choices else request.max_tokens
+        self.random = stream(request) if request.sampling else None
         self._decode = decode
         self._finished: list[tuple[float, Completion]] = []
+        self._ends = frozenset(stop[-1] for stop in request.stop if stop and not choices) | {"\ufffd"}
+        self._may_stop: dict[int, bool] = {}
 
     @property
     def candidates(self) -> int:
@@ -71,15 +76,14 @@ class Search:
             if logprob == -math.inf or len(running) == width:
                 break
             beam = self.beams[parent]
-            grown = Beam((*beam.tokens, token), logprob, beam.node)
+            node = self.choices.children[beam.node].get(token, 0) if self.choices else 0
+            grown = Beam((*beam.tokens, token), logprob, node)
             text = self._text(beam) if token == EOS else self._stopped(grown)
-            if text is not None:
-                if rank < width:
-                    self._finish(grown, text, finished=True)
-            else:
-                node = self.choices.children[beam.node][token] if self.choices else 0
-                running.append(replace(grown, node=node))
+            if text is None:
+                running.append(grown)
                 parents.append(parent)
+            elif rank < width:
+                self._finish(grown, text, finished=True)
         if not running or len(running[0].tokens) >= self.limit:
             for beam in running:
                 self._finish(beam, self._text(beam), finished=False)
@@ -106,8 +110,13 @@ class Search:
         return self.choices.texts.get(beam.node, "") if self.choices else self._decode(beam.tokens)
 
     def _stopped(self, beam: Beam) -> str | None:
-        """The text before the first stop string, if there is one."""
-        if not self.request.stop or self.choices:
+        """The text before the first stop string, if there is one; only a token with the end of one can bring it."""
+        token = beam.tokens[-1]
+        if len(self._ends) == 1:
+            return None
+        if token not in self._may_stop:
+            self._may_stop[token] = not self._ends.isdisjoint(self._decode([token, token]))
+        if not self._may_stop[token]:
             return None
         text = self._decode(beam.tokens)
         places = [place for stop in self.request.stop if stop and (place := text.find(stop)) >= 0]
