@@ -9,6 +9,7 @@ an image is ``{"bytes": png, "path": None}``, which ``datasets.Image(decode=Fals
 - ``matrices.rows``: Raven matrices of 2 x 2 and 3 x 3 panels (Raven IQ)
 - ``digits.rows``: handwritten digits of the UCI repository (ImageNet)
 - ``pages.rows``: web pages of a shop with questions (WebSRC)
+- ``creatures.rows``: pairs of creatures with descriptions (classification with descriptions)
 - ``new_words.rows``: invented names for things never seen; only the demonstrations can answer
 
 Train and test never share content, whatever the seed: a hash of what an item shows decides its side (``recipe.side``).

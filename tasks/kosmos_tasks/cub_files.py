@@ -1,0 +1,68 @@
+"""Pairs of categories with descriptions and folders of images: a user's ``groups.json``, or the paper's pair of CUB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kosmos_eval.errors import BadData
+from kosmos_eval.source import IMAGE_ENDINGS, Source, read_json
+from kosmos_tasks.text_rows import columns, text
+
+WOODPECKERS = {
+    "kind": "woodpecker",
+    "categories": [
+        {
+            "name": "three toed",
+            "description": "It has black and white stripes throughout the body and a yellow crown.",
+            "images": "American_Three_toed_Woodpecker",
+        },
+        {
+            "name": "downy",
+            "description": "It has white spots on its black wings and some red on its crown.",
+            "images": "Downy_Woodpecker",
+        },
+    ],
+}
+"""The first pair of the paper, as its Figure 6 shows it."""
+
+
+def rows(source: Source, images: int) -> Iterator[dict[str, Any]]:
+    """A row per picture: ``id, image, kind, names, descriptions, target``.
+
+    Raises:
+        BadData: if ``groups.json`` is not of the expected form, or a category has no images.
+    """
+    folder = source.folder("cub_descriptions", "cub", "CUB_200_2011")
+    file = folder / "groups.json"
+    for number, group in enumerate(read_json(file) if file.is_file() else [WOODPECKERS], start=1):
+        said = columns(group, {"kind": text, "categories": _pair}, place=f"group {number} of {file}")
+        kind, categories = said["kind"], said["categories"]
+        shared = {
+            "kind": kind,
+            "names": [category["name"] for category in categories],
+            "descriptions": [category["description"] for category in categories],
+        }
+        for target, category in enumerate(categories):
+            for picture in _pictures(folder, category["images"], images):
+                id = f"{kind}/{category['name']}/{picture.stem}"
+                yield {"id": id, "image": str(picture), **shared, "target": target}
+
+
+def _pair(value: object) -> list[Mapping[str, Any]]:
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise ValueError("two categories")
+    wanted = {"name": text, "description": text, "images": text}
+    return [columns(category, wanted, place=json.dumps(category)[:80]) for category in value]
+
+
+def _pictures(folder: Path, name: str, most: int) -> list[Path]:
+    """The first pictures of a category's folder, which may bear CUB's number and lie in ``images/``."""
+    for parent in (folder, folder / "images"):
+        for found in (parent / name, *sorted(parent.glob(f"[0-9][0-9][0-9].{name}"))):
+            pictures = sorted(path for path in found.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+            if pictures:
+                return pictures[:most]
+    raise BadData(f"{folder} has no folder {name} with images, nor images/{name}; expected one for each category")
