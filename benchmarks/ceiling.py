@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kosmos_eval.request import LogLikelihood, Request
 from kosmos_model.engine.tree import grow
-from kosmos_model.engine.wording import continuations, prompt_ids
+from kosmos_model.engine.wording import endings, prompt_ids
 from kosmos_model.text import PromptTokenizer
 
 
@@ -40,8 +40,10 @@ def ceiling(tokenizer: PromptTokenizer, requests: Sequence[Request]) -> Ceiling:
     for request in requests:
         ids = prompt_ids(tokenizer, request.prompt, slots=slots)
         if isinstance(request, LogLikelihood):
-            split = continuations(tokenizer, request.prompt, request.continuations, terminated=request.terminated)
-            sequences += [[*ids[: one.shared], *one.tokens][:-1] for one in split]
+            for text in request.continuations:
+                after = endings(tokenizer, request.prompt, (text,), terminated=request.terminated)
+                whole = prompt_ids(tokenizer, request.prompt + text, slots=slots)
+                sequences.append(whole[: after.end - 1])
         else:
             sequences.append(ids)
     return Ceiling(sum(map(len, sequences)), len(grow(sequences)))

@@ -48,9 +48,9 @@ def mid() -> KosmosModel:
 MODELS: dict[str, Callable[[], KosmosModel]] = {"nano": nano, "mid": mid}
 
 
-def engine(subject: KosmosModel, *, batch_tokens: int = 8192) -> Engine:
+def engine(subject: KosmosModel, *, batch_tokens: int = 2048) -> Engine:
     """An engine that has seen nothing yet, so that every run encodes its images."""
-    budget = Budget(batch_tokens, 4 * batch_tokens)
+    budget = Budget(batch_tokens, 16 * batch_tokens)
     return Engine(subject.model, subject.tokenizer, pixels=subject.pixels, budget=budget)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from kosmos_eval.request import LogLikelihood
 from kosmos_model.adapter import KosmosModel
-from kosmos_model.engine.wording import continuations
+from kosmos_model.engine.wording import endings
+from kosmos_model.text import EOS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch.jit.script, somewhere below torchscale
@@ -63,9 +64,12 @@ class Stock:
 
     def sequences(self, request: LogLikelihood) -> list[tuple[list[int], int]]:
         """For each continuation the ids of prompt and continuation, and where the continuation begins."""
-        ids = self.tokenizer.prompt(request.prompt)[0]
-        split = continuations(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
-        return [([*ids[: one.shared], *one.tokens], one.shared) for one in split]
+        found = []
+        for text in request.continuations:
+            after = endings(self.tokenizer, request.prompt, (text,), terminated=request.terminated)
+            ids = [*self.tokenizer.prompt(request.prompt + text)[0], *[EOS] * request.terminated]
+            found.append((ids, after.shared))
+        return found
 
     @torch.inference_mode()
     def logprobs(self, sequences: Sequence[tuple[list[int], int]], images: Sequence[Tensor]) -> list[float]:

@@ -69,13 +69,12 @@ class KosmosModel:
 
     def fits(self, request: Request) -> bool:
         """Whether prompt, images and the longest possible answer are within the model's context."""
-        from kosmos_model.engine.wording import continuations
+        from kosmos_model.engine.wording import endings
 
         length = len(self.tokenizer.prompt(request.prompt)[0])
         texts = request.continuations if isinstance(request, LogLikelihood) else request.choices
         if texts is not None:
-            split = continuations(self.tokenizer, request.prompt, texts, terminated=True)
-            length = max((end.shared + len(end.tokens) for end in split), default=length)
+            length = max(length, endings(self.tokenizer, request.prompt, tuple(texts), terminated=True).end)
         elif not isinstance(request, LogLikelihood):
             length += request.max_tokens
         return length <= self.model.config.max_length
@@ -231,15 +230,14 @@ def _device(name: str) -> torch.device:
 
 
 def _budget(model: Kosmos, tokens: int | None) -> Budget:
-    """How much to compute at once: as asked, or 8,192 tokens, on a GPU as many more as its free memory allows."""
+    """How much to compute at once: as asked, or what a processor's cache holds, or what a GPU's free memory allows."""
     import torch
 
     from kosmos_model.engine.walk import Budget
 
     weight = model.decoder.embed_tokens.weight
     if tokens is not None or weight.device.type != "cuda":
-        tokens = tokens or 8192
-        return Budget(tokens, 4 * tokens)
+        return Budget(tokens or 2048, 16 * (tokens or 2048))
     free, _ = torch.cuda.mem_get_info(weight.device)
     slot = 2 * model.config.layers * model.config.width * weight.element_size()  # keys and values of a token
     slots = max(8192, min(1 << 20, int(free * 0.25) // slot))  # a batch, and a copy of it for those that go on

@@ -14,8 +14,8 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
 from kosmos_model.config import PRESETS
 from kosmos_model.engine.answers import Engine
+from kosmos_model.engine.branches import LONG
 from kosmos_model.engine.search import Search
-from kosmos_model.engine.tree import BRANCHES
 from kosmos_model.engine.walk import Budget
 from kosmos_model.engine.wording import choices
 from kosmos_model.image import to_tensor
@@ -180,7 +180,7 @@ def test_a_long_shared_prefix_with_many_branches_is_cut_into_rows_and_scored_the
     requests: list[Request] = [LogLikelihood(shown + _image(n), names, terminated=True) for n in range(2)]
     requests += [LogLikelihood(shown + _image(0), (" yes", " no")), Generate(shown + _image(1), max_tokens=4)]
     _, tokenizer = _parts()
-    assert sum(len(tokenizer.encode(name)) for name in names) > BRANCHES
+    assert sum(len(tokenizer.encode(name)) for name in names) > 2 * LONG
     for request, found in zip(requests, _answers(_engine(2000), requests), strict=True):
         _alike(found, _likelihoods(request) if isinstance(request, LogLikelihood) else _greedy(request))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Generate
 from kosmos_model.engine.search import Search
-from kosmos_model.engine.wording import choices, continuations, prompt_ids
+from kosmos_model.engine.wording import choices, endings, prompt_ids
 from kosmos_model.text import EOS, NANO, SLOT, Tokenizer
 
 WORDS = 12
@@ -184,9 +184,10 @@ def test_dead_ends_are_never_taken() -> None:
 @given(st.text(alphabet="ab \n", max_size=6), st.text(alphabet="ab \n", max_size=6))
 def test_a_continuation_and_its_prompt_are_encoded_as_one_text(before: str, after: str) -> None:
     prompt = Prompt("x", before)
-    (found,) = continuations(TOKENIZER, prompt, (after,), terminated=True)
-    ids = TOKENIZER.prompt(prompt)[0]
-    assert [*ids[: found.shared], *found.tokens] == [*TOKENIZER.prompt(prompt + after)[0], EOS]
+    found = endings(TOKENIZER, prompt, (after,), terminated=True)
+    ids = [*TOKENIZER.prompt(prompt)[0][: found.shared], *found.tree.tokens, found.tokens[found.edges[-1]]]
+    assert ids == [*TOKENIZER.prompt(prompt + after)[0], EOS]
+    assert found.end == len(ids)
 
 
 def test_every_image_has_slots_of_its_own() -> None:

@@ -1,11 +1,8 @@
-from itertools import pairwise
-
-import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kosmos_model.engine.tree import Row, Tree, batches, common, cut, grow
+from kosmos_model.engine.tree import Tree, common, graft, grow
 
 Sequences = list[list[int]]
 sequences = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=12)
@@ -28,6 +25,7 @@ def test_a_tree_by_hand() -> None:
     assert tree.leaves.tolist() == [3, 5, 2, 0]
 
 
+@settings(max_examples=50, deadline=None)
 @given(sequences)
 def test_every_sequence_is_a_path_and_every_prefix_stands_once(given_sequences: Sequences) -> None:
     tree = grow(given_sequences)
@@ -42,36 +40,23 @@ def _above(tree: Tree, node: int) -> set[int]:
     return {node} | _above(tree, int(tree.parents[node])) if node >= 0 else set()
 
 
-@given(sequences, st.integers(1, 12))
-def test_rows_cover_the_tree_once_and_hang_on_rows_before_them(given_sequences: Sequences, branches: int) -> None:
-    tree = grow(given_sequences)
-    rows = cut(tree, branches=branches)
-    assert sorted(node for row in rows for node in range(row.start, row.stop)) == list(range(len(tree)))
-    done: set[int] = {-1}
-    for row in rows:
-        assert row.anchor in done
-        assert all(tree.parents[n] in (row.anchor, *range(row.start, n)) for n in range(row.start, row.stop))
-        done |= set(range(row.start, row.stop))
-
-
-def test_a_row_is_a_small_subtree_with_its_chain_or_the_chain_of_a_large_one() -> None:
-    prefix = list(range(10, 40))
-    small = grow([[*prefix, 1, 2], [*prefix, 3]])
-    assert cut(small, branches=3) == [Row(0, 33, -1)]
-    assert cut(small, branches=2) == [Row(0, 30, -1), Row(30, 32, 29), Row(32, 33, 29)]
-
-
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=60))
-def test_batches_hold_every_row_within_budget_with_little_padding(lengths: list[int]) -> None:
-    starts = np.cumsum([0, *lengths])
-    rows = [Row(a, b, -1) for a, b in pairwise(starts.tolist())]
-    depths = np.zeros(starts[-1], dtype=np.int64)
-    packed = list(batches(rows, tokens=256, slots=10_000, depths=depths))
-    assert sorted((row for batch in packed for row in batch), key=lambda row: row.start) == rows
-    for batch in packed:
-        longest = max(map(len, batch))
-        assert len(batch) == 1 or len(batch) * longest <= 256
-        assert all(len(row) >= 0.8 * longest - 2 for row in batch)
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 11), sequences), max_size=4), sequences)
+def test_grafted_trees_continue_the_nodes_they_are_put_on(
+    scions: list[tuple[int, Sequences]], stock: Sequences
+) -> None:
+    tree = grow(stock)
+    nodes = [place % len(tree) for place, _ in scions]
+    grown = [grow(inner) for _, inner in scions]
+    whole, places, starts = graft(tree, nodes, grown)
+    assert [_path(whole, leaf) for leaf in whole.leaves] == stock
+    for (_, inner), scion, node, place, start in zip(scions, grown, nodes, places, starts, strict=True):
+        assert _path(whole, place) == _path(tree, node)
+        assert [_path(whole, leaf + start) for leaf in scion.leaves] == [_path(tree, node) + one for one in inner]
+    assert len(whole) == len(tree) + sum(map(len, grown))
+    assert all(len(_path(whole, node)) == whole.depths[node] + 1 for node in range(len(whole)))
+    for node in range(len(whole)):
+        assert [o for o in range(len(whole)) if node in _above(whole, o)] == list(range(node, whole.ends[node]))
 
 
 @pytest.mark.parametrize(("one", "other", "length"), [([1, 2], [1, 3], 1), ([1], [1, 2], 1), ([], [1], 0)])

@@ -6,8 +6,9 @@ Answers are those of each request alone, up to the rounding of floating-point su
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,13 +17,14 @@ from torch import Tensor
 from kosmos_eval.errors import BadImage
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
-from kosmos_model.engine.generation import generate
+from kosmos_model.engine.generation import Decoding
 from kosmos_model.engine.images import Gallery
-from kosmos_model.engine.scoring import Scored, Scores
+from kosmos_model.engine.scoring import Scores
 from kosmos_model.engine.search import Search
-from kosmos_model.engine.tree import grow
-from kosmos_model.engine.walk import Batch, Budget, Vectors, out_of_memory, walk
-from kosmos_model.engine.wording import Choices, Continuation, choices, continuations, prompt_ids
+from kosmos_model.engine.step import Step
+from kosmos_model.engine.tree import Ints, Tree, graft, grow
+from kosmos_model.engine.walk import Budget, Vectors, walk
+from kosmos_model.engine.wording import Choices, Endings, choices, endings, prompt_ids
 from kosmos_model.kosmos import Kosmos
 from kosmos_model.text import PromptTokenizer
 
@@ -33,21 +35,13 @@ WINDOW = 16_384  # sequences planned together, at most: prompts, or continuation
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request of a window: its prompt's tokens and what is to follow them."""
+    """A request of a window: its prompt's tokens, as far as all that follows has them in common, and what follows."""
 
     index: int
     request: Request
     ids: list[int]
-    continuations: list[Continuation] = field(default_factory=list)
+    endings: Endings | None = None
     choices: Choices | None = None
-
-    def sequences(self) -> list[list[int]]:
-        """What has to be computed: everything but the last token of each continuation."""
-        if isinstance(self.request, LogLikelihood):
-            return [
-                [*self.ids[: c.shared], *c.tokens][: max(1, c.shared + len(c.tokens) - 1)] for c in self.continuations
-            ]
-        return [self.ids[: self.choices.shared] if self.choices else self.ids]
 
 
 class Engine:
@@ -124,68 +118,48 @@ class Engine:
     def _asked(self, index: int, request: Request, slots: Mapping[str, int]) -> _Asked:
         ids = prompt_ids(self.tokenizer, request.prompt, slots=slots)
         if isinstance(request, LogLikelihood):
-            texts, terminated = request.continuations, request.terminated
-            split = continuations(self.tokenizer, request.prompt, texts, terminated=terminated)
-            return _Asked(index, request, ids, continuations=split)
+            after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
+            return _Asked(index, request, ids[: after.shared], endings=after)
         trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
-        return _Asked(index, request, ids, choices=trie)
+        return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
 
     def _planned(self, asked: Sequence[_Asked], vectors: Vectors) -> Iterator[tuple[int, Output]]:
-        sequences = [one.sequences() for one in asked]
-        bounds = np.cumsum([0, *map(len, sequences)])
-        flat = [sequence for group in sequences for sequence in group]
-        tree = grow(flat or [asked[0].ids])
-        scored = [one for one in asked if isinstance(one.request, LogLikelihood)]
-        scores = Scores(
-            tree,
-            [
-                [Scored(int(leaf), c.tokens) for leaf, c in zip(tree.leaves[low:high], one.continuations, strict=True)]
-                for one, low, high in zip(asked, bounds, bounds[1:], strict=False)
-                if isinstance(one.request, LogLikelihood)
-            ],
-            vocabulary=vectors.size,
-        )
-        searches: dict[int, list[_Asked]] = defaultdict(list)
-        for one, low in zip(asked, bounds, strict=False):
+        prompts = grow([one.ids for one in asked])
+        scored = [
+            (one.index, one.endings, int(leaf)) for one, leaf in zip(asked, prompts.leaves, strict=True) if one.endings
+        ]
+        after = [one for _, one, _ in scored]
+        tree, roots, starts = graft(prompts, [leaf for _, _, leaf in scored], [one.tree for one in after])
+        scores = Scores(after, roots=roots, starts=starts)
+        owners: dict[Search, int] = {}
+        starting: dict[int, list[Search]] = defaultdict(list)
+        for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
             if isinstance(one.request, Generate):
-                searches[int(tree.leaves[low])].append(one)
-        continued = np.array(sorted(searches), dtype=np.int64)
-        yield from ((scored[index].index, output) for index, output in scores.without_tokens())
+                search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
+                owners[search] = one.index
+                starting[leaf].append(search)
+        continued = np.array(sorted(starting), dtype=np.int64)
+        decodings = self._decodings(tree, continued, {search.request.beams for search in owners})
+        yield from ((scored[number][0], output) for number, output in scores.without_tokens())
         for batch in walk(self.model.decoder, tree, vectors, budget=self.budget, continued=continued):
-            yield from ((scored[i].index, output) for i, output in scores.fill(self.model.decoder, batch))
-            nodes = [node for low, high in batch.within(continued) for node in continued[low:high].tolist()]
-            started = [(node, one) for node in nodes for one in searches[node]]
-            for group in _by_width(started):
-                yield from self._generated(batch, group)
+            yield from ((scored[number][0], output) for number, output in scores.fill(self.model.decoder, batch))
+            started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]
+            for width, decoding in decodings.items():
+                over = decoding.run(batch, [(node, one) for node, one in started if one.request.beams == width])
+                yield from ((owners[search], search.completion()) for search in over)
+        for decoding in decodings.values():
+            yield from ((owners[search], search.completion()) for search in decoding.finish())
 
-    def _generated(self, batch: Batch, started: Sequence[tuple[int, _Asked]]) -> Iterator[tuple[int, Completion]]:
-        """Run the searches that begin at nodes of a batch, in halves where memory runs out."""
-        open_ = dict(enumerate(started))
-        try:
-            texts = [
-                Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
-                for _, one in started
-                if isinstance(one.request, Generate)
-            ]
-            prefixes = batch.prefixes(np.array([node for node, _ in started]), spare=8 * texts[0].request.beams)
-            for number in generate(self.model.decoder, prefixes, texts, forbidden=self._forbidden):
-                yield open_.pop(number)[1].index, texts[number].completion()
-            return
-        except RuntimeError as error:
-            if len(started) == 1 or not out_of_memory(error):
-                raise
-        rest = list(open_.values())
-        for half in (rest[: (len(rest) + 1) // 2], rest[(len(rest) + 1) // 2 :]):
-            if half:
-                yield from self._generated(batch, half)
+    def _decodings(self, tree: Tree, continued: Ints, widths: Iterable[int]) -> dict[int, Decoding]:
+        """For each width of searches where they run."""
+        return {
+            width: Decoding(self._step, tree, continued, width=width, forbidden=self._forbidden, budget=self.budget)
+            for width in sorted(widths)
+        }
 
-
-def _by_width(started: Sequence[tuple[int, _Asked]]) -> list[list[tuple[int, _Asked]]]:
-    groups: dict[int, list[tuple[int, _Asked]]] = defaultdict(list)
-    for node, one in started:
-        assert isinstance(one.request, Generate)
-        groups[one.request.beams].append((node, one))
-    return list(groups.values())
+    @cached_property
+    def _step(self) -> Step:
+        return Step(self.model.decoder)
 
 
 def _without_gradients(steps: Iterator[Answer]) -> Iterator[Answer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,86 +11,68 @@ from torch import Tensor
 
 from kosmos_eval.request import Likelihoods
 from kosmos_model.decoder import KosmosDecoder
-from kosmos_model.engine.tree import Tree
+from kosmos_model.engine.tree import Ints
 from kosmos_model.engine.walk import Batch
+from kosmos_model.engine.wording import Endings
 
-LOGITS = 1 << 24  # scores held at once: 64 MB in fp32
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Tokens to score, the last of them after node ``last``, the others before it."""
-
-    last: int
-    tokens: tuple[int, ...]
+ROWS = 128  # scored at once, at least
+LOGITS = {"cpu": 1 << 18}  # scores held at once: what stays in a processor's cache
+MANY = 1 << 24
 
 
 class Scores:
     """The scores of some requests, filled in as batches are computed.
 
     Args:
-        tree: of everything but the last token of each continuation.
-        requests: for each request its continuations.
-        vocabulary: above every token.
+        endings: of each request.
+        roots: the node that each begins to continue.
+        starts: the first node of the tree of each.
     """
 
-    def __init__(self, tree: Tree, requests: Sequence[Sequence[Scored]], *, vocabulary: int) -> None:
-        self.requests = requests
-        nodes: list[int] = []
-        tokens: list[int] = []
-        bounds = [0]
-        for scored in requests:
-            for continuation in scored:
-                node = continuation.last
-                for token in reversed(continuation.tokens):
-                    nodes.append(node)
-                    tokens.append(token)
-                    node = int(tree.parents[node])
-            bounds.append(len(nodes))
-        keys = np.array(nodes, dtype=np.int64) * vocabulary + np.array(tokens, dtype=np.int64)
-        unique, self._edges = np.unique(keys, return_inverse=True)  # an edge is a token after a node
-        self._nodes, self._tokens = np.divmod(unique, vocabulary)
-        self._logprobs = np.zeros(len(unique))
-        self._greedy = np.zeros(len(unique), dtype=bool)
-        self._bounds = bounds
-        self._open = np.diff(bounds)
-        self._owners = np.repeat(np.arange(len(requests)), self._open)
-        self._by_edge = np.argsort(self._edges, kind="stable")
-        self._starts = np.searchsorted(self._edges[self._by_edge], np.arange(len(unique) + 1))
+    def __init__(self, endings: Sequence[Endings], *, roots: Ints, starts: Ints) -> None:
+        self.endings = endings
+        self._bounds = np.cumsum([0, *(len(one.tokens) for one in endings)])
+        nodes = [np.where(o.nodes < 0, r, o.nodes + s) for o, r, s in zip(endings, roots, starts, strict=True)]
+        last = np.array([each.max(initial=-1) for each in nodes], dtype=np.int64)  # the node that completes each
+        self._requests = np.argsort(last, kind="stable")
+        self._last = last[self._requests]
+        flat = np.concatenate([*nodes, np.empty(0, dtype=np.int64)])
+        self._edges = np.argsort(flat, kind="stable")
+        self._nodes = flat[self._edges]
+        self._tokens = np.concatenate([*(one.tokens for one in endings), np.empty(0, dtype=np.int64)])[self._edges]
+        self._logprobs = np.zeros(len(flat))
+        self._greedy = np.zeros(len(flat), dtype=bool)
 
     def without_tokens(self) -> Iterator[tuple[int, Likelihoods]]:
         """Requests with nothing to compute: every continuation of theirs is empty."""
-        yield from ((index, self._likelihoods(index)) for index in np.flatnonzero(self._open == 0).tolist())
+        yield from self._complete(-1, 0)
 
     def fill(self, decoder: KosmosDecoder, batch: Batch) -> Iterator[tuple[int, Likelihoods]]:
         """Score what follows the nodes of a batch, and give the requests that this completes."""
-        ranges = list(batch.within(self._nodes))
-        edges = np.concatenate([np.arange(low, high) for low, high in ranges])
-        if not len(edges):
-            return
-        rows = max(1, LOGITS // decoder.embed_tokens.num_embeddings)
-        nodes, after = np.unique(self._nodes[edges], return_inverse=True)
+        here = batch.within(self._nodes)
+        edges, tokens = self._edges[here], self._tokens[here]
+        nodes, after = np.unique(self._nodes[here], return_inverse=True)
+        cells = LOGITS.get(batch.states.device.type, MANY)
+        rows = max(ROWS, cells // decoder.embed_tokens.num_embeddings)
         for start in range(0, len(nodes), rows):
-            chunk = np.flatnonzero((start <= after) & (after < start + rows))
-            states = batch.states[batch.places(nodes[start : start + rows])]
-            found = _scored(decoder, states, after[chunk] - start, self._tokens[edges[chunk]])
-            self._logprobs[edges[chunk]], self._greedy[edges[chunk]] = found
-        entries = np.concatenate([self._by_edge[self._starts[e] : self._starts[e + 1]] for e in edges])
-        touched = self._owners[entries]
-        np.subtract.at(self._open, touched, 1)
-        for index in np.unique(touched).tolist():
-            if self._open[index] == 0:
-                yield index, self._likelihoods(index)
+            low, high = np.searchsorted(after, (start, start + rows))
+            states = batch.of(nodes[start : start + rows])
+            found = _scored(decoder, states, after[low:high] - start, tokens[low:high])
+            self._logprobs[edges[low:high]], self._greedy[edges[low:high]] = found
+        yield from self._complete(batch.start, batch.stop)
+
+    def _complete(self, start: int, stop: int) -> Iterator[tuple[int, Likelihoods]]:
+        """Requests whose last edge leaves a node from ``start`` to ``stop``."""
+        for index in self._requests[slice(*np.searchsorted(self._last, (start, stop)))].tolist():
+            yield index, self._likelihoods(index)
 
     def _likelihoods(self, index: int) -> Likelihoods:
-        lengths = [len(continuation.tokens) for continuation in self.requests[index]]
-        edges = self._edges[self._bounds[index] : self._bounds[index + 1]]
-        parts = np.split(edges, np.cumsum(lengths)[:-1])
-        return Likelihoods(
-            logprobs=tuple(float(self._logprobs[part].sum()) for part in parts[: len(lengths)]),
-            tokens=tuple(lengths),
-            greedy=tuple(bool(self._greedy[part].all()) for part in parts[: len(lengths)]),
-        )
+        one = self.endings[index]
+        edges = one.edges + self._bounds[index]
+        string, many = np.repeat(np.arange(len(one.lengths)), one.lengths), len(one.lengths)
+        sums = np.bincount(string, weights=self._logprobs[edges], minlength=many)
+        missed = np.bincount(string, weights=~self._greedy[edges], minlength=many)
+        return Likelihoods(tuple(sums.tolist()), one.lengths, tuple((missed == 0).tolist()))
 
 
 def _scored(
@@ -100,6 +81,8 @@ def _scored(
     """Log-probability of each token after its row of states (N, D), and whether nothing is more probable."""
     logits = decoder.logits(states)  # (N, V)
     row, token = (torch.from_numpy(values).to(logits.device) for values in (rows, tokens))
-    chosen = logits[row, token]
-    found = torch.stack([chosen - logits.logsumexp(-1)[row], (chosen == logits.amax(-1)[row]).float()]).cpu().numpy()
+    highest = logits.amax(-1, keepdim=True)
+    chosen = logits[row, token] - highest[row, 0]
+    total = logits.sub_(highest).exp_().sum(-1).log_()
+    found = torch.stack([chosen - total[row], (chosen == 0).float()]).cpu().numpy()
     return found[0], found[1].astype(bool)

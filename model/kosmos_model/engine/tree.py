@@ -1,19 +1,17 @@
-"""Token sequences as one tree, in which everything shared stands once, and its cut into rows of a batch.
+"""Token sequences as one tree, in which everything shared stands once.
 
 Nodes are numbered depth-first, so that every subtree is a range: ``a`` is above ``b`` where ``a <= b < end[a]``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-
-BRANCHES = 128  # a row holds at most so many tokens besides its first chain: its attention is quadratic
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,6 @@ class Tree:
         return len(self.tokens)
 
 
-@dataclass(frozen=True)
-class Row:
-    """Nodes ``start`` to ``stop`` of a tree, all below ``anchor`` (-1: below none), computed as one row of a batch."""
-
-    start: int
-    stop: int
-    anchor: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
 def grow(sequences: Sequence[Sequence[int]]) -> Tree:
     """The tree of sequences, none of them empty."""
     arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
@@ -60,7 +46,7 @@ def grow(sequences: Sequence[Sequence[int]]) -> Tree:
     sizes: list[int] = []
     leaves = np.empty(len(arrays), dtype=np.int64)
     path, last, size = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), 0
-    for index in sorted(range(len(arrays)), key=lambda index: list(sequences[index])):
+    for index in sorted(range(len(arrays)), key=lambda index: arrays[index].astype(">i8").tobytes()):
         sequence = arrays[index]
         shared = _common(last, sequence)
         new = np.arange(size, size + len(sequence) - shared)
@@ -89,63 +75,35 @@ def _common(one: Ints, other: Ints) -> int:
     return int(differ.argmax()) if differ.any() else length
 
 
-def cut(tree: Tree, *, branches: int = BRANCHES) -> list[Row]:
-    """Rows that cover the tree, each after the row of its anchor.
-
-    A row is either a subtree (small subtrees of one anchor share a row), or the unbranched beginning of a large one.
-    """
-    rows: list[Row] = []
-    pending = [Row(0, len(tree), -1)]
-    while pending:
-        forest = pending.pop()
-        first = node = forest.start
-        while node < forest.stop:
-            end = int(tree.ends[node])
-            chain = _chain(tree, node)
-            if first < node and end - first > branches:
-                rows.append(Row(first, node, forest.anchor))
-                first = node
-            if end - chain > branches:
-                rows.append(Row(node, chain, forest.anchor))
-                pending.append(Row(chain, end, chain - 1))
-                first = end
-            node = end
-        if first < node:
-            rows.append(Row(first, node, forest.anchor))
-    return rows
-
-
-def _chain(tree: Tree, node: int) -> int:
-    """One past the unbranched beginning of the subtree of a node."""
-    end = tree.ends[node]
-    width = 64
-    while True:  # a short look first: most chains are
-        differ = tree.ends[node : min(node + width, int(end))] != end
-        if differ.any():
-            return node + int(differ.argmax())
-        if node + width >= end:
-            return int(end)
-        width *= 8
-
-
-def batches(rows: Sequence[Row], *, tokens: int, slots: int, depths: Ints) -> Iterator[list[Row]]:
-    """Rows grouped by length, so that less than a fifth is padding.
+def graft(tree: Tree, nodes: Sequence[int], scions: Sequence[Tree]) -> tuple[Tree, Ints, Ints]:
+    """Let trees grow from nodes of another.
 
     Args:
-        rows: what to group.
-        tokens: the most new tokens of a batch, padding included; a longer row is a batch alone.
-        slots: the most cache slots of a batch, likewise.
-        depths: of the tree.
+        tree: what they are put on.
+        nodes: for each scion the node it is put on.
+        scions: whose depths and nodes count from 0; their leaves are not looked at.
+
+    Returns:
+        The whole tree with the leaves of ``tree``, the new numbers of ``nodes``, and the first node of each scion.
     """
-    batch: list[Row] = []
-    longest = highest = 0
-    for row in sorted(rows, key=lambda row: (-len(row), depths[row.start], row.start)):
-        height = max(highest, int(depths[row.start]))
-        full = (len(batch) + 1) * longest > tokens or (len(batch) + 1) * (longest + height) > slots
-        if batch and (full or len(row) < 0.8 * longest - 2):
-            yield batch
-            batch, longest, height = [], 0, int(depths[row.start])
-        batch.append(row)
-        longest, highest = max(longest, len(row)), height
-    if batch:
-        yield batch
+    sizes = np.array([len(scion) for scion in scions], dtype=np.int64)
+    places = np.array(nodes, dtype=np.int64)
+    order = np.argsort(places, kind="stable")
+    put = places[order]  # ascending
+    before = np.concatenate([[0], np.cumsum(sizes[order])])  # how many scion nodes come before the first, second ...
+    old = np.arange(len(tree))
+    number = old + before[np.searchsorted(put, old)]  # of each old node: a scion stands right behind its place
+    total = len(tree) + int(before[-1])
+    starts = np.empty(len(places), dtype=np.int64)
+    starts[order] = put + 1 + before[:-1]
+    tokens, depths, ends, parents = (np.empty(total, dtype=np.int64) for _ in range(4))
+    tokens[number], depths[number] = tree.tokens, tree.depths
+    ends[number] = tree.ends + before[np.searchsorted(put, tree.ends)]
+    parents[number] = np.where(tree.parents < 0, -1, number[tree.parents])
+    for node, start, scion in zip(places.tolist(), starts.tolist(), scions, strict=True):
+        span = slice(start, start + len(scion))
+        tokens[span] = scion.tokens
+        depths[span] = scion.depths + tree.depths[node] + 1
+        ends[span] = scion.ends + start
+        parents[span] = np.where(scion.parents < 0, number[node], scion.parents + start)
+    return Tree(tokens, depths, ends, parents, number[tree.leaves]), number[places], starts

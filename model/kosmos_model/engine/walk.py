@@ -1,11 +1,12 @@
-"""The walk through a tree of sequences: every node is computed once, and what is cached goes on to its descendants.
+"""The walk through a tree of sequences: every node is computed once, and what is above those to come is remembered.
 
-Shapes: B rows of a batch, S new tokens, P slots of what is above them, T = P + S, D width, N some nodes.
+Shapes: S new nodes of a batch, P slots of the path above them, D width, H heads, d width of a head, N some nodes,
+K slots that stay behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from kosmos_model.decoder import KosmosDecoder
-from kosmos_model.engine.attention import Cache
-from kosmos_model.engine.tree import Ints, Row, Tree, batches, cut
+from kosmos_model.engine.attention import Cache, LayerCache, Memories
+from kosmos_model.engine.branches import Branches, sight
+from kosmos_model.engine.tree import Ints, Tree
 
 
 class Vectors:
@@ -55,46 +57,51 @@ class Prefixes:
 
 @dataclass(frozen=True)
 class Batch:
-    """Computed rows of a tree.
+    """Computed nodes of a tree.
 
     Args:
-        rows: B of them, in no particular order.
         tree: where they are from.
-        states: (B, S, D) after the final layer norm.
-        visible: (B, S, T) which slots each token saw.
-        cache: what they left, (B rows, T slots); None where nothing continues them.
+        start: the first of them.
+        stop: one past the last.
+        states: (S, D) after the final layer norm.
+        kept: (K,) nodes, ascending, whose keys and values stayed behind: those that something continues from, and
+            all above them.
+        slots: of each layer their keys and values, (K, H, d) each.
     """
 
-    rows: Sequence[Row]
     tree: Tree
+    start: int
+    stop: int
     states: Tensor
-    visible: Tensor
-    cache: Cache | None
+    kept: Ints
+    slots: list[tuple[Tensor, Tensor]]
 
-    def places(self, nodes: Ints) -> tuple[Tensor, Tensor]:
-        """Row and column (N,) of nodes that are in the batch."""
-        starts = np.array([row.start for row in self.rows])
-        order = np.argsort(starts)
-        row = order[np.searchsorted(starts[order], nodes, side="right") - 1]
-        device = self.states.device
-        return torch.from_numpy(row).to(device), torch.from_numpy(nodes - starts[row]).to(device)
+    def within(self, ordered: Ints) -> slice:
+        """The entries of an ascending array of nodes that are in the batch."""
+        low, high = np.searchsorted(ordered, (self.start, self.stop))
+        return slice(int(low), int(high))
 
-    def within(self, ordered: Ints) -> Iterator[tuple[int, int]]:
-        """For each row the range of entries of an ascending array that are its nodes."""
-        for row in self.rows:
-            low, high = np.searchsorted(ordered, (row.start, row.stop))
-            yield int(low), int(high)
+    def of(self, nodes: Ints) -> Tensor:
+        """The states (N, D) of nodes that are in the batch."""
+        return self.states[torch.from_numpy(nodes - self.start).to(self.states.device)]
 
     def prefixes(self, nodes: Ints, *, spare: int) -> Prefixes:
-        """The sequences that end in nodes of the batch, a cache's copy of each, with ``spare`` empty slots behind."""
-        if self.cache is None:
-            raise ValueError("the cache of these rows was not kept")
-        row, column = self.places(nodes)
-        seen = self.visible[row, column]  # (N, T)
+        """The sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
         lengths = self.tree.depths[nodes] + 1
-        slots = torch.argsort((~seen).byte(), dim=1, stable=True)[:, : int(lengths.max())].to(torch.int64)
-        cache = self.cache.select(row, slots, spare=spare)
-        return Prefixes(cache, torch.from_numpy(lengths).to(row.device), self.states[row, column])
+        seen = (self.kept <= nodes[:, None]) & (nodes[:, None] < self.tree.ends[self.kept])  # (N, K)
+        if not np.array_equal(seen.sum(1), lengths):
+            raise ValueError("the slots of these nodes were not kept")
+        table = np.zeros((len(nodes), int(lengths.max())), dtype=np.int64)
+        table[np.arange(table.shape[1]) < lengths[:, None]] = np.nonzero(seen)[1]
+        place = torch.from_numpy(table).to(self.states.device)
+
+        def row(slots: Tensor) -> Tensor:
+            new = slots.new_zeros(len(nodes), slots.shape[1], table.shape[1] + spare, slots.shape[2])
+            new[:, :, : table.shape[1]] = slots[place].transpose(1, 2)
+            return new
+
+        layers = [LayerCache(row(keys), row(values), used=table.shape[1]) for keys, values in self.slots]
+        return Prefixes(Cache(layers), torch.from_numpy(lengths).to(place.device), self.of(nodes))
 
 
 @dataclass
@@ -102,8 +109,8 @@ class Budget:
     """How much is computed at once; it halves when memory runs out.
 
     Args:
-        tokens: new tokens of a batch, padding included.
-        slots: cache slots of a batch.
+        tokens: new tokens of a batch.
+        slots: cache slots of sequences that are continued from a batch.
     """
 
     tokens: int
@@ -115,7 +122,7 @@ class Budget:
 
 
 def walk(decoder: KosmosDecoder, tree: Tree, vectors: Vectors, *, budget: Budget, continued: Ints) -> Iterator[Batch]:
-    """Compute every node of a tree, batch by batch, each row after the row it hangs on.
+    """Compute every node of a tree, batch by batch in the order of their numbers.
 
     Args:
         decoder: what computes.
@@ -124,30 +131,19 @@ def walk(decoder: KosmosDecoder, tree: Tree, vectors: Vectors, *, budget: Budget
         budget: of one batch; looked at before each.
         continued: nodes that the caller will continue from, ascending.
     """
-    rows = cut(tree)
-    anchors = np.sort(np.array([row.anchor for row in rows]))
-    hanging: dict[int, list[Row]] = {}
-    for row in rows:
-        hanging.setdefault(row.anchor, []).append(row)
-
-    def below(above: Batch | None, waiting: list[Row]) -> Iterator[Batch]:
-        while waiting:
-            chosen = next(batches(waiting, tokens=budget.tokens, slots=budget.slots, depths=tree.depths))
-            kept = any(_holds(ordered, row) for row in chosen for ordered in (anchors, continued))
-            try:
-                batch = _computed(decoder, tree, vectors, rows=chosen, above=above, kept=kept)
-            except RuntimeError as error:
-                if len(chosen) == 1 or not out_of_memory(error):
-                    raise
-                budget.halve()
-                continue
-            computed = set(chosen)
-            waiting = [row for row in waiting if row not in computed]
-            yield batch
-            inside = [a for low, high in batch.within(anchors) for a in np.unique(anchors[low:high])]
-            yield from below(batch, [row for anchor in inside for row in hanging[anchor]])
-
-    yield from below(None, hanging.get(-1, []))
+    heads = decoder.args.decoder_attention_heads
+    nothing = decoder.embed_tokens.weight.new_empty(0, heads, decoder.embed_dim // heads)
+    batch = Batch(tree, 0, 0, nothing, np.empty(0, dtype=np.int64), [(nothing, nothing)] * decoder.num_layers)
+    while batch.stop < len(tree):
+        stop = _stop(tree, batch.stop, budget=budget, continued=continued)
+        try:
+            batch = _computed(decoder, vectors, after=batch, stop=stop, continued=continued)
+        except RuntimeError as error:
+            if stop - batch.stop == 1 or not out_of_memory(error):
+                raise
+            budget.halve()
+            continue
+        yield batch
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -155,42 +151,35 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _holds(ordered: Ints, row: Row) -> bool:
-    low, high = np.searchsorted(ordered, (row.start, row.stop))
-    return bool(low < high)
+def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
+    """Where a batch that begins at a node has to end: at least one node later."""
+    stop = min(len(tree), start + budget.tokens)
+    low, high = np.searchsorted(continued, (start, stop))
+    slots = np.cumsum(tree.depths[continued[low:high]] + 1)
+    within = max(1, int(np.searchsorted(slots, budget.slots, side="right")))
+    return stop if within >= high - low else int(continued[low + within])
 
 
-def _computed(
-    decoder: KosmosDecoder, tree: Tree, vectors: Vectors, *, rows: list[Row], above: Batch | None, kept: bool
-) -> Batch:
-    """One batch: its rows, under what is cached above them."""
-    device, longest = decoder.embed_tokens.weight.device, max(map(len, rows))
-
-    def padded(values: Ints, *, shift: bool = False) -> Tensor:
-        table = np.zeros((len(rows), longest), dtype=np.int64)
-        for index, row in enumerate(rows):
-            table[index, : len(row)] = values[row.start : row.stop] - (row.start if shift else 0)
-        return torch.from_numpy(table).to(device)
-
-    tokens, positions, ends = padded(tree.tokens), padded(tree.depths), padded(tree.ends, shift=True)
-    column = torch.arange(longest, device=device)
-    visible = (column <= column[:, None]) & (
-        column[:, None] < ends[:, None]
-    )  # (B, S, S): a sees b where b <= a < end b
-    visible |= torch.eye(longest, dtype=torch.bool, device=device)  # padding sees itself
-    embeddings = vectors(tokens)
-    cache, linear = None, above is None and all(tree.ends[row.start : row.stop].min() >= row.stop for row in rows)
-    if above is not None:
-        prefixes = above.prefixes(np.array([row.anchor for row in rows]), spare=longest)
-        cache, sees = prefixes.cache, prefixes.sees()
-        visible = torch.cat([sees[:, None].expand(-1, longest, -1), visible], dim=2)
-    elif kept:
-        cache = decoder.cache(embeddings, capacity=longest)
+def _computed(decoder: KosmosDecoder, vectors: Vectors, *, after: Batch, stop: int, continued: Ints) -> Batch:
+    """The batch that follows another, under the part of what that one kept which is still above it."""
+    tree, start = after.tree, after.stop
+    weight = decoder.embed_tokens.weight
+    standing = tree.ends[after.kept] > start
+    above = after.kept[standing]
+    seen = sight(tree, above, start, stop, like=weight)
+    nodes = np.concatenate([above, np.arange(start, stop)])
+    low, high = np.searchsorted(continued, (start, stop))
+    ends = continued[low:high]  # the first of them that is not before a node tells whether the node is above any
+    first = np.searchsorted(ends, nodes)
+    over = first < len(ends)
+    over[over] = ends[first[over]] < tree.ends[nodes[over]]
+    kept = np.flatnonzero(over | (tree.ends[nodes] > stop))
+    carried, staying = (torch.from_numpy(each).to(weight.device) for each in (np.flatnonzero(standing), kept))
+    layers = [Branches(seen, keys[carried], values[carried], kept=staying) for keys, values in after.slots]
     states = decoder.hidden(
-        embeddings,
-        positions=positions,
-        longest=int(max(tree.depths[row.start : row.stop].max() for row in rows)) + 1,
-        visible=None if linear else visible,
-        cache=cache,
-    )
-    return Batch(rows, tree, states, visible, cache if kept else None)
+        vectors(torch.from_numpy(tree.tokens[None, start:stop]).to(weight.device)),
+        positions=torch.from_numpy(tree.depths[None, start:stop]).to(weight.device),
+        longest=int(tree.depths[start:stop].max()) + 1,
+        cache=Memories(layers),
+    )[0]
+    return Batch(tree, start, stop, states, nodes[kept], [(layer.keys, layer.values) for layer in layers])

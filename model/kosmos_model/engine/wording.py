@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from kosmos_eval.prompt import Prompt
-from kosmos_model.engine.tree import Ints, common
+from kosmos_model.engine.tree import Ints, Tree, common, grow
 from kosmos_model.text import EOS, PromptTokenizer
 
 
 @dataclass(frozen=True)
-class Continuation:
-    """One string after a prompt: ``shared`` of the prompt's own tokens stand, and then come ``tokens``."""
+class Endings:
+    """Strings that continue a prompt, as a tree: its nodes have to be computed, and what follows them is scored.
+
+    Args:
+        shared: how many of the prompt's own tokens come before the root.
+        tree: of all tokens behind the root but the last of each string.
+        nodes: (E,) of each edge the node it leaves, -1 for the root.
+        tokens: (E,) the token it leads to.
+        lengths: tokens that are scored, for each string.
+        edges: (sum of lengths,) which those are, string by string.
+        end: tokens from the beginning of the prompt to the end of the longest.
+    """
 
     shared: int
-    tokens: tuple[int, ...]
+    tree: Tree
+    nodes: Ints
+    tokens: Ints
+    lengths: tuple[int, ...]
+    edges: Ints
+    end: int
 
 
 def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str, int]) -> list[int]:
@@ -38,9 +53,7 @@ def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str
     return [int(token) for token in flat]
 
 
-def continuations(
-    tokenizer: PromptTokenizer, prompt: Prompt, texts: Sequence[str], *, terminated: bool
-) -> list[Continuation]:
+def endings(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...], *, terminated: bool) -> Endings:
     """What follows a prompt's tokens when it is continued by strings.
 
     Prompt and string are encoded together, as they would be in a document, and part where the tokens begin to
@@ -52,12 +65,48 @@ def continuations(
         texts: the strings.
         terminated: whether the end of text follows.
     """
+    tail, before = _tail(tokenizer, prompt)
+    found = _endings(tokenizer, tail, texts, terminated)
+    return replace(found, shared=before + found.shared, end=before + found.end)
+
+
+def _tail(tokenizer: PromptTokenizer, prompt: Prompt) -> tuple[str, int]:
+    """The last text of a prompt, and how many tokens come before it."""
     tail = prompt.parts[-1] if prompt.parts and isinstance(prompt.parts[-1], str) else ""
-    own = tuple(tokenizer.encode(tail))
-    before = len(tokenizer.prompt(prompt)[0]) - len(own)
-    end = (EOS,) if terminated else ()
+    return tail, len(tokenizer.prompt(prompt)[0]) - len(_encoded(tokenizer, tail))
+
+
+@lru_cache(maxsize=1024)
+def _encoded(tokenizer: PromptTokenizer, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer.encode(text))
+
+
+@lru_cache(maxsize=256)
+def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool) -> Endings:
+    own, end = _encoded(tokenizer, tail), (EOS,) if terminated else ()
     split = [_split(tokenizer, tail, own, text) for text in texts]
-    return [Continuation(before + shared, tokens + end) for shared, tokens in split]
+    root = min((shared for shared, _ in split), default=len(own))
+    strings = [(*own[root:shared], *tokens, *end) for shared, tokens in split]
+    tree = grow([(0, *string[:-1]) for string in strings] or [(0,)])  # 0 is the root, and leaves again
+    edges: dict[tuple[int, int], int] = {}
+    places: list[int] = []
+    lengths = tuple(len(tokens) + len(end) for _, tokens in split)
+    for leaf, string, length in zip(tree.leaves.tolist(), strings, lengths, strict=False):
+        path = [leaf]
+        while len(path) < length:
+            path.append(int(tree.parents[path[-1]]))
+        scored = zip(reversed(path), string[len(string) - length :], strict=False)
+        places += [edges.setdefault((node - 1, token), len(edges)) for node, token in scored]
+    nodes, tokens = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
+    return Endings(
+        shared=root,
+        tree=Tree(*(tree.tokens[1:], tree.depths[1:] - 1, tree.ends[1:] - 1, tree.parents[1:] - 1, tree.leaves - 1)),
+        nodes=nodes,
+        tokens=tokens,
+        lengths=lengths,
+        edges=np.array(places, dtype=np.int64),
+        end=root + max(map(len, strings), default=0),
+    )
 
 
 @lru_cache(maxsize=65_536)
@@ -88,8 +137,7 @@ class Choices:
 
 def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> Choices:
     """The trie of strings that may continue a prompt; the tokens of all begin at the earliest boundary of any."""
-    tail = prompt.parts[-1] if prompt.parts and isinstance(prompt.parts[-1], str) else ""
-    before = len(tokenizer.prompt(prompt)[0]) - len(tokenizer.encode(tail))
+    tail, before = _tail(tokenizer, prompt)
     root, trie = _trie(tokenizer, tail, texts)
     return Choices(before + root, *trie)
 
@@ -99,7 +147,7 @@ Trie = tuple[tuple[dict[int, int], ...], tuple[Ints, ...], dict[int, str], int]
 
 @lru_cache(maxsize=64)
 def _trie(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...]) -> tuple[int, Trie]:
-    own = tuple(tokenizer.encode(tail))
+    own = _encoded(tokenizer, tail)
     root = min(_split(tokenizer, tail, own, text)[0] for text in texts)
     children: list[dict[int, int]] = [{}]
     complete: dict[int, str] = {}
