@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kosmos_eval.cells import Cell
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluate import Cell
 from kosmos_eval.metrics.paired import Difference, holm, paired
 from kosmos_eval.past import Past, marks, reopened
 from kosmos_eval.runs import Record

@@ -4,63 +4,27 @@ Whoever knows this file knows the program.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 from kosmos_eval.aggregate import means
-from kosmos_eval.errors import BadImage, KosmosEvalError
+from kosmos_eval.cells import Cell, cells, demonstrations
+from kosmos_eval.errors import BadImage
 from kosmos_eval.model import Model
 from kosmos_eval.report.rows import Report, Row, rows
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 from kosmos_eval.runs import Record, Run
-from kosmos_eval.sample import Sample, subset
-from kosmos_eval.shots import Choice, RandomShots, Shots
-from kosmos_eval.task import Aggregated, Drawn, Noted, Score, Staged, Task, about
+from kosmos_eval.sample import Sample
+from kosmos_eval.shots import Shots
+from kosmos_eval.task import Aggregated, Noted, Score, Task, about
 
 WINDOW = 512
 """Samples handed to the model at a time: enough to plan shared work, few enough to stream."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a label, how many samples are done and how many there are."""
-
-
-@dataclass
-class Cell:
-    """A task at a number of shots, with the samples to evaluate: what gives one set of rows in the report.
-
-    Samples are made when they are looked at, and may be costly; their outlines are kept from the first pass.
-    ``variant`` says how they are asked otherwise than usual, such as ``images=blank``; a cell is told from others by
-    task, shots and variant.
-    """
-
-    name: str
-    task: Task[Any]
-    shots: int
-    seed: int
-    samples: Sequence[Sample]
-    pool: Sequence[Sample]
-    leave_one_out: bool
-    seen: dict[str, Sample] = field(default_factory=dict)
-    variant: str = ""
-    choice: Choice = field(default_factory=RandomShots)
-
-    def outlines(self) -> list[Sample]:
-        """Every sample without its prompt, in order."""
-        if len(self.seen) < len(self.samples):
-            self.seen = {sample.id: sample.outline for sample in self.samples}
-        return list(self.seen.values())
-
-    @property
-    def label(self) -> str:
-        """How progress and errors name the cell."""
-        return ", ".join(filter(None, (self.name, f"{self.shots} shots", self.variant)))
-
-    def record(self, run: Run, id: str) -> Record | None:
-        """What a run knows of one of the samples; None while it was not asked."""
-        return run.record(self.name, self.shots, id, variant=self.variant)
 
 
 @dataclass
@@ -116,45 +80,6 @@ def evaluated(model: Model, todo: Iterable[Cell], run: Run, progress: Progress) 
         yield cell, Report(model.name, tuple(found))
 
 
-def cells(tasks: Mapping[str, Task[Any]], *, shots: Sequence[int] | Shots, limit: int | None, seed: int) -> list[Cell]:
-    """Every task at every number of shots; all data is opened and checked here, before anything is asked or written."""
-    made: list[Cell] = []
-    plan = Shots.of(shots)
-    most = max(plan.counts, default=0)
-    for name, task in tasks.items():
-        every = task.samples()
-        own = isinstance(task, Drawn)
-        pool = task.examples() if most and not own else ()
-        alone = bool(pool) and len(pool) == len(every) and pool[0].id == every[0].id
-        if not own and most > len(pool) - alone:
-            raise KosmosEvalError(
-                f"{name}: {most} shots are asked for, but there are only {max(len(pool) - alone, 0)} demonstrations; "
-                f"lower --shots or give more data"
-            )
-        samples = subset(every, limit, seed=seed, task=name)
-        made += [
-            Cell(name, task, count, seed, samples, pool, alone and count > 0, choice=plan.choice)
-            for count in plan.counts
-        ]
-        if made and samples:
-            if most:
-                plan.choice.prepare(samples, pool, task=name)
-            with suppress(BadImage):  # it fails its own sample when that is asked
-                demonstrations(max(made[-len(plan.counts) :], key=lambda cell: cell.shots), samples[0])
-    return made
-
-
-def demonstrations(cell: Cell, sample: Sample) -> list[Sample]:
-    """What is shown before a sample.
-
-    Raises:
-        KosmosEvalError: if there is not enough to show.
-    """
-    if isinstance(cell.task, Drawn):
-        return list(cell.task.draw(sample, cell.shots))
-    return cell.choice.draw(sample, cell.pool, cell.shots, seed=cell.seed, task=cell.name)
-
-
 def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> None:
     """Ask and mark whatever the run has not finished, a window of samples at a time."""
     total, done = len(cell.samples), 0
@@ -167,7 +92,7 @@ def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> Non
 
     waiting = _asked(model, cell, run, step)
     while window := list(islice(waiting, WINDOW)):
-        for asked in _answered(model, cell.task, window):
+        for asked in _answered(model, cell, window):
             run.append(_record(cell, asked))
             step()
 
@@ -219,7 +144,7 @@ def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambd
     """The first requests of a sample, with as many whole demonstrations as fit into the model's context."""
     shots = demonstrations(cell, sample)
     while True:
-        requests = list(cell.task.requests(sample, shots))
+        requests = cell.requests(sample, shots)
         if all(fits(request) for request in requests):
             return Asked(sample, shots, requests, digest(requests))
         if not shots:
@@ -228,7 +153,7 @@ def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambd
         del shots[0]
 
 
-def _answered(model: Model, task: Task[Any], window: list[Asked]) -> Iterator[Asked]:
+def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
     """Each sample of a window as soon as the outputs of all its stages are there, or one of them failed."""
     while window:
         places = [(asked, len(asked.outputs) + index) for asked in window for index in range(_open(asked))]
@@ -245,7 +170,7 @@ def _answered(model: Model, task: Task[Any], window: list[Asked]) -> Iterator[As
                 asked.error = output.reason
             if any(output is None for output in asked.outputs):
                 continue
-            follow = _follow_up(task, asked)
+            follow = _follow_up(cell, asked)
             asked.requests += follow
             if follow:
                 later.append(asked)
@@ -260,14 +185,18 @@ def _open(asked: Asked) -> int:
     return len(asked.requests) - len(asked.outputs)
 
 
-def _follow_up(task: Task[Any], asked: Asked) -> Sequence[Request]:
-    if asked.error is not None or not isinstance(task, Staged):
+def _follow_up(cell: Cell, asked: Asked) -> Sequence[Request]:
+    if asked.error is not None:
         return ()
-    return task.follow_up(asked.sample, asked.shots, asked.outputs)
+    return cell.requests(asked.sample, asked.shots, _answers(asked))
+
+
+def _answers(asked: Asked) -> tuple[Output, ...]:
+    return tuple(output for output in asked.outputs if output is not None and not isinstance(output, Failure))
 
 
 def _record(cell: Cell, asked: Asked) -> Record:
-    outputs = tuple(output for output in asked.outputs if output is not None and not isinstance(output, Failure))
+    outputs = _answers(asked)
     score = None if asked.error is not None else cell.task.score(asked.sample, outputs)
     return Record(
         cell.name,

@@ -112,6 +112,21 @@ class Noted(Protocol):
 
 
 @runtime_checkable
+class Worded(Protocol):
+    """A task that can ask in several wordings: a dataclass with an option ``prompt`` that names the one in use."""
+
+    @property
+    def prompt(self) -> str:
+        """The name of the wording in use."""
+        ...
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """Name to wording, the usual one first; names have no comma and no equals sign."""
+        ...
+
+
+@runtime_checkable
 class Drawn(Protocol):
     """A task that chooses its own demonstrations, because they belong to the sample."""
 

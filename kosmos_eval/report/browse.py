@@ -6,8 +6,9 @@ from itertools import takewhile
 from math import isfinite
 from typing import Any
 
+from kosmos_eval.cells import Cell, demonstrations
 from kosmos_eval.errors import BadImage
-from kosmos_eval.evaluate import Cell, demonstrations, digest
+from kosmos_eval.evaluate import digest
 from kosmos_eval.past import marks
 from kosmos_eval.prompt import Part, Prompt
 from kosmos_eval.report.picture import asked_for, data_url
@@ -130,9 +131,9 @@ def _asked(cell: Cell, sample: Sample, record: Record, album: Album) -> dict[str
 
 def _requests(cell: Cell, sample: Sample, shots: Sequence[Sample], record: Record) -> list[Request]:
     """The requests of every stage that was answered."""
-    requests = list(cell.task.requests(sample, shots))
+    requests = cell.requests(sample, shots)
     while isinstance(cell.task, Staged) and record.error is None and len(requests) < len(record.outputs):
-        later = cell.task.follow_up(sample, shots, record.outputs[: len(requests)])
+        later = cell.requests(sample, shots, record.outputs[: len(requests)])
         if not later:
             break
         requests += later
@@ -141,7 +142,7 @@ def _requests(cell: Cell, sample: Sample, shots: Sequence[Sample], record: Recor
 
 def _changed(cell: Cell, sample: Sample, shots: Sequence[Sample], record: Record) -> bool:
     try:
-        return record.prompt not in ("", digest(cell.task.requests(sample, shots)))
+        return record.prompt not in ("", digest(cell.requests(sample, shots)))
     except BadImage:
         return record.prompt != ""
 

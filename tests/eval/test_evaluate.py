@@ -3,8 +3,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from kosmos_eval import Completion, Failure, Generate, Image, Prompt, Sample, Samples, Score, evaluate, few_shot
+from kosmos_eval.cells import cells
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluate import cells, prepared
+from kosmos_eval.evaluate import prepared
 from kosmos_eval.runs import Run
 
 
