@@ -1,0 +1,166 @@
+"""One step of decoding: TorchScale's layers written out for a few tokens a row, over slots that are never copied.
+
+A step is short, so what counts is how many kernels it starts: queries, keys and values come from one product, all
+layers' slots are one tensor, and what every row sees is attended to in one product for all rows.
+
+Shapes: L layers, B rows, K tokens of a row, T slots of a row, P slots that all rows see, H heads, d width of a head,
+D = H d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, layer_norm, linear
+
+from kosmos_model.decoder import KosmosDecoder, sinusoids
+from kosmos_model.engine.attention import Rotation, additive
+
+JOINED = 1024  # up to this width, one product for queries, keys and values is worth a second copy of the weights
+
+
+@dataclass
+class Slots:
+    """Rotated keys, and values, of all layers.
+
+    Args:
+        shared: (L, 2, H, P, d) what all rows see.
+        own: (L, 2, B, H, capacity, d) what each row sees alone.
+        used: T, how many of the rows' slots are filled.
+    """
+
+    shared: Tensor
+    own: Tensor
+    used: int
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many slots more."""
+        if self.used + count > self.own.shape[4]:
+            shape = (*self.own.shape[:4], self.used + max(count, 16, self.used // 4), self.own.shape[5])
+            grown = self.own.new_zeros(shape)
+            grown[..., : self.used, :] = self.own[..., : self.used, :]
+            self.own = grown
+
+    def select(self, rows: Tensor, slots: Tensor, *, spare: int) -> Slots:
+        """Some slots (N, T) of some rows (N,), with room for ``spare`` more."""
+        layers, two, _, heads, _, width = self.own.shape
+        own = self.own.new_zeros(layers, two, len(rows), heads, slots.shape[1] + spare, width)
+        head = torch.arange(heads, device=rows.device)[:, None]
+        own[..., : slots.shape[1], :] = self.own[:, :, rows[:, None, None], head, slots[:, None]]
+        return Slots(self.shared, own, slots.shape[1])
+
+    def joined(self, other: Slots, *, spare: int) -> Slots:
+        """The rows of both, which share the same; the shorter ones have empty slots behind."""
+        layers, two, rows, heads, _, width = self.own.shape
+        used = max(self.used, other.used)
+        own = self.own.new_zeros(layers, two, rows + other.own.shape[2], heads, used + spare, width)
+        own[:, :, :rows, :, : self.used] = self.own[..., : self.used, :]
+        own[:, :, rows:, :, : other.used] = other.own[..., : other.used, :]
+        return Slots(self.shared, own, used)
+
+
+class _Layer:
+    """The weights of one layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        attention, ffn = layer.self_attn, layer.ffn
+        apart = [(one.weight, one.bias) for one in (attention.q_proj, attention.k_proj, attention.v_proj)]
+        with torch.no_grad():
+            joined = [torch.cat(each) for each in zip(*apart, strict=True)] if attention.embed_dim <= JOINED else None
+        self.projections = [joined] if joined else apart
+        self.out, self.fc1, self.fc2 = ((one.weight, one.bias) for one in (attention.out_proj, ffn.fc1, ffn.fc2))
+        norms = layer.self_attn_layer_norm, attention.inner_attn_ln, layer.final_layer_norm, ffn.ffn_layernorm
+        self.norms = [(one.normalized_shape, one.weight, one.bias, one.eps) for one in norms]
+
+
+class Step:
+    """A decoder in evaluation mode, for tokens that follow what is in slots.
+
+    Args:
+        decoder: whose weights are read; they must not change.
+    """
+
+    def __init__(self, decoder: KosmosDecoder) -> None:
+        self.decoder = decoder
+        self.heads: int = decoder.args.decoder_attention_heads
+        self.layers = [_Layer(layer) for layer in decoder.layers]
+
+    def __call__(self, tokens: Tensor, *, positions: Tensor, longest: int, visible: Tensor, slots: Slots) -> Tensor:
+        """The states after some tokens, which are added to the slots.
+
+        Args:
+            tokens: (B, K)
+            positions: (B, 1) of them.
+            longest: a bound above every position.
+            visible: (B, K, T + K) which of its row's slots each token sees, the new ones included.
+            slots: what came before.
+
+        Returns:
+            (B, K, D)
+        """
+        decoder, (rows, width) = self.decoder, tokens.shape
+        states = decoder.embed_scale * decoder.embed_tokens(tokens)
+        factors, scale = None, (decoder.embed_dim // self.heads) ** -0.5
+        if decoder.args.xpos_rel_pos:
+            base, head_dim = decoder.args.xpos_scale_base, decoder.embed_dim // self.heads
+            rotation = Rotation.at(positions, longest=longest, head_dim=head_dim, base=base)
+            factors = torch.stack([rotation.queries * scale, rotation.keys], dim=2)  # (B, 1, 2, 1, d/2)
+            scale = 1.0
+        else:
+            states = states + sinusoids(positions, longest=longest, width=decoder.embed_dim).to(states.dtype)
+        slots.reserve(width)
+        mask = additive(visible, like=states)[:, None].expand(-1, self.heads, -1, -1).flatten(0, 1)  # (B H, K, T + K)
+        states = states.view(rows * width, -1)
+        for layer, shared, own in zip(self.layers, slots.shared, slots.own, strict=True):
+            normed = layer_norm(states, *layer.norms[0])
+            made = [linear(normed, *weights) for weights in layer.projections]
+            fresh = (made[0] if len(made) == 1 else torch.cat(made, -1)).view(rows, width, 3, self.heads, -1)
+            pairs, values = _rotated(fresh[:, :, :2], factors), fresh[:, :, 2]
+            own[0, :, :, slots.used : slots.used + width] = pairs[:, :, 1].transpose(1, 2)
+            own[1, :, :, slots.used : slots.used + width] = values.transpose(1, 2)
+            queries = pairs[:, :, 0] if scale == 1.0 else pairs[:, :, 0] * scale
+            attended = _attended(queries, own[:, :, :, : slots.used + width], shared, mask)
+            states = states + linear(layer_norm(attended, *layer.norms[1]), *layer.out)
+            inner = linear(layer_norm(states, *layer.norms[2]), *layer.fc1)
+            inner = layer_norm(gelu(inner.float()).to(inner.dtype), *layer.norms[3])
+            states = states + linear(inner, *layer.fc2)
+        slots.used += width
+        return decoder.layer_norm(states).view(rows, width, -1)  # type: ignore[no-any-return]
+
+
+def _rotated(pairs: Tensor, factors: Tensor | None) -> Tensor:
+    """Turn queries and keys (B, K, 2, H, d) by complex factors, in fp32 whatever their type."""
+    if factors is None:
+        return pairs
+    turned = torch.view_as_complex(pairs.float().unflatten(-1, (-1, 2))) * factors
+    return torch.view_as_real(turned).flatten(-2).to(pairs.dtype)
+
+
+def _attended(queries: Tensor, own: Tensor, shared: Tensor, mask: Tensor) -> Tensor:
+    """Attend to a row's own slots and to those of all.
+
+    Args:
+        queries: (B, K, H, d), scaled.
+        own: (2, B, H, T, d) keys and values.
+        shared: (2, H, P, d) keys and values.
+        mask: (B H, K, T) added to the scores of own slots.
+
+    Returns:
+        (B K, D)
+    """
+    rows, width, heads, size = queries.shape
+    keys, values = own.flatten(1, 2)  # (B H, T, d)
+    asked = queries.transpose(1, 2).reshape(rows * heads, width, size)
+    scores = torch.baddbmm(mask, asked, keys.transpose(1, 2))  # (B H, K, T)
+    if not shared.shape[2]:
+        attended = torch.bmm(scores.softmax(-1), values).view(rows, heads, width, size)
+        return attended.transpose(1, 2).reshape(rows * width, heads * size)
+    common = queries.flatten(0, 1).transpose(0, 1)  # (H, B K, d)
+    beyond = torch.bmm(common, shared[0].transpose(1, 2)).view(heads, rows, width, -1).transpose(0, 1)  # (B, H, K, P)
+    weights = torch.cat([beyond, scores.view(rows, heads, width, -1)], dim=-1).softmax(-1)
+    above = weights[..., : shared.shape[2]].transpose(0, 1).reshape(heads, rows * width, -1)  # (H, B K, P)
+    within = torch.bmm(weights[..., shared.shape[2] :].flatten(0, 1), values).view(rows, heads, width, size)
+    total = torch.bmm(above, shared[1]).view(heads, rows, width, size).permute(1, 2, 0, 3) + within.transpose(1, 2)
+    return total.reshape(rows * width, heads * size)
