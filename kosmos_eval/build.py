@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kosmos_eval.errors import KosmosEvalError, ModelError, UnknownName
 from kosmos_eval.model import Model
+from kosmos_eval.rationale import Reasoned, reasoning
 from kosmos_eval.registry import named
 from kosmos_eval.runs import redacted
 from kosmos_eval.source import Source, resolved
@@ -68,8 +69,11 @@ def build_task(name: str, source: Source, options: Mapping[str, Any] | None = No
         if not hub:
             raise KosmosEvalError(f"{name}: no hub data set is known for this task; use --data with the official files")
         source = resolved(source, hub)
-    _check_options(f"option of {name}", factory, options or {}, ("source",))
-    task: Task[Any] = factory(source=source, **(options or {}))
+    given = options or {}
+    if "rationale" in given and "rationale" not in signature(factory).parameters:
+        factory = reasoning(factory)
+    _check_options(f"option of {name}", factory, given, ("source",))
+    task: Task[Any] = factory(source=source, **given)
     return task
 
 
@@ -129,6 +133,9 @@ def default_folder(config: Mapping[str, Any]) -> Path:
 
 def task_options(task: object) -> dict[str, Any]:
     """The options of a task as JSON values."""
+    if isinstance(task, Reasoned):
+        own = {"rationale": task.rationale, "rationale_tokens": task.rationale_tokens}
+        return {**task_options(task.task), **own}
     if not is_dataclass(task) or isinstance(task, type):
         return {}
     values: dict[str, Any] = json.loads(json.dumps(asdict(task), default=str))

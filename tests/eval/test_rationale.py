@@ -1,0 +1,165 @@
+"""A rationale before the answer: where it stands in every form of prompt, what is kept, and options that round-trip."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from kosmos_eval.build import build_task, task_options
+from kosmos_eval.errors import UnknownName
+from kosmos_eval.evaluate import evaluate
+from kosmos_eval.metrics.statistics import Metric
+from kosmos_eval.prompt import Image, Prompt
+from kosmos_eval.rationale import INTRODUCE, Reasoned, reasoning
+from kosmos_eval.registry import TASKS
+from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request
+from kosmos_eval.sample import Sample
+from kosmos_eval.shots import few_shot
+from kosmos_eval.source import Source
+from kosmos_eval.task import About, Aggregated, Drawn, Score, Staged, about
+
+PICTURE, OTHER = Image(b"a"), Image(b"b")
+ASKED = Sample("1", Prompt(PICTURE, "Question: what? Answer:"), "x")
+SHOWN = Sample("2", Prompt(OTHER, "Question: what? Answer:"), "y")
+TEXT = Sample("3", Prompt("Is it so?"), "yes")
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Asks what a sample says."""
+
+    source: Source = field(default_factory=Source)
+    loud: bool = False
+
+    about = About(metric="right")
+
+    def samples(self) -> Sequence[Sample]:
+        return [TEXT]
+
+    def examples(self) -> Sequence[Sample]:
+        return []
+
+    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
+        return [LogLikelihood(few_shot(sample, shots), (" x", " yes"))]
+
+    def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
+        return Score({"right": float(len(outputs))}, "x", {"own": 1})
+
+    def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
+        return {"right": Metric(scores[0].marks["right"], None, None, 1)}
+
+
+@dataclass(frozen=True)
+class InContext:
+    """Asks for the same ending in two contexts."""
+
+    contexts: tuple[Prompt, ...]
+
+    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
+        return [LogLikelihood(Prompt(context), (" end",)) for context in self.contexts]
+
+
+def second(task: Any, sample: Sample, shots: Sequence[Sample] = (), said: str = " It is\na cat. ") -> list[Prompt]:
+    reasoned = Reasoned(task)
+    return [request.prompt for request in reasoned.follow_up(sample, shots, [Completion(said)])]
+
+
+def test_first_the_pictures_are_introduced() -> None:
+    assert Reasoned(Plain()).requests(ASKED, [SHOWN]) == [Generate(Prompt(PICTURE, INTRODUCE), 128)]
+    (request,) = Reasoned(Plain(), "Why?", 7).requests(TEXT, [])
+    assert request == Generate(Prompt("Is it so? Why?"), 7)
+
+
+def test_then_the_rationale_stands_between_the_picture_and_the_question() -> None:
+    assert second(Plain(), ASKED) == [Prompt(PICTURE, "It is a cat. Question: what? Answer:")]
+    shown = Prompt(OTHER, "Question: what? Answer: y\n", PICTURE)
+    assert second(Plain(), ASKED, [SHOWN]) == [Prompt(shown, "It is a cat. Question: what? Answer:")]
+
+
+def test_in_a_text_the_rationale_stands_before_the_question() -> None:
+    shot = Sample("4", Prompt("Or so?"), "no")
+    assert second(Plain(), TEXT, [shot]) == [Prompt("Or so? no\nIt is a cat. Is it so?")]
+
+
+def test_an_empty_rationale_changes_nothing() -> None:
+    assert second(Plain(), ASKED, said="  \n") == [ASKED.prompt]
+
+
+def test_a_prompt_that_ends_with_a_picture_gets_the_rationale_after_it() -> None:
+    assert second(Plain(), Sample("5", Prompt("This:", PICTURE))) == [Prompt("This:", PICTURE, "It is a cat.")]
+
+
+def test_the_prompt_without_the_picture_that_a_rule_compares_with_stays() -> None:
+    task = InContext((ASKED.prompt, Prompt("Answer:")))
+    assert second(task, ASKED) == [Prompt(PICTURE, "It is a cat. Question: what? Answer:"), Prompt("Answer:")]
+
+
+def test_where_contexts_hold_the_choices_only_what_they_share_is_introduced() -> None:
+    contexts = (Prompt("Al saw Bo. Al"), Prompt("Al saw Bo. Bo"))
+    task, sample = InContext(contexts), Sample("6", Prompt("Al saw Bo. Bo"), "end")
+    (request,) = Reasoned(task, "Why?").requests(sample, [])
+    assert request.prompt == Prompt("Al saw Bo. Why?")
+    assert second(task, sample) == [Prompt("It is a cat. Al saw Bo. Al"), Prompt("It is a cat. Al saw Bo. Bo")]
+
+
+def test_the_marks_are_the_tasks_and_the_rationale_is_kept() -> None:
+    score = Reasoned(Plain()).score(ASKED, [Completion(" It is\na cat."), Likelihoods((-1.0,), (1,), (True,))])
+    assert score == Score({"right": 1.0}, "x", {"own": 1, "rationale": "It is a cat."})
+
+
+def test_what_a_task_offers_it_still_offers() -> None:
+    reasoned: object = Reasoned(Plain())
+    assert isinstance(reasoned, Staged)
+    assert isinstance(reasoned, Aggregated)
+    assert not isinstance(reasoned, Drawn)
+    assert about(reasoned).metric == "right"
+
+
+@dataclass
+class Speaker:
+    """Says the same of everything."""
+
+    name: str = "speaker"
+    fingerprint: str = "1"
+
+    def fits(self, request: Request) -> bool:
+        return True
+
+    def answers(self, requests: Sequence[Request]) -> Any:
+        for index, request in enumerate(requests):
+            yield (
+                index,
+                Completion("so") if isinstance(request, Generate) else Likelihoods((0, -1), (1, 1), (True,) * 2),
+            )
+
+
+def test_both_stages_are_asked_in_a_run() -> None:
+    report = evaluate(Speaker(), {"plain": Reasoned(Plain())})
+    assert report.score("plain") == 100.0
+    assert report.rows[0].note == f"after '{INTRODUCE}'"
+
+
+def test_any_task_takes_a_rationale_as_an_option_and_run_json_makes_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "plain", Plain)
+    task = build_task("plain", Source(), {"rationale": "Why?", "loud": True})
+    assert task == Reasoned(Plain(loud=True), "Why?")
+    given = task_options(task)
+    assert {name: given[name] for name in ("loud", "rationale", "rationale_tokens")} == {
+        "loud": True,
+        "rationale": "Why?",
+        "rationale_tokens": 128,
+    }
+    assert build_task("plain", Source(**given.pop("source")), given) == task
+    with pytest.raises(UnknownName, match="no option of plain is called 'reason'"):
+        build_task("plain", Source(), {"rationale": "Why?", "reason": 1})
+
+
+def test_a_task_may_have_a_rationale_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = reasoning(Plain, says="Asks twice.", said=About(metric="other"), rationale="Why?")
+    monkeypatch.setitem(TASKS, "twice", made)
+    assert (made.__doc__, about(made).metric) == ("Asks twice.", "other")
+    task = build_task("twice", Source(), {"rationale_tokens": 9})
+    assert task == Reasoned(Plain(), "Why?", 9)
+    given = task_options(task)
+    assert build_task("twice", Source(**given.pop("source")), given) == task
