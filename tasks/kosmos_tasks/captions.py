@@ -14,18 +14,21 @@ from kosmos_eval.sample import Sample
 from kosmos_eval.shots import few_shot
 from kosmos_eval.task import Score
 
+PROMPT = "An image of"
+"""What the paper asks with."""
+
 Shown = Literal["first", "random"]
 """Which human caption a demonstration shows: the first, or a random one, always the same."""
 Captions = tuple[tuple[str, tuple[str, ...]], ...]
 """Images with their captions, hashable."""
 
 
-def sample_of(row: Mapping[str, Any], shown: Shown) -> Sample:
+def sample_of(row: Mapping[str, Any], shown: Shown, prompt: str = PROMPT) -> Sample:
     """An image with its human captions, from a row of ``id``, ``image``, ``captions``."""
     captions = row["captions"]
     target = Random(row["id"]).choice(captions) if shown == "random" else captions[0]
-    prompt = Prompt(Image.of(row["image"]), "An image of")
-    return Sample(row["id"], prompt, target=target.strip(), references=tuple(captions), group=row["id"])
+    asked = Prompt(Image.of(row["image"]), prompt)
+    return Sample(row["id"], asked, target=target.strip(), references=tuple(captions), group=row["id"])
 
 
 def asked(sample: Sample, shots: Sequence[Sample], *, max_tokens: int, length_penalty: float) -> list[Generate]:

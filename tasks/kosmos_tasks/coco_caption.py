@@ -2,6 +2,7 @@
 
 Prompt: the image, then ``An image of``; beam search of width 5. The caption is the text after the prompt, as in the
 paper. A demonstration adds a human caption as it is written, a whole sentence; what it looks like is not in the paper.
+Other wordings (``prompts``) are ours.
 
 Source: https://cocodataset.org/#download, annotations CC BY 4.0, images under the licences that the json names. The
 paper's split is Karpathy and Li's test of 5,000 images (``dataset_coco.json``); without that file it is val2017.
@@ -44,6 +45,7 @@ class CocoCaption:
         max_tokens: the most tokens of a caption.
         length_penalty: beams compare by log-probability / tokens ** length_penalty.
         shown: which human caption a demonstration shows: the ``first``, or a ``random`` one, always the same.
+        prompt: which of ``prompts`` asks for the caption.
         document_frequencies: CIDEr's, from the references of the whole ``split`` or of the ``answered`` images.
         spice: also compute SPICE; where its programs are not installed, a line says so and how to get them.
     """
@@ -52,9 +54,15 @@ class CocoCaption:
     max_tokens: int = 32
     length_penalty: float = 1.0
     shown: captions.Shown = "first"
+    prompt: Literal["paper", "short", "instruction"] = "paper"
     document_frequencies: Literal["split", "answered"] = "split"
     spice: bool = True
 
+    prompts: ClassVar[Mapping[str, str]] = {
+        "paper": captions.PROMPT,
+        "short": "Caption:",
+        "instruction": "Describe the image in one sentence:",
+    }
     about: ClassVar[About] = About(
         metric="CIDEr",
         splits={"mini": ("test", "train"), "data": coco_files.SPLITS, "hub": ("val",)},
@@ -117,7 +125,7 @@ class CocoCaption:
         return coco_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
     def _sample(self, row: Mapping[str, Any]) -> Sample:
-        return captions.sample_of(row, self.shown)
+        return captions.sample_of(row, self.shown, self.prompts[self.prompt])
 
     def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
         split = rows(self.source, self.split) if self.document_frequencies == "split" else {"id": [], "captions": []}

@@ -1,7 +1,8 @@
 """ImageNet: name what a photograph shows, freely and among 1,000 names (KOSMOS-1 section 4.6).
 
 Prompt: the image, then ``The photo of the``; beam search of width 2. The answer is right if it is the class's name,
-exactly. It is asked for twice: free, and constrained to the names of all classes.
+exactly. It is asked for twice: free, and constrained to the names of all classes. Other wordings (``prompts``) are
+ours.
 
 Source: https://image-net.org (ILSVRC 2012, validation 50,000 images), for non-commercial research. Hub:
 ILSVRC/imagenet-1k (its validation split has image and label, in the order of the sorted wnids; accept its terms first).
@@ -47,13 +48,20 @@ class ImageNet:
         constrained_by: ``beam`` searches the trie of names (the paper), ``likelihood`` compares all of them.
         rule: how likelihoods are compared.
         max_tokens: the most tokens of an answer.
+        prompt: which of ``prompts`` asks for the name.
     """
 
     source: Source = field(default_factory=Source)
     constrained_by: Literal["beam", "likelihood"] = "beam"
     rule: Literal["sum", "mean per token", "mean per character"] = "sum"
     max_tokens: int = 32
+    prompt: Literal["paper", "short", "instruction"] = "paper"
 
+    prompts: ClassVar[Mapping[str, str]] = {
+        "paper": "The photo of the",
+        "short": "A photo of a",
+        "instruction": "Question: what does the photo show? Answer:",
+    }
     about: ClassVar[About] = About(
         metric="accuracy_constrained",
         splits={"mini": ("test", "train"), "data": imagenet_files.SPLITS, "hub": ("validation",)},
@@ -129,10 +137,10 @@ class ImageNet:
         return imagenet_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
     def _samples(self, split: str) -> Samples:
-        names = self.names
+        names, wording = self.names, self.prompts[self.prompt]
 
         def sample(row: Mapping[str, Any]) -> Sample:
-            prompt, label = Prompt(Image.of(row["image"]), "The photo of the"), row["label"]
+            prompt, label = Prompt(Image.of(row["image"]), wording), row["label"]
             extra = {"label": label}
             return Sample(row["id"], prompt, target=names[label], choices=names, group=row["id"], extra=extra)
 

@@ -1,7 +1,8 @@
 """Raven IQ: which image completes a matrix of images? (KOSMOS-1 section 4.2)
 
 Prompt: ``Here are three images:`` (or four, eight), the images row by row, ``The following image is:``, one candidate,
-``Is it correct?``. Every candidate is asked about by itself; the one with the highest p("Yes") is the answer.
+``Is it correct?``. Every candidate is asked about by itself; the one with the highest p("Yes") is the answer. Other
+wordings (``prompts``) are ours.
 
 Source: the paper's 50 puzzles, said to be at https://aka.ms/kosmos-iq50 (licence not stated), and RAVEN,
 https://github.com/WellyZhang/RAVEN (none stated). Hub: HuggingFaceM4/RAVEN (its card: a configuration for each of
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+PROMPT = "Here are {count} images:{context}The following image is:{candidate}Is it correct?"
+"""What the paper asks with."""
+
 CONFIGURATIONS = (
     "center_single",
     "distribute_four",
@@ -58,12 +62,20 @@ class RavenIQ:
         source: where the puzzles come from.
         rule: ``yes`` compares log p("Yes") (the paper), ``yes_minus_no`` log p("Yes") - log p("No").
         configuration: one of RAVEN's configurations; empty for all that are there.
+        prompt: which of ``prompts`` asks about a candidate.
     """
 
     source: Source = field(default_factory=Source)
     rule: Literal["yes", "yes_minus_no"] = "yes"
     configuration: str = ""
+    prompt: Literal["paper", "short", "instruction"] = "paper"
 
+    prompts: ClassVar[Mapping[str, str]] = {
+        "paper": PROMPT,
+        "short": "{context}Next:{candidate}Correct?",
+        "instruction": "These {count} images follow a rule:{context}Question: does this image follow it too?{candidate}"
+        "Answer:",
+    }
     about: ClassVar[About] = About(
         metric="accuracy",
         splits={"mini": ("test", "train"), "data": raven_files.SPLITS, "hub": ("test", "validation", "train")},
@@ -86,17 +98,18 @@ class RavenIQ:
 
     def samples(self) -> Sequence[Sample]:
         """The puzzles of the split, with their images in ``extra``."""
-        return Samples(rows(self.source, self.split, self.configuration), _puzzle)
+        return Samples(rows(self.source, self.split, self.configuration), self._puzzle)
 
     def examples(self) -> Sequence[Sample]:
         """Training puzzles with one candidate each; the evaluated ones where there are none."""
         pool = "train" if self.split != "iq50" and "train" in self._splits() else self.split
-        return Samples(rows(self.source, pool, self.configuration), _demonstration)
+        return Samples(rows(self.source, pool, self.configuration), self._demonstration)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """One for each candidate, in order."""
         words = (" Yes",) if self.rule == "yes" else (" Yes", " No")
-        prompts = [question(sample.extra["context"], candidate) for candidate in sample.extra["candidates"]]
+        wording, context = self.prompts[self.prompt], sample.extra["context"]
+        prompts = [question(context, candidate, wording) for candidate in sample.extra["candidates"]]
         return [LogLikelihood(few_shot(replace(sample, prompt=prompt), shots), words) for prompt in prompts]
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
@@ -118,39 +131,38 @@ class RavenIQ:
         """There is one rule only."""
         return self
 
+    def _puzzle(self, row: Mapping[str, Any]) -> Sample:
+        context, candidates = _images(row)
+        return Sample(
+            id=row["id"],
+            prompt=_opening(context, self.prompts[self.prompt]),
+            target=str(row["target"] + 1),
+            choices=tuple(str(number) for number in range(1, len(candidates) + 1)),
+            group=row["id"],
+            kind=row["configuration"],
+            extra={"context": context, "candidates": candidates, "target": row["target"]},
+        )
+
+    def _demonstration(self, row: Mapping[str, Any]) -> Sample:
+        context, candidates = _images(row)
+        random = Random(f"raven_iq/{row['id']}")
+        wrong = random.choice([index for index in range(len(candidates)) if index != row["target"]])
+        right = random.random() < 0.5
+        prompt = question(context, candidates[row["target"] if right else wrong], self.prompts[self.prompt])
+        return Sample(row["id"], prompt, target="Yes" if right else "No", group=row["id"], kind=row["configuration"])
+
     def _splits(self) -> Sequence[str]:
         return raven_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
 
-def question(context: Sequence[Image], candidate: Image) -> Prompt:
-    """The paper's prompt for one candidate."""
-    return Prompt(_opening(context), "The following image is:", candidate, "Is it correct?")
+def question(context: Sequence[Image], candidate: Image, wording: str = PROMPT) -> Prompt:
+    """The prompt for one candidate; by default the paper's."""
+    between, _, after = wording.partition("{context}")[2].partition("{candidate}")
+    return Prompt(_opening(context, wording), between, candidate, after)
 
 
-def _opening(context: Sequence[Image]) -> Prompt:
-    return Prompt(f"Here are {NUMBERS[len(context)]} images:", *context)
-
-
-def _puzzle(row: Mapping[str, Any]) -> Sample:
-    context, candidates = _images(row)
-    return Sample(
-        id=row["id"],
-        prompt=_opening(context),
-        target=str(row["target"] + 1),
-        choices=tuple(str(number) for number in range(1, len(candidates) + 1)),
-        group=row["id"],
-        kind=row["configuration"],
-        extra={"context": context, "candidates": candidates, "target": row["target"]},
-    )
-
-
-def _demonstration(row: Mapping[str, Any]) -> Sample:
-    context, candidates = _images(row)
-    random = Random(f"raven_iq/{row['id']}")
-    wrong = random.choice([index for index in range(len(candidates)) if index != row["target"]])
-    right = random.random() < 0.5
-    prompt = question(context, candidates[row["target"] if right else wrong])
-    return Sample(row["id"], prompt, target="Yes" if right else "No", group=row["id"], kind=row["configuration"])
+def _opening(context: Sequence[Image], wording: str) -> Prompt:
+    return Prompt(wording.partition("{context}")[0].format(count=NUMBERS[len(context)]), *context)
 
 
 def _images(row: Mapping[str, Any]) -> tuple[list[Image], list[Image]]:

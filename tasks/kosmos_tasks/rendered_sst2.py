@@ -1,7 +1,7 @@
 """Rendered SST-2: the sentiment of a film review's sentence that is drawn as a picture (KOSMOS-1 section 4.3).
 
 Prompt: the image, then ``Question: what is the sentiment of the opinion? Answer:``; the answers ``positive`` and
-``negative`` are compared by likelihood.
+``negative`` are compared by likelihood. Other wordings (``prompts``) are ours.
 
 Source: https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md (folders of images), or the sentence-level files
 of SST-2 (sentence, tab, 0 or 1), whose sentences we draw black on white in 224 x 224 pixels; licence of neither stated.
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from kosmos_eval.errors import BadData, BadImage
 from kosmos_eval.metrics.choice import Rule
@@ -50,11 +50,18 @@ class RenderedSST2:
     Args:
         source: where the images come from.
         rule: how the likelihoods of the two answers are compared.
+        prompt: which of ``prompts`` asks for the sentiment.
     """
 
     source: Source = field(default_factory=Source)
     rule: Rule = "sum"
+    prompt: Literal["paper", "short", "instruction"] = "paper"
 
+    prompts: ClassVar[Mapping[str, str]] = {
+        "paper": "Question: what is the sentiment of the opinion? Answer:",
+        "short": "Sentiment:",
+        "instruction": "Read the opinion. Is its sentiment positive or negative? Answer:",
+    }
     about: ClassVar[About] = About(
         metric="accuracy",
         splits={"mini": ("test", "train"), "data": tuple(SENTENCES), "hub": ("test", "validation", "train")},
@@ -77,11 +84,11 @@ class RenderedSST2:
 
     def samples(self) -> Sequence[Sample]:
         """The sentences of the split."""
-        return Samples(rows(self.source, self.split), _sample)
+        return Samples(rows(self.source, self.split), self._sample)
 
     def examples(self) -> Sequence[Sample]:
         """Training sentences; the evaluated ones where there are none."""
-        return Samples(rows(self.source, "train" if "train" in self._splits() else self.split), _sample)
+        return Samples(rows(self.source, "train" if "train" in self._splits() else self.split), self._sample)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """Both answers; for ``difference`` also what they get without the prompt."""
@@ -104,17 +111,16 @@ class RenderedSST2:
         """There is one rule only."""
         return self
 
+    def _sample(self, row: Mapping[str, Any]) -> Sample:
+        prompt = Prompt(Image.of(row["image"]), self.prompts[self.prompt])
+        return Sample(row["id"], prompt, target=LABELS[row["label"]], choices=LABELS, group=row["id"])
+
     def _splits(self) -> Sequence[str]:
         known = self.about.splits[self.source.kind]
         if self.source.kind != "data":
             return known
         folder = _folder(self.source)
         return [split for split in known if (folder / split).is_dir() or list(folder.glob(SENTENCES[split]))]
-
-
-def _sample(row: Mapping[str, Any]) -> Sample:
-    prompt = Prompt(Image.of(row["image"]), "Question: what is the sentiment of the opinion? Answer:")
-    return Sample(row["id"], prompt, target=LABELS[row["label"]], choices=LABELS, group=row["id"])
 
 
 @lru_cache(maxsize=8)

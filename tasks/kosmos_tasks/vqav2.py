@@ -1,6 +1,7 @@
 """VQAv2: open-ended questions about COCO images, ten human answers each (KOSMOS-1 section 4.1).
 
 Prompt: the image, then ``Question: {question} Answer:``; greedy. A demonstration adds the most common human answer.
+Other wordings (``prompts``) are ours.
 
 Source: https://visualqa.org/download.html, CC BY 4.0; images of COCO. The paper evaluates test-dev, whose answers only
 the server has: for it a submission file is written. With ``--data`` the default is val2014, which is marked here.
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from kosmos_eval.metrics import vqa
 from kosmos_eval.prompt import Image, Prompt
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+PROMPT = "Question: {question} Answer:"
+"""What the paper asks with."""
+
 ANSWERED = {"mini": ("train", "test"), "data": vqa_files.ANSWERED, "hub": ("validation",)}
 """Splits whose answers are public, by source, those for demonstrations first."""
 
@@ -46,13 +50,20 @@ class VQAv2:
     Args:
         source: where the questions come from.
         max_tokens: the most tokens of an answer.
+        prompt: which of ``prompts`` asks the question.
         lenient: also give ``vqa_accuracy_lenient``, which always normalises (not the challenge's figure).
     """
 
     source: Source = field(default_factory=Source)
     max_tokens: int = 10
+    prompt: Literal["paper", "short", "instruction"] = "paper"
     lenient: bool = False
 
+    prompts: ClassVar[Mapping[str, str]] = {
+        "paper": PROMPT,
+        "short": "Q: {question} A:",
+        "instruction": "Answer the question in one word or a few. Question: {question} Answer:",
+    }
     about: ClassVar[About] = About(
         metric="vqa_accuracy",
         splits={
@@ -79,13 +90,13 @@ class VQAv2:
 
     def samples(self) -> Sequence[Sample]:
         """The questions of the split; those of one image are a group, kinds are the answer types."""
-        return Samples(rows(self.source, self.split), sample_of)
+        return Samples(rows(self.source, self.split), self._sample)
 
     def examples(self) -> Sequence[Sample]:
         """Training questions; where only one split has answers, its own; none where no split has."""
         there = [split for split in ANSWERED[self.source.kind] if split in self._splits()]
         pool = [split for split in there if split != self.split] or there
-        return Samples(rows(self.source, pool[0]), sample_of) if pool else []
+        return Samples(rows(self.source, pool[0]), self._sample) if pool else []
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """One greedy answer."""
@@ -116,6 +127,9 @@ class VQAv2:
         entries = [{"question_id": int(sample.id), "answer": score.answer} for sample, score in pairs]
         return f"v2_OpenEnded_mscoco_{self.split}_kosmos-eval_results.json", json.dumps(entries)
 
+    def _sample(self, row: Mapping[str, Any]) -> Sample:
+        return sample_of(row, self.prompts[self.prompt])
+
     def _splits(self) -> Sequence[str]:
         return vqa_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
@@ -134,13 +148,13 @@ def rows(source: Source, split: str) -> "Dataset":
     return found.rename_column("id", "question_id")
 
 
-def sample_of(row: Mapping[str, Any]) -> Sample:
+def sample_of(row: Mapping[str, Any], prompt: str = PROMPT) -> Sample:
     """A question with its human answers, which are strings or, on the hub, ``{"answer": ...}``."""
     answers = [answer if isinstance(answer, str) else answer["answer"] for answer in row["answers"] or ()]
     common = Counter(answers).most_common(1)
     return Sample(
         id=str(row["question_id"]),
-        prompt=Prompt(Image.of(row["image"]), f"Question: {row['question']} Answer:"),
+        prompt=Prompt(Image.of(row["image"]), prompt.format(question=row["question"])),
         target=row.get("multiple_choice_answer") or (common[0][0] if common else ""),
         references=tuple(answers),
         group=str(row["image_id"]),

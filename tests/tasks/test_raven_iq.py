@@ -213,7 +213,7 @@ def test_a_broken_npz_fails_its_own_puzzle_and_is_named(tmp_path: Path, broken: 
     run = Run()
     report = evaluate(load("yes"), {"raven_iq": at(root)}, shots=(0,), run=run)
     assert (report.rows[0].n, report.failed) == (1, 1)
-    assert "RAVEN_8_test.npz cannot be decoded" in str(run.records["raven_iq", 0, "center_single/RAVEN_8_test"].error)
+    assert "RAVEN_8_test.npz cannot be decoded" in str(run.record("raven_iq", 0, "center_single/RAVEN_8_test").error)
 
 
 def test_the_papers_puzzles_come_first_and_unknown_splits_are_listed(tmp_path: Path) -> None:
