@@ -41,9 +41,9 @@ def ceiling(tokenizer: PromptTokenizer, requests: Sequence[Request]) -> Ceiling:
         ids = prompt_ids(tokenizer, request.prompt, slots=slots)
         if isinstance(request, LogLikelihood):
             for text in request.continuations:
-                after = endings(tokenizer, request.prompt, (text,), terminated=request.terminated)
+                root, after = endings(tokenizer, request.prompt, (text,), terminated=request.terminated)
                 whole = prompt_ids(tokenizer, request.prompt + text, slots=slots)
-                sequences.append(whole[: after.end - 1])
+                sequences.append(whole[: root + after.depth - 1])
         else:
             sequences.append(ids)
     return Ceiling(sum(map(len, sequences)), len(grow(sequences)))

@@ -66,9 +66,9 @@ class Stock:
         """For each continuation the ids of prompt and continuation, and where the continuation begins."""
         found = []
         for text in request.continuations:
-            after = endings(self.tokenizer, request.prompt, (text,), terminated=request.terminated)
+            start, _ = endings(self.tokenizer, request.prompt, (text,), terminated=request.terminated)
             ids = [*self.tokenizer.prompt(request.prompt + text)[0], *[EOS] * request.terminated]
-            found.append((ids, after.shared))
+            found.append((ids, start))
         return found
 
     @torch.inference_mode()

@@ -74,7 +74,8 @@ class KosmosModel:
         length = len(self.tokenizer.prompt(request.prompt)[0])
         texts = request.continuations if isinstance(request, LogLikelihood) else request.choices
         if texts is not None:
-            length = max(length, endings(self.tokenizer, request.prompt, tuple(texts), terminated=True).end)
+            root, after = endings(self.tokenizer, request.prompt, tuple(texts), terminated=True)
+            length = max(length, root + after.depth)
         elif not isinstance(request, LogLikelihood):
             length += request.max_tokens
         return length <= self.model.config.max_length

@@ -184,10 +184,10 @@ def test_dead_ends_are_never_taken() -> None:
 @given(st.text(alphabet="ab \n", max_size=6), st.text(alphabet="ab \n", max_size=6))
 def test_a_continuation_and_its_prompt_are_encoded_as_one_text(before: str, after: str) -> None:
     prompt = Prompt("x", before)
-    found = endings(TOKENIZER, prompt, (after,), terminated=True)
-    ids = [*TOKENIZER.prompt(prompt)[0][: found.shared], *found.tree.tokens, found.tokens[found.edges[-1]]]
+    root, found = endings(TOKENIZER, prompt, (after,), terminated=True)
+    ids = [*TOKENIZER.prompt(prompt)[0][:root], *found.tree.tokens, found.tokens[found.edges[-1]]]
     assert ids == [*TOKENIZER.prompt(prompt + after)[0], EOS]
-    assert found.end == len(ids)
+    assert root + found.depth == len(ids)
 
 
 def test_every_image_has_slots_of_its_own() -> None:

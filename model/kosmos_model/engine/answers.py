@@ -118,8 +118,8 @@ class Engine:
     def _asked(self, index: int, request: Request, slots: Mapping[str, int]) -> _Asked:
         ids = prompt_ids(self.tokenizer, request.prompt, slots=slots)
         if isinstance(request, LogLikelihood):
-            after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
-            return _Asked(index, request, ids[: after.shared], endings=after)
+            root, after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
+            return _Asked(index, request, ids[:root], endings=after)
         trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
         return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,27 +13,25 @@ from kosmos_model.engine.tree import Ints, Tree, common, grow
 from kosmos_model.text import EOS, PromptTokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Endings:
     """Strings that continue a prompt, as a tree: its nodes have to be computed, and what follows them is scored.
 
     Args:
-        shared: how many of the prompt's own tokens come before the root.
         tree: of all tokens behind the root but the last of each string.
         nodes: (E,) of each edge the node it leaves, -1 for the root.
         tokens: (E,) the token it leads to.
         lengths: tokens that are scored, for each string.
         edges: (sum of lengths,) which those are, string by string.
-        end: tokens from the beginning of the prompt to the end of the longest.
+        depth: tokens from the root to the end of the longest.
     """
 
-    shared: int
     tree: Tree
     nodes: Ints
     tokens: Ints
     lengths: tuple[int, ...]
     edges: Ints
-    end: int
+    depth: int
 
 
 def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str, int]) -> list[int]:
@@ -53,7 +51,9 @@ def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str
     return [int(token) for token in flat]
 
 
-def endings(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...], *, terminated: bool) -> Endings:
+def endings(
+    tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...], *, terminated: bool
+) -> tuple[int, Endings]:
     """What follows a prompt's tokens when it is continued by strings.
 
     Prompt and string are encoded together, as they would be in a document, and part where the tokens begin to
@@ -64,10 +64,14 @@ def endings(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...], 
         prompt: what is continued.
         texts: the strings.
         terminated: whether the end of text follows.
+
+    Returns:
+        How many of the prompt's own tokens come before the root, and what comes after; the same object wherever
+        prompts end in the same text.
     """
     tail, before = _tail(tokenizer, prompt)
-    found = _endings(tokenizer, tail, texts, terminated)
-    return replace(found, shared=before + found.shared, end=before + found.end)
+    root, found = _endings(tokenizer, tail, texts, terminated)
+    return before + root, found
 
 
 def _tail(tokenizer: PromptTokenizer, prompt: Prompt) -> tuple[str, int]:
@@ -82,7 +86,7 @@ def _encoded(tokenizer: PromptTokenizer, text: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool) -> Endings:
+def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool) -> tuple[int, Endings]:
     own, end = _encoded(tokenizer, tail), (EOS,) if terminated else ()
     split = [_split(tokenizer, tail, own, text) for text in texts]
     root = min((shared for shared, _ in split), default=len(own))
@@ -98,14 +102,13 @@ def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], term
         scored = zip(reversed(path), string[len(string) - length :], strict=False)
         places += [edges.setdefault((node - 1, token), len(edges)) for node, token in scored]
     nodes, tokens = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
-    return Endings(
-        shared=root,
+    return root, Endings(
         tree=Tree(*(tree.tokens[1:], tree.depths[1:] - 1, tree.ends[1:] - 1, tree.parents[1:] - 1, tree.leaves - 1)),
         nodes=nodes,
         tokens=tokens,
         lengths=lengths,
         edges=np.array(places, dtype=np.int64),
-        end=root + max(map(len, strings), default=0),
+        depth=max(map(len, strings), default=0),
     )
 
 
