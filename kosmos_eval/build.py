@@ -17,6 +17,7 @@ from kosmos_eval.model import Model
 from kosmos_eval.rationale import Reasoned, reasoning
 from kosmos_eval.registry import named
 from kosmos_eval.runs import redacted
+from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source, resolved
 from kosmos_eval.task import Task, about
 
@@ -104,15 +105,24 @@ def build_model(spec: str, *, device: str = "auto", options: Sequence[str] = ())
 
 
 def configuration(
-    model_spec: str, model: Model, tasks: Mapping[str, Task[Any]], *, shots: Sequence[int], limit: int | None, seed: int
+    model_spec: str,
+    model: Model,
+    tasks: Mapping[str, Task[Any]],
+    *,
+    shots: Sequence[int] | Shots,
+    limit: int | None,
+    seed: int,
 ) -> dict[str, Any]:
     """What ``run.json`` says: options that decide the result, and the versions it was made with."""
+    plan = Shots.of(shots)
     return {
         "options": {
             "model": model_spec,
             "model_fingerprint": model.fingerprint,
             "tasks": {name: task_options(task) for name, task in tasks.items()},
-            "shots": list(shots),
+            "shots": list(plan.counts),
+            "shots_from": plan.choice.name,
+            **({"shots_fingerprint": plan.choice.fingerprint} if plan.choice.fingerprint else {}),
             "limit": limit,
             "seed": seed,
         },

@@ -1,5 +1,6 @@
 """The command line: each command builds what its user names and calls the library."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ Out = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Decides demonstrations, the subset of --limit, the bootstrap.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="A seeded subset of so many samples a task.")]
+ShotsFrom = Annotated[str, typer.Option("--shots-from", help="random, fixed, or by images: rices, rices:clip:PATH.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard what the folder holds instead of resuming it.")]
 
 
@@ -41,6 +43,7 @@ def run(
     tasks: Annotated[str | None, typer.Option("--tasks", help="Names, separated by commas.")] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="A named set of tasks; see `kosmos-eval tasks`.")] = None,
     shots: Annotated[str, typer.Option("--shots", help="Numbers of demonstrations, such as 0,4.")] = "0",
+    shots_from: ShotsFrom = "random",
     data: Data = None,
     hub: Hub = False,
     revision: Revision = None,
@@ -68,7 +71,7 @@ def run(
     names = _names(tasks) if tasks else added if added and suite is None else commands.suite(suite or "default")
     made = commands.tasks_named(names, _source(data, hub, revision), splits=split, options=task_option or ())
     commands.run(
-        commands.Asking(model, model_option or (), device, counts, limit, seed),
+        commands.Asking(model, model_option or (), device, counts, limit, seed, shots_from),
         made,
         folder=out,
         fresh=fresh,
@@ -124,15 +127,18 @@ def show(
     hub: Hub = False,
     split: Split = None,
     seed: Seed = 0,
+    shots_from: ShotsFrom = "random",
     task_option: TaskOption = None,
     task_file: TaskFile = None,
 ) -> None:
     """Show the exact prompt of a sample, its images in place; no model is needed."""
     from kosmos_eval import commands, listings
+    from kosmos_eval.shots import Shots
 
     commands.load_files(task_file or ())
     made = commands.tasks_named([task], _source(data, hub, None), splits=split, options=task_option or ())
-    listings.show(made, shots=shots, index=index, seed=seed, page=html, answered=run)
+    chosen = Shots.chosen([shots], shots_from)
+    listings.show(made, shots=chosen, index=index, seed=seed, page=html, answered=run)
 
 
 @app.command()
@@ -214,7 +220,8 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except _Interrupted:
-        print("interrupted; what is finished is kept, the same command resumes", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("interrupted; what is finished is kept, the same command resumes", file=sys.stderr)
         sys.exit(130)
 
 

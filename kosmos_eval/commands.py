@@ -14,14 +14,17 @@ from rich.console import Console
 
 from kosmos_eval import runs
 from kosmos_eval.build import build_model, build_tasks, configuration, default_folder, task_options
+from kosmos_eval.cells import Cell, cells
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError, UnknownName
-from kosmos_eval.evaluate import Cell, cell_rows, cells, evaluated, scored
+from kosmos_eval.evaluate import Progress, cell_rows, scored
+from kosmos_eval.launch import Crew, launched
 from kosmos_eval.past import Past, cell_file, marks_file, reopened
 from kosmos_eval.registry import load_file, named, names
 from kosmos_eval.report.console import print_report
 from kosmos_eval.report.progress import shown
 from kosmos_eval.report.rows import Report
 from kosmos_eval.runs import Record, Run
+from kosmos_eval.shots import Shots
 from kosmos_eval.task import Marked, Noted, PerSample, Submitted, Task, about
 
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -40,6 +43,7 @@ class Asking:
     shots: Sequence[int]
     limit: int | None
     seed: int
+    shots_from: str = "random"
 
 
 def load_files(paths: Iterable[Path]) -> list[str]:
@@ -68,19 +72,34 @@ def run(asking: Asking, tasks: Mapping[str, Task[Any]], *, folder: Path | None, 
     Raises:
         KosmosEvalError: when samples failed; everything else is finished and kept by then.
     """
-    todo = cells(tasks, shots=asking.shots, limit=asking.limit, seed=asking.seed)
-    model = build_model(asking.model, device=asking.device, options=asking.model_options)
-    config = configuration(asking.model, model, tasks, shots=asking.shots, limit=asking.limit, seed=asking.seed) | {
-        "command": sys.argv
+    with launched() as crew:
+        console.quiet = errors.quiet = not crew.ranks.first
+        _run(crew, asking, tasks, folder=folder, fresh=fresh, html=html)
+
+
+def _run(
+    crew: Crew, asking: Asking, tasks: Mapping[str, Task[Any]], *, folder: Path | None, fresh: bool, html: bool
+) -> None:
+    device = crew.device(asking.device)
+    with shown(errors) as progress:
+        chosen, todo = crew.in_turn(lambda: _planned(replace(asking, device=device), tasks, progress))
+    model = build_model(asking.model, device=device, options=asking.model_options)
+    crew = crew.joined(model)
+    config = configuration(asking.model, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed) | {
+        "command": sys.argv,
+        "processes": crew.ranks.count,
     }
+    crew.agree(config["options"] | {f"size of {cell.label}": len(cell.samples) for cell in todo})
     folder = folder or default_folder(config)
     found = Report(model.name, ())
-    with runs.opened(folder, config, fresh=fresh) as opened:
+    with runs.opened(folder, config, fresh=fresh, ranks=crew.ranks) as opened:
         config["started"] = runs.load(folder)[0].get("started", config["started"])
         with shown(errors) as progress:
-            for cell, found in evaluated(model, todo, opened, progress):
+            for cell, found in crew.evaluated(model, todo, opened, progress):
                 _write_marks(cell, opened)
                 opened.write("scores.csv", found.csv())
+        if not crew.ranks.first:
+            return
         config["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         config["data"] = {cell.label: _fingerprint(cell, opened) for cell in todo}
         if isinstance(model, Noted):
@@ -90,6 +109,11 @@ def run(asking: Asking, tasks: Mapping[str, Task[Any]], *, folder: Path | None, 
         if html:
             _write_page(Past(folder, runs.redacted(config), todo, opened), found)
     _finish(found, opened)
+
+
+def _planned(asking: Asking, tasks: Mapping[str, Task[Any]], progress: Progress) -> tuple[Shots, list[Cell]]:
+    chosen = Shots.chosen(asking.shots, asking.shots_from, device=asking.device, progress=progress)
+    return chosen, cells(tasks, shots=chosen, limit=asking.limit, seed=asking.seed)
 
 
 def report(folder: Path) -> None:

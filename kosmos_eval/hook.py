@@ -23,16 +23,18 @@ from time import monotonic
 from typing import Any
 
 from kosmos_eval.build import build_tasks
+from kosmos_eval.cells import Cell, cells
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluate import Cell, cell_rows, cells
+from kosmos_eval.evaluate import cell_rows
 from kosmos_eval.hook_budget import Asking, calibrated, seconds, sized
 from kosmos_eval.hook_history import Entry, Watch, read, write
-from kosmos_eval.hook_ranks import Ranks, joined
+from kosmos_eval.ranks import Ranks, joined
 from kosmos_eval.hook_state import free_memory, undisturbed, unwrapped
 from kosmos_eval.metrics import statistics
 from kosmos_eval.model import Model
 from kosmos_eval.report.rows import Row
 from kosmos_eval.runs import Run
+from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task
 
@@ -48,7 +50,7 @@ def _on_stderr(line: str) -> None:
 class EvalHook:
     """Call it as ``hook(step, model)`` after every step; it evaluates at every so many.
 
-    Under ``torch.distributed`` call it on every rank: all evaluate (`kosmos_eval.hook_ranks` says how), all get the
+    Under ``torch.distributed`` call it on every rank: all evaluate (`kosmos_eval.ranks` says how), all get the
     values, the first one writes and speaks.
 
     Args:
@@ -57,7 +59,7 @@ class EvalHook:
         limit: at most so many samples a task, a seeded subset.
         budget: seconds for one evaluation, as a number or such as ``60s``. The first evaluation measures how many
             samples fit; all later ones, also after a restart with the same ``csv``, ask the same ones.
-        shots: numbers of demonstrations.
+        shots: numbers of demonstrations; `Shots` also says how they are chosen.
         seed: decides subset, demonstrations and bootstrap.
         wrap: makes of the training's module a model that answers requests; None where the model itself does. Under DDP
             it gets the inner module.
@@ -77,7 +79,7 @@ class EvalHook:
     every: int = 1000
     limit: int | None = None
     budget: str | float | None = None
-    shots: Sequence[int] = (0,)
+    shots: Sequence[int] | Shots = (0,)
     seed: int = 0
     wrap: Callable[[Any], Model] | None = None
     csv: Path | str | None = None
@@ -98,8 +100,9 @@ class EvalHook:
         self._last: int | None = None
         with undisturbed():
             tasks = self.tasks if isinstance(self.tasks, Mapping) else build_tasks(self.tasks, Source())
-            if self.watch is not None and (self.watch.task not in tasks or self.watch.shots not in self.shots):
-                known = [f"{name} at {count} shots" for name in tasks for count in self.shots]
+            counts = Shots.of(self.shots).counts
+            if self.watch is not None and (self.watch.task not in tasks or self.watch.shots not in counts):
+                known = [f"{name} at {count} shots" for name in tasks for count in counts]
                 raise UnknownName("evaluated task", f"{self.watch.task} at {self.watch.shots} shots", known)
             self._all = [sized(cell, self.limit) for cell in cells(tasks, shots=self.shots, limit=None, seed=self.seed)]
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
+from kosmos_eval.cells import Cell
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluate import Cell, cell_rows, evaluate_cell
-from kosmos_eval.hook_ranks import Ranks
+from kosmos_eval.evaluate import cell_rows, evaluate_cell
+from kosmos_eval.ranks import Ranks
 from kosmos_eval.model import Model
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Samples, subset

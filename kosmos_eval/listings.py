@@ -10,14 +10,16 @@ from rich.table import Table
 
 from kosmos_eval import runs
 from kosmos_eval.build import build_task
+from kosmos_eval.cells import cells
 from kosmos_eval.commands import console
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
-from kosmos_eval.evaluate import cells, prepared
+from kosmos_eval.evaluate import prepared
 from kosmos_eval.registry import named, names
 from kosmos_eval.report import picture
 from kosmos_eval.request import Request
 from kosmos_eval.runs import Record
 from kosmos_eval.sample import Sample
+from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task, about
 
@@ -44,21 +46,21 @@ def models() -> None:
 
 
 def show(
-    made: Mapping[str, Task[Any]], *, shots: int, index: int, seed: int, page: Path | None, answered: Path | None
+    made: Mapping[str, Task[Any]], *, shots: Shots, index: int, seed: int, page: Path | None, answered: Path | None
 ) -> None:
     """Show the exact requests of one sample, its images in place; ``page`` writes them as HTML.
 
     Raises:
         KosmosEvalError: if there is no such sample, or ``answered``, a run's folder, has no answer to it.
     """
-    for cell in cells(made, shots=[shots], limit=None, seed=seed):
+    for cell in cells(made, shots=shots, limit=None, seed=seed):
         if index >= len(cell.samples):
             raise KosmosEvalError(f"{cell.name} has {len(cell.samples)} samples; there is no --index {index}")
         sample = cell.samples[index]
         asked = prepared(cell, sample)
         below: dict[str, str] = {}
         if answered is not None:
-            below = _answer(answered, Record(cell.name, shots, sample.id, asked.prompt))
+            below = _answer(answered, Record(cell.name, cell.shots, sample.id, asked.prompt))
         below["right"] = _right(sample)
         if page is not None:
             page.write_text(_page(f"{cell.name} · {sample.id}", asked.requests, below), encoding="utf-8")

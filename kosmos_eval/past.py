@@ -8,10 +8,12 @@ from typing import Any
 
 from kosmos_eval import runs
 from kosmos_eval.build import build_task
+from kosmos_eval.cells import Cell, cells
 from kosmos_eval.errors import RunError
-from kosmos_eval.evaluate import Cell, cell_rows, cells, scored
+from kosmos_eval.evaluate import cell_rows, scored
 from kosmos_eval.report.rows import Report
 from kosmos_eval.runs import Run
+from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source
 from kosmos_eval.task import PerSample, Task, about
 
@@ -49,7 +51,10 @@ def reopened(folder: Path) -> Past:
     if "tasks" not in options:
         raise RunError(f"{folder}/run.json names no tasks; expected a folder that `run` or `score` made")
     tasks = {name: _task(name, given) for name, given in options["tasks"].items()}
-    todo = cells(tasks, shots=options["shots"], limit=options["limit"], seed=options["seed"])
+    chosen = Shots.chosen(options["shots"], options.get("shots_from", "random"))
+    if chosen.choice.fingerprint != options.get("shots_fingerprint", ""):
+        raise RunError(f"{folder} chose its demonstrations by other weights of {chosen.choice.name}; bring those back")
+    todo = cells(tasks, shots=chosen, limit=options["limit"], seed=options["seed"])
     return Past(folder, config, todo, run)
 
 

@@ -1,22 +1,27 @@
 """A run's folder: append-only, resumable, never half-written.
 
 ``run.json`` says what was asked, ``samples.jsonl`` holds a line for each evaluated sample, ``scores.csv`` the table.
+Where several processes evaluate, each appends to a ``samples.rankN.jsonl`` of its own; the first one gathers them into
+``samples.jsonl`` when all are done, and the next start does where they were killed.
 """
 
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from kosmos_eval.errors import RunError
+from kosmos_eval.ranks import ALONE, Ranks
 from kosmos_eval.request import Completion, Likelihoods, Output
 from kosmos_eval.task import Score
 
 Key = tuple[str, int, str, str]
+SAMPLES = "samples.jsonl"
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,16 @@ class Run:
     """What is done so far, in memory and, where there is a folder, on disk.
 
     Open one with `opened`; a `Run()` without a folder keeps everything in memory.
+
+    Args:
+        folder: where it lives.
+        records: of every sample that was asked.
+        file: what this process appends to.
     """
 
     folder: Path | None = None
     records: dict[Key, Record] = field(default_factory=dict)
+    file: str = SAMPLES
 
     def finished(self, task: str, shots: int, id: str, prompt: str, *, variant: str = "") -> bool:
         """Whether this sample was answered and marked when it was asked exactly this."""
@@ -102,8 +113,14 @@ class Run:
         """Keep a record; on return it is handed to the operating system, so that a killed process loses nothing."""
         self.records[record.key] = record
         if self.folder is not None:
-            with _writing(self.folder), (self.folder / "samples.jsonl").open("a", encoding="ascii") as file:
+            with _writing(self.folder), (self.folder / self.file).open("a", encoding="ascii") as file:
                 file.write(record.line() + "\n")
+
+    def gather(self) -> None:
+        """Take in what other processes have appended; they must have ended by now."""
+        if self.folder is not None:
+            _gather(self.folder)
+            self.file, self.records = SAMPLES, _records(self.folder / SAMPLES)
 
     def write(self, name: str, content: str) -> None:
         """Replace a file of the folder as a whole or not at all; without a folder, nothing is written."""
@@ -115,38 +132,52 @@ class Run:
 
 
 @contextmanager
-def opened(folder: Path, config: Mapping[str, Any], *, fresh: bool = False) -> Iterator[Run]:
+def opened(folder: Path, config: Mapping[str, Any], *, fresh: bool = False, ranks: Ranks = ALONE) -> Iterator[Run]:
     """Open a run's folder for writing, made if need be, and continue what is there.
 
     Args:
         folder: where the run lives.
         config: what ``run.json`` says; its ``options`` must equal those of a run that is already there.
         fresh: discard what is there.
+        ranks: the processes that open it together. Those that answer in step with the first one write nothing.
 
     Raises:
         RunError: if the folder is in use, not writable, damaged, or holds a run with other options.
+        Elsewhere: if the first of several processes has failed.
     """
+    with ExitStack() as held:
+        if ranks.first:
+            ranks.together(lambda: _ready(folder, config, fresh=fresh, held=held))
+        else:
+            ranks.together(lambda: None)
+        run = Run(folder, _records(folder / SAMPLES))
+        ranks.together(lambda: None)  # none appends before all have read
+        if ranks.count > 1:
+            run.file = f"samples.rank{ranks.rank}.jsonl"
+        if ranks.in_step and not ranks.first:
+            run.folder = None
+        yield run
+
+
+def _ready(folder: Path, config: Mapping[str, Any], *, fresh: bool, held: ExitStack) -> None:
+    """Lock a folder, check it, and gather what killed processes have left."""
     from filelock import FileLock, Timeout
 
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    with _writing(folder):
+        lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise RunError(f"{folder} is in use by another process; wait for it or choose another --out") from error
-    try:
-        if fresh:
-            for name in ("samples.jsonl", "run.json", "scores.csv", "report.html"):
-                (folder / name).unlink(missing_ok=True)
-        _same_options(folder, config)
-        run = Run(folder, _records(folder / "samples.jsonl"))
-        if not (folder / "run.json").exists():
-            run.write("run.json", json.dumps(redacted(config), indent=2, ensure_ascii=False) + "\n")
-        yield run
-    finally:
-        lock.release()
+    held.callback(lock.release)
+    if fresh:
+        for name in (SAMPLES, "run.json", "scores.csv", "report.html", *map(str, _parts(folder))):
+            (folder / name).unlink(missing_ok=True)
+    _same_options(folder, config)
+    _gather(folder)
+    if not (folder / "run.json").exists():
+        Run(folder).write("run.json", json.dumps(redacted(config), indent=2, ensure_ascii=False) + "\n")
 
 
 def load(folder: Path) -> tuple[dict[str, Any], Run]:
@@ -159,7 +190,33 @@ def load(folder: Path) -> tuple[dict[str, Any], Run]:
         config = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no readable run.json ({error}); name a folder that `run` made") from error
-    return config, Run(folder, _records(folder / "samples.jsonl", mend=False))
+    found: dict[Key, Record] = {}
+    for path in (folder / SAMPLES, *_parts(folder)):
+        found |= _records(path)
+    return config, Run(folder, found)
+
+
+def _parts(folder: Path) -> list[Path]:
+    """What processes that were killed, or are at it, have appended beside the run's own file."""
+    return sorted(folder.glob("samples.rank*.jsonl"))
+
+
+def _gather(folder: Path) -> None:
+    """Move the lines of all processes to the run's own file, torn last ones cut off.
+
+    A kill on the way leaves lines twice, which does no harm.
+    """
+    with _writing(folder):
+        for path in filter(Path.exists, (folder / SAMPLES, *_parts(folder))):
+            whole = path.read_bytes().rfind(b"\n") + 1
+            if whole < path.stat().st_size:
+                os.truncate(path, whole)
+        for path in _parts(folder):
+            with (folder / SAMPLES).open("ab") as gathered, path.open("rb") as part:
+                shutil.copyfileobj(part, gathered)
+                gathered.flush()
+                os.fsync(gathered.fileno())
+            path.unlink()
 
 
 @contextmanager
@@ -174,7 +231,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _same_options(folder: Path, config: Mapping[str, Any]) -> None:
     if not (folder / "run.json").exists():
-        if (folder / "samples.jsonl").exists():
+        if (folder / SAMPLES).exists() or _parts(folder):
             raise RunError(f"{folder} has samples but no run.json; run with --fresh to start over")
         return
     there = load(folder)[0].get("options", {})
@@ -191,17 +248,12 @@ def _same_options(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _records(path: Path, *, mend: bool = True) -> dict[Key, Record]:
-    """Every record of a file, the last one of each key; a torn last line is cut off."""
+def _records(path: Path) -> dict[Key, Record]:
+    """Every record of a file, the last one of each key; a torn last line is none."""
     if not path.exists():
         return {}
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if mend and whole < len(content):
-        with _writing(path.parent):
-            os.truncate(path, whole)
     found: dict[Key, Record] = {}
-    for number, line in enumerate(content[:whole].decode("ascii", "replace").split("\n")[:-1], start=1):
+    for number, line in enumerate(path.read_bytes().decode("ascii", "replace").split("\n")[:-1], start=1):
         try:
             record = Record.of(line)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The processes of a training, as the hook needs them: each evaluates its share, all know the result.
+"""Processes that evaluate together, in a training or in a run: each its share, and all know the result.
 
 Where a forward pass is each rank's own (one process, DDP), samples are dealt out by index. Where it needs every rank
 (FSDP, tensor parallel, ZeRO-3), all ranks evaluate the same samples in step, and the first one's outputs count.
@@ -11,9 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from kosmos_eval.errors import RunError
 from kosmos_eval.hook_state import modules
 
 T = TypeVar("T")
+
+LOST = "another process is gone without a word; what is finished is kept, and the same command asks the rest"
+
+
+class Elsewhere(RuntimeError):
+    """Another rank has failed; the message is of its error."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ class Ranks:
             The results of all ranks, the same everywhere.
 
         Raises:
-            RuntimeError: on every rank if it failed on another, so that none waits for one that has given up.
+            Elsewhere: on every rank if it failed on another, so that none waits for one that has given up.
+            RunError: if another rank has ended meanwhile.
         """
         if self.count == 1:
             return [work()]
@@ -59,13 +67,20 @@ class Ranks:
         except Exception as error:  # noqa: BLE001 - raised below, once the other ranks know
             failure, mine = error, (None, f"{type(error).__name__}: {error}")
         told: list[Any] = [None] * self.count
-        distributed.all_gather_object(told, mine)
+        try:
+            distributed.all_gather_object(told, mine)
+        except RuntimeError as error:
+            raise RunError(LOST) from error
         if failure is not None:
             raise failure
         for rank, (_, reason) in enumerate(told):
             if reason:
-                raise RuntimeError(f"on rank {rank}: {reason}")
+                raise Elsewhere(f"on rank {rank}: {reason}")
         return [result for result, _ in told]
+
+
+ALONE = Ranks()
+"""One process."""
 
 
 def joined(model: Any) -> Ranks:
