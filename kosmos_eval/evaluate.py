@@ -77,7 +77,7 @@ def evaluated(model: Model, todo: Iterable[Cell], run: Run, progress: Progress) 
     for cell in todo:
         evaluate_cell(model, cell, run, progress)
         found += cell_rows(cell, run)
-        yield cell, Report(model.name, tuple(found))
+        yield cell, Report.of(model.name, found)
 
 
 def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> None:

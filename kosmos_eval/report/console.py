@@ -1,54 +1,107 @@
-"""The report as a table on the console."""
+"""The report as a table on the console, narrow enough for 80 columns."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from math import isnan
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from kosmos_eval.report.rows import Report, Row
+from kosmos_eval.report.rows import OVER, Report, Row
+from kosmos_eval.variant import parted
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print the scores with their intervals, and below them how they came about; failed samples stand beside n."""
-    table = Table(title=report.model, title_justify="left", header_style="bold")
-    for name in ("task", "shots", "metric"):
-        table.add_column(name, justify="right" if name == "shots" else "left", no_wrap=True)
-    for name in ("score", "95 % interval", "n", "chance", "p vs chance"):
+    """Print the scores with their intervals, and below them how they came about; failed samples stand beside n.
+
+    A task that was asked with blank images too shows that score in a column beside its own. Of other variants, and of
+    means over them, the headline metric is shown; the rest is in ``scores.csv``.
+    """
+    blind = any(report.blind(row) is not None for row in report.rows)
+    table = Table(
+        title=report.model,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("", overflow="fold")
+    for name in ("score", "95 % interval", *(["blind"] if blind else []), "n", "chance"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("p vs\nchance", justify="right", no_wrap=True)
     notes: list[str] = []
-    previous: tuple[str, int] | None = None
-    for row in report.rows:
-        if previous is not None and previous != (row.task, row.shots):
-            table.add_section()
-        first = previous != (row.task, row.shots)
-        previous = (row.task, row.shots)
-        table.add_row(row.task if first else "", str(row.shots) if first else "", *_cells(row))
-        if first and (note := _note(row)):
-            notes.append(f"{row.task}, {row.shots} shots: {note}")
+    for _, rows in groupby(report.rows, key=lambda row: (row.task, row.shots)):
+        cell = list(rows)
+        place = _place(cell[0])
+        table.add_row(f"[bold]{place}[/bold]")
+        for name, row in _shown(cell, report):
+            table.add_row(f"  {escape(name)}", *_cells(row, report if blind else None))
+        notes += [f"{place}: {note}" for note in _notes(cell)]
     console.print(table)
+    if blind:
+        notes.append("blind: the same questions with grey images in place of all pictures")
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)
 
 
-def _cells(row: Row) -> list[str]:
-    interval = "" if row.low is None or row.high is None else f"{shown(row.low, row)} – {shown(row.high, row)}"
+def _place(row: Row) -> str:
+    return ", ".join(filter(None, (row.task, f"{row.shots} shots", row.variant)))
+
+
+def _shown(cell: Sequence[Row], report: Report) -> Iterator[tuple[str, Row]]:
+    """The lines of one task at one number of shots, by name: all metrics of its first variant, one of each other."""
+    first = [row for row in cell if row.variant == cell[0].variant]
+    yield from ((row.metric, row) for row in first)
+    beside = [report.blind(row) for row in cell]
+    for variant, rows in groupby(cell[len(first) :], key=lambda row: row.variant):
+        head = next(rows)
+        if head not in beside:
+            yield _variant(variant), head
+
+
+def _variant(variant: str) -> str:
+    """A variant as a line is called."""
+    parts = parted(variant)
+    over = [f"mean of {parts.pop(name)} {name}" for name in OVER.values() if name in parts]
+    return ", ".join([*over, *(f"{name}={value}" for name, value in parts.items())])
+
+
+def _cells(row: Row, report: Report | None) -> list[str]:
+    """What stands in a line, the unit with the score alone; a report adds the score with blank images."""
+    interval = "" if row.low is None or row.high is None else f"{_bare(row.low, row)} – {_bare(row.high, row)}"
     n = f"[red]{row.n}, {row.failed} failed[/red]" if row.failed else str(row.n)
-    chance = "" if row.chance is None else shown(row.chance, row)
-    p_value = "" if row.p_value is None else f"{row.p_value:.2g}"
-    return [row.metric.replace("[", r"\["), shown(row.score, row), interval, n, chance, p_value]
+    chance = "" if row.chance is None else _bare(row.chance, row)
+    p_value = "" if row.p_value is None else "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.2g}"
+    beside = report.blind(row) if report is not None else None
+    blind = [] if report is None else ["" if beside is None else _bare(beside.score, beside)]
+    return [shown(row.score, row), interval, *blind, n, chance, p_value]
 
 
-def _note(row: Row) -> str:
-    notes = [row.note] if row.note else []
-    if row.effective_shots < row.shots:
-        notes.append(f"{row.effective_shots:g} shots fitted")
-    if row.failed:
-        notes.append(f"[red]incomplete: {row.failed} failed[/red]")
-    return "; ".join(notes)
+def _notes(cell: Sequence[Row]) -> list[str]:
+    """How the scores of one task at one number of shots came about, and how far they spread."""
+    usual = cell[0]
+    found = [usual.note] if usual.note else []
+    if usual.effective_shots < usual.shots:
+        found.append(f"{usual.effective_shots:g} shots fitted")
+    if failed := max(row.failed for row in cell):
+        found.append(f"[red]incomplete: {failed} failed[/red]")
+    notes = ["; ".join(found)] if found else []
+    for row in cell:
+        if row.spread is not None and row.worst is not None and row.best is not None and row.metric == usual.metric:
+            ends = f"spread {_bare(row.spread, row)}, worst {shown(row.worst, row)}, best {shown(row.best, row)}"
+            notes.append(f"{_variant(row.variant)}: {row.metric} {shown(row.score, row)}, {ends}")
+    return notes
 
 
 def shown(value: float, row: Row) -> str:
     """A value of a row in the row's unit, as reports show it."""
-    if isnan(value):
-        return "–"
-    return f"{value:.2f} %" if row.unit == "%" else f"{value:.3f}"
+    return f"{_bare(value, row)} %" if row.unit == "%" and not isnan(value) else _bare(value, row)
+
+
+def _bare(value: float, row: Row) -> str:
+    """A value of a row without its unit."""
+    return "–" if isnan(value) else f"{value:.{2 if row.unit == '%' else 3}f}"

@@ -1,10 +1,15 @@
 """The rows of a report: one for each task, number of shots, variant and metric."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from typing import Any, Self
 
 from kosmos_eval.metrics.statistics import Metric
+from kosmos_eval.variant import joined, parted
+
+OVER = {"prompt": "prompts", "seed": "seeds"}
+"""Parts of a variant over which rows are summed up, and the part that says over how many."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,11 @@ class Row:
         effective_shots: demonstrations that fitted into the context, on average.
         note: how the number came about: extension, leave-one-out.
         variant: how it was asked otherwise than usual, such as ``images=blank``; empty for the usual way.
+            ``prompts=3`` or ``seeds=3`` is the mean over so many wordings, or draws of demonstrations; its interval has
+            the mean ends of theirs, which is never too narrow, as a mean varies no more than what it is the mean of.
+        spread: of such a mean, the standard deviation between them.
+        worst: of such a mean, the lowest of them.
+        best: of such a mean, the highest of them.
     """
 
     task: str
@@ -42,6 +52,9 @@ class Row:
     effective_shots: float
     note: str
     variant: str = ""
+    spread: float | None = None
+    worst: float | None = None
+    best: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,24 @@ class Report:
     model: str
     rows: tuple[Row, ...]
 
+    @classmethod
+    def of(cls, model: str, rows: Iterable[Row]) -> Self:
+        """The report of a model with a mean over wordings, and over draws, wherever a task was asked in several."""
+        cells = groupby(rows, key=lambda row: (row.task, row.shots))
+        return cls(model, tuple(row for _, cell in cells for row in _with_means(list(cell))))
+
     @property
     def failed(self) -> int:
-        """How many samples failed, over all tasks and numbers of shots."""
-        return sum({(row.task, row.shots, row.variant): row.failed for row in self.rows}.values())
+        """How many samples failed, over all tasks, numbers of shots and variants."""
+        cells = {(row.task, row.shots, row.variant): row.failed for row in self.rows if row.spread is None}
+        return sum(cells.values())
+
+    def blind(self, row: Row) -> Row | None:
+        """The same as a row, with blank images; None where that was not asked."""
+        wanted = joined(**parted(row.variant) | {"images": "blank"})
+        place = (row.task, row.shots, row.metric, wanted)
+        found = (other for other in self.rows if (other.task, other.shots, other.metric, other.variant) == place)
+        return next(found, None) if "images" not in parted(row.variant) else None
 
     def score(self, task: str, *, shots: int = 0, metric: str | None = None, variant: str = "") -> float:
         """One value; by default the task's headline metric.
@@ -115,4 +142,40 @@ def _row(task: str, shots: int, name: str, metric: Metric, shared: Mapping[str, 
         chance=scaled(metric.chance),
         p_value=metric.p_value,
         **shared,
+    )
+
+
+def _with_means(cell: Sequence[Row]) -> Iterator[Row]:
+    """The rows of one task at one number of shots, and after them the means over what they vary in."""
+    yield from cell
+    for part, over in OVER.items():
+        alike: dict[tuple[str, str], list[Row]] = {}
+        for row in cell:
+            parts = {name: value for name, value in parted(row.variant).items() if name != part}
+            alike.setdefault((row.metric, joined(**parts)), []).append(row)
+        for (_, variant), rows in alike.items():
+            if len(rows) > 1:
+                yield _mean(rows, joined(**parted(variant) | {over: str(len(rows))}))
+
+
+def _mean(rows: Sequence[Row], variant: str) -> Row:
+    """One metric over several rows that ought to be alike; what fails in one of them leaves it incomplete."""
+    import numpy as np
+
+    scores = np.array([row.score for row in rows])
+    lows, highs = ([end for row in rows if (end := getattr(row, name)) is not None] for name in ("low", "high"))
+    bounded = len(lows) == len(highs) == len(rows)
+    return replace(
+        rows[0],
+        variant=variant,
+        score=float(scores.mean()),
+        low=float(np.mean(lows)) if bounded else None,
+        high=float(np.mean(highs)) if bounded else None,
+        n=min(row.n for row in rows),
+        failed=max(row.failed for row in rows),
+        p_value=None,
+        effective_shots=float(np.mean([row.effective_shots for row in rows])),
+        spread=float(scores.std(ddof=1)),
+        worst=float(scores.min()),
+        best=float(scores.max()),
     )
