@@ -1,8 +1,9 @@
 """Few-shot curves with their intervals, as the coordinates of a drawing that a page colours itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10
+from statistics import fmean
 
 from kosmos_eval.report.rows import Row
 
@@ -11,14 +12,44 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 30.0
 
 
 @dataclass(frozen=True)
+class At:
+    """What is known of one number of shots: the row, and beside it the same without sight and with other draws."""
+
+    row: Row
+    blind: Row | None = None
+    draws: tuple[Row, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The score, over several draws of demonstrations their mean."""
+        return fmean(row.score for row in (self.row, *self.draws))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval's ends; over several draws, those of the lowest and the highest score."""
+        if self.draws:
+            scores = [row.score for row in (self.row, *self.draws)]
+            return min(scores), max(scores)
+        low, high = self.row.low, self.row.high
+        return (self.row.score if low is None else low), (self.row.score if high is None else high)
+
+
+@dataclass(frozen=True)
 class Point:
-    """One number of shots: where it stands, and the row it stands for; ``low`` and ``high`` are its interval's ends."""
+    """One number of shots: where it stands, the heights of its band's ends and of single draws, and what it shows."""
 
     x: float
     y: float
     low: float
     high: float
-    row: Row
+    at: At
+    draws: tuple[float, ...] = ()
+    blind: float | None = None
+
+    @property
+    def row(self) -> Row:
+        """The row that it stands for."""
+        return self.at.row
 
 
 @dataclass(frozen=True)
@@ -45,48 +76,69 @@ class Curve:
         return " ".join(f"{p.x:.1f},{p.y:.1f}" for p in self.points)
 
     @property
+    def blind(self) -> str:
+        """The curve without sight, for a polyline; empty where nothing was asked so."""
+        return " ".join(f"{p.x:.1f},{p.blind:.1f}" for p in self.points if p.blind is not None)
+
+    @property
     def band(self) -> str:
         """The outline of the intervals, for a polygon."""
         ends = [(p.x, p.high) for p in self.points] + [(p.x, p.low) for p in reversed(self.points)]
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
 
+    @property
+    def drawn_again(self) -> bool:
+        """Whether the band is the spread over draws of demonstrations."""
+        return any(p.draws for p in self.points)
 
-def curve(rows: Sequence[Row]) -> Curve | None:
-    """The curve of one metric's rows; None where fewer than two numbers of shots have a score."""
-    scored = sorted((row for row in rows if isfinite(row.score)), key=lambda row: row.shots)
+
+@dataclass(frozen=True)
+class Scale:
+    """Heights of a drawing for values between two ends."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def over(cls, values: Iterable[float], *, percent: bool) -> "Scale":
+        """A scale that holds all values with a margin, and nothing that cannot be."""
+        found = list(values)
+        low, high = min(found), max(found)
+        margin = 0.08 * (high - low) or max(abs(high), 1.0) * 0.1
+        top = min(100.0, high + margin) if percent else high + margin
+        return cls(low - margin if low < 0 else max(0.0, low - margin), top)
+
+    def height(self, value: float) -> float:
+        """How far from the top a value stands."""
+        return TOP + (HEIGHT - TOP - BOTTOM) * (self.high - value) / (self.high - self.low)
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Heights and labels of three to six round values."""
+        raw = (self.high - self.low) / 5
+        power = 10.0 ** floor(log10(raw))
+        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
+        digits = max(0, -floor(log10(step)))
+        places = range(-floor(-self.low / step), floor(self.high / step) + 1)
+        return tuple((self.height(place * step), f"{place * step:.{digits}f}") for place in places)
+
+
+def curve(found: Sequence[At]) -> Curve | None:
+    """The curve of one metric; None where fewer than two numbers of shots have a score."""
+    scored = sorted((at for at in found if isfinite(at.score)), key=lambda at: at.row.shots)
     if len(scored) < 2:
         return None
-    ends = [end for row in scored for end in (row.score, row.low, row.high, row.chance) if end is not None]
-    low, high = min(ends), max(ends)
-    margin = 0.08 * (high - low) or max(abs(high), 1.0) * 0.1
-    low, high = low - margin if low < 0 else max(0.0, low - margin), high + margin
-    if scored[0].unit == "%":
-        high = min(100.0, high)
-
-    def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
-
+    first = scored[0].row
+    chance = next((at.row.chance for at in scored if at.row.chance is not None), None)
+    blind = [at.blind.score for at in scored if at.blind is not None and isfinite(at.blind.score)]
+    levels = [*blind, *([] if chance is None else [chance])]
+    scale = Scale.over([end for at in scored for end in (at.score, *at.ends)] + levels, percent=first.unit == "%")
     gap = (WIDTH - LEFT - RIGHT - 20) / (len(scored) - 1)
-    points = tuple(
-        Point(
-            x=LEFT + 10 + place * gap,
-            y=y(row.score),
-            low=y(row.score if row.low is None else row.low),
-            high=y(row.score if row.high is None else row.high),
-            row=row,
-        )
-        for place, row in enumerate(scored)
-    )
-    ticks = tuple((y(value), label) for value, label in _ticks(low, high))
-    chance = next((row.chance for row in scored if row.chance is not None), None)
-    return Curve(scored[0].task, scored[0].metric, points, ticks, None if chance is None else y(chance))
+    points = tuple(_point(at, scale, x=LEFT + 10 + place * gap) for place, at in enumerate(scored))
+    return Curve(first.task, first.metric, points, scale.ticks(), None if chance is None else scale.height(chance))
 
 
-def _ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Round values between two ends, three to six of them, with labels."""
-    raw = (high - low) / 5
-    scale = 10.0 ** floor(log10(raw))
-    step = next(scale * factor for factor in (1, 2, 5, 10) if scale * factor >= raw)
-    digits = max(0, -floor(log10(step)))
-    first = -floor(-low / step)
-    return [(place * step, f"{place * step:.{digits}f}") for place in range(first, floor(high / step) + 1)]
+def _point(at: At, scale: Scale, *, x: float) -> Point:
+    low, high = at.ends
+    blind = None if at.blind is None or not isfinite(at.blind.score) else scale.height(at.blind.score)
+    draws = tuple(scale.height(row.score) for row in (at.row, *at.draws)) if at.draws else ()
+    return Point(x, scale.height(at.score), scale.height(low), scale.height(high), at, draws, blind)

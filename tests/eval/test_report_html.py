@@ -1,14 +1,9 @@
 import base64
 import io
 import json
-import os
 import re
-import shutil
-import subprocess
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import PIL.Image
 import pytest
@@ -28,12 +23,13 @@ from kosmos_eval import (
     commands,
     few_shot,
 )
-from kosmos_eval.evaluate import cells, evaluate
+from kosmos_eval.cells import cells
+from kosmos_eval.evaluate import evaluate
 from kosmos_eval.past import Past
 from kosmos_eval.registry import load_file
 from kosmos_eval.report import html
 from kosmos_eval.report.browse import LEFT_OUT, UNREADABLE, Album, entries
-from kosmos_eval.report.curves import HEIGHT, curve
+from kosmos_eval.report.curves import HEIGHT, At, curve
 from kosmos_eval.report.rows import Report, Row
 from kosmos_eval.runs import Run
 
@@ -212,7 +208,7 @@ def row(shots, score, low, high, **rest):
 
 
 def test_a_curve_keeps_the_order_of_scores_and_holds_its_intervals():
-    drawn = curve([row(4, 60.0, 50.0, 70.0), row(0, 20.0, 10.0, 30.0, chance=25.0)])
+    drawn = curve([At(row(4, 60.0, 50.0, 70.0)), At(row(0, 20.0, 10.0, 30.0, chance=25.0))])
     few, many = drawn.points
     assert (few.row.shots, many.row.shots) == (0, 4) and few.x < many.x
     assert 0 < many.high < many.y < many.low < drawn.chance < few.low < HEIGHT
@@ -222,98 +218,11 @@ def test_a_curve_keeps_the_order_of_scores_and_holds_its_intervals():
 
 
 def test_one_number_of_shots_makes_no_curve():
-    assert curve([row(0, 20.0, None, None)]) is None
-    assert curve([row(0, 20.0, None, None), row(2, float("nan"), None, None)]) is None
+    assert curve([At(row(0, 20.0, None, None))]) is None
+    assert curve([At(row(0, 20.0, None, None)), At(row(2, float("nan"), None, None))]) is None
 
 
-# What follows clicks in a real browser, where there is one: its DevTools protocol over a pair of pipes.
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-
-
-@dataclass
-class Browser:
-    read: int
-    write: int
-    session: str | None = None
-    waiting: bytes = b""
-    asked: int = 0
-
-    def message(self):
-        while b"\0" not in self.waiting:
-            more = os.read(self.read, 1 << 20)
-            assert more, "the browser is gone"
-            self.waiting += more
-        first, _, self.waiting = self.waiting.partition(b"\0")
-        return json.loads(first)
-
-    def call(self, method, **params):
-        self.asked += 1
-        session = {"sessionId": self.session} if self.session else {}
-        os.write(
-            self.write, json.dumps({"id": self.asked, "method": method, "params": params, **session}).encode() + b"\0"
-        )
-        while (found := self.message()).get("id") != self.asked:
-            assert found.get("method") != "Runtime.exceptionThrown", found
-            assert found.get("method") != "Log.entryAdded", found
-        assert "error" not in found, found
-        return found["result"]
-
-    def run(self, script):
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
-
-    def open(self, path, *, width=1200, dark=False):
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=path.as_uri())
-        while self.run("document.readyState") != "complete" or self.run("location.protocol") != "file:":
-            pass
-
-    def shown(self):
-        return self.run("[...document.querySelectorAll('article')].map((sample) => sample.dataset.id)")
-
-    def count(self):
-        return self.run("document.querySelector('.count').textContent")
-
-
-@contextmanager
-def browsing():
-    theirs, write = os.pipe()
-    read, ours = os.pipe()
-    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        flags = f"--headless --no-sandbox --disable-gpu --remote-debugging-pipe --user-data-dir={profile}"
-        started = subprocess.Popen(
-            ["bash", "-c", f'exec "{CHROMIUM}" {flags} about:blank 3<&{theirs} 4>&{ours}'],
-            pass_fds=(theirs, ours),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(theirs)
-        os.close(ours)
-        try:
-            browser = Browser(read, write)
-            (page,) = [t for t in browser.call("Target.getTargets")["targetInfos"] if t["type"] == "page"]
-            attached = browser.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
-            browser.session = attached["sessionId"]
-            for part in ("Page", "Runtime", "Log"):
-                browser.call(f"{part}.enable")
-            yield browser
-        finally:
-            started.terminate()
-            started.wait(20)
-            os.close(read)
-            os.close(write)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as opened:
-        yield opened
+# What follows clicks in a real browser, where there is one.
 
 
 def click(browser, selector):
@@ -330,7 +239,6 @@ def search(browser, text):
     browser.run("new Promise((done) => setTimeout(done, 200))")
 
 
-@needs_browser
 def test_hostile_text_is_shown_and_never_run(page, browser):
     browser.open(page)
     assert browser.run("window.pwned === undefined")
@@ -339,7 +247,6 @@ def test_hostile_text_is_shown_and_never_run(page, browser):
     assert browser.run("document.querySelectorAll('article img[src=x], article script').length") == 0
 
 
-@needs_browser
 def test_outcomes_filter_by_a_click(page, browser):
     browser.open(page)
     assert browser.count() == "1–20 of 90"
@@ -355,7 +262,6 @@ def test_outcomes_filter_by_a_click(page, browser):
     assert browser.count() == "1–20 of 90"
 
 
-@needs_browser
 def test_menus_and_search_narrow_together(page, browser):
     browser.open(page)
     choose(browser, "shots", "2")
@@ -369,7 +275,6 @@ def test_menus_and_search_narrow_together(page, browser):
     assert browser.count() == "no sample matches"
 
 
-@needs_browser
 def test_pages_turn_and_keep_to_their_ends(page, browser):
     browser.open(page)
     assert browser.run("document.querySelector('.previous').disabled")
@@ -382,7 +287,6 @@ def test_pages_turn_and_keep_to_their_ends(page, browser):
     assert "0 %" in browser.run("document.querySelector('article h3').textContent")
 
 
-@needs_browser
 def test_candidates_stand_with_their_log_probabilities(page, browser):
     browser.open(page)
     rows = browser.run("[...document.querySelectorAll('article .asked')[1].rows].map((row) => row.innerText)")
@@ -390,7 +294,6 @@ def test_candidates_stand_with_their_log_probabilities(page, browser):
     assert "chosen" in rows[1]
 
 
-@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_scrolls_one_way_only_and_text_keeps_its_contrast(page, browser, dark):
     browser.open(page, width=390, dark=dark)

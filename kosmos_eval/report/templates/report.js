@@ -2,8 +2,8 @@
 const { cells, samples } = JSON.parse(document.getElementById("data").textContent);
 const images = JSON.parse(document.getElementById("images").textContent);
 const PAGE = 20;
-const OUTCOMES = ["right", "partly", "wrong", "failed", "changed"];
-const chosen = { outcome: "", task: "", shots: "", kind: "", order: "", words: [], page: 0 };
+const OUTCOMES = ["right", "partly", "wrong", "flipped", "failed", "changed"];
+const chosen = { outcome: "", task: "", shots: "", variant: "", kind: "", order: "", words: [], page: 0 };
 const find = (selector) => document.querySelector(selector);
 
 // Everything from the data goes through text nodes and attributes, never through markup.
@@ -23,7 +23,14 @@ function part(value) {
 
 const isImage = (value) => typeof value !== "string";
 const headline = (sample) => Object.values(sample.marks)[0];
-const has = (sample, outcome) => (outcome === "changed" ? sample.changed : sample.outcome === outcome);
+const has = (sample, outcome) => (["changed", "flipped"].includes(outcome) ? sample[outcome] : sample.outcome === outcome);
+const asking = (cell) => cell.variant || "as usual";
+
+// A sample is flipped where one cell of its task has it right and another wrong.
+const outcomes = new Map();
+const identity = (sample) => JSON.stringify([cells[sample.cell].task, sample.id]);
+for (const sample of samples) outcomes.set(identity(sample), [...(outcomes.get(identity(sample)) || []), sample.outcome]);
+for (const sample of samples) sample.flipped = ["right", "wrong"].every((one) => outcomes.get(identity(sample)).includes(one));
 
 function searchable(sample) {
   const parts = [sample.opening, sample.ending, ...sample.requests.map((request) => request.parts)].flat();
@@ -37,6 +44,7 @@ function among(sample, except) {
   return (
     (except === "task" || !chosen.task || cell.task === chosen.task) &&
     (except === "shots" || !chosen.shots || String(cell.shots) === chosen.shots) &&
+    (except === "variant" || !chosen.variant || asking(cell) === chosen.variant) &&
     (except === "kind" || !chosen.kind || sample.kind === chosen.kind) &&
     (except === "outcome" || !chosen.outcome || has(sample, chosen.outcome)) &&
     chosen.words.every((word) => (sample.search ??= searchable(sample)).includes(word))
@@ -121,7 +129,8 @@ function card(sample) {
   return element("article", { class: `sample ${sample.outcome}`.trim(), "data-id": sample.id },
     element("h3", {},
       element("span", { class: "badge" }, sample.outcome || "answered"),
-      element("span", {}, `${cell.task}, ${cell.shots} shots`),
+      element("span", {}, `${cell.task}, ${cell.shots} shots${cell.variant ? `, ${cell.variant}` : ""}`),
+      sample.flipped ? element("span", {}, "flipped") : null,
       sample.kind ? element("span", {}, sample.kind) : null,
       element("span", {}, sample.id),
       ...marked(sample).slice(0, 3).map((text) => element("span", {}, text)),
@@ -142,6 +151,7 @@ function menus() {
   const listed = (name, value) => [...new Set(samples.filter((sample) => among(sample, name)).map(value))].filter((v) => v !== "");
   options("task", [...new Set(cells.map((cell) => cell.task))], "all");
   options("shots", [...new Set(cells.map((cell) => String(cell.shots)))], "all");
+  options("variant", [...new Set(cells.map(asking))], "all");
   options("kind", listed("kind", (sample) => sample.kind).sort(), "all");
   const there = samples.filter((sample) => among(sample, "outcome"));
   const pill = (value, label, count) => {
@@ -176,7 +186,7 @@ function change(wanted) {
   draw();
 }
 
-for (const name of ["task", "shots", "kind", "order"])
+for (const name of ["task", "shots", "variant", "kind", "order"])
   find(`#${name}`).addEventListener("change", (event) => change(name === "task" ? { task: event.target.value, kind: "" } : { [name]: event.target.value }));
 let typing = 0;
 find("#search").addEventListener("input", (event) => {

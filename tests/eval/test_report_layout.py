@@ -1,0 +1,127 @@
+from dataclasses import dataclass, replace
+
+import pytest
+
+from kosmos_eval import Completion, Likelihoods, LogLikelihood, Prompt, Sample, Score
+from kosmos_eval.cells import cells
+from kosmos_eval.evaluate import evaluate
+from kosmos_eval.report.confidence import FEWEST, confidence, reliability
+from kosmos_eval.report.curves import At, curve
+from kosmos_eval.report.html import curves
+from kosmos_eval.report.layout import blocks, breakdowns, lines, spreads
+from kosmos_eval.report.rows import Row
+from kosmos_eval.runs import Run
+
+
+def row(variant="", score=50.0, shots=0, metric="accuracy", **rest):
+    given = {"unit": "%", "n": 9, "failed": 0, "chance": None, "p_value": None, "effective_shots": shots, "note": ""}
+    return Row("t", shots, metric, score, score - 5, score + 5, **given | {"variant": variant} | rest)
+
+
+def test_a_line_is_the_usual_way_with_the_blind_score_beside_it():
+    found = blocks([row(score=60.0), row(metric="other"), row("images=blank", 30.0), row("prompt=short", 55.0)])
+    (line,) = lines(found)
+    assert (line.block.head.score, line.blind.score, len(line.block.others)) == (60.0, 30.0, 1)
+
+
+def test_a_run_of_blind_rows_alone_shows_them_as_they_are():
+    (line,) = lines(blocks([row("images=shuffled", 30.0)]))
+    assert line.block.head.variant == "images=shuffled" and line.blind is None
+
+
+def test_kinds_of_other_ways_do_not_mix_with_the_usual_ones():
+    rows = [row(), row(metric="accuracy[a]"), row("images=blank"), row("images=blank", metric="accuracy[a]", score=1.0)]
+    (split,) = breakdowns(lines(blocks(rows)))["t"]
+    assert [(name, kind.score) for name, kind in split.kinds] == [("a", 50.0)]
+
+
+def test_wordings_and_draws_spread_apart_from_each_other_and_from_blind_ones():
+    rows = [row(score=50.0, shots=2), *(row(f"seed={n}", 50.0 + 3 * n, 2) for n in (1, 2))]
+    rows += [row("prompt=short", 44.0, 2), row("images=blank,seed=1", 1.0, 2), row("seeds=3", 53.0, 2)]
+    wordings, draws = spreads(blocks(rows))
+    assert (wordings.way, wordings.names, wordings.mean) == ("wording", ("the usual one", "short"), 47.0)
+    assert (draws.mean, draws.deviation, draws.best.score, draws.worst.score) == (
+        53.0,
+        pytest.approx(6**0.5),
+        56.0,
+        50.0,
+    )
+
+
+def test_a_curve_goes_through_the_mean_of_draws_and_its_band_is_their_spread():
+    found = blocks([row(shots=0, score=40.0), row(shots=4, score=60.0), row("seed=1", 70.0, 4)])
+    (drawn,) = curves(found, lines(found))
+    few, many = drawn.points
+    assert drawn.drawn_again and many.at.score == 65.0 and many.at.ends == (60.0, 70.0)
+    assert many.draws == pytest.approx((many.low, many.high)) and few.draws == ()
+    assert few.at.ends == (35.0, 45.0)
+
+
+def test_the_blind_curve_is_drawn_on_the_same_scale():
+    blind = row("images=blank", 20.0)
+    drawn = curve([At(row(), blind), At(row(shots=4), replace(blind, shots=4, score=float("nan")))])
+    assert drawn.points[0].blind > drawn.points[0].low and drawn.points[1].blind is None
+    assert drawn.blind.count(",") == 1
+
+
+CHOICES = ("red", "blue")
+
+
+def test_confidence_is_the_probability_of_the_choice_among_the_candidates():
+    sample = Sample("s", Prompt("?"), "red", choices=CHOICES)
+    one = Likelihoods((-1.0, -2.0), (1, 1), (True, False))
+    sure = 1 / (1 + 2.718281828459045**-1)
+    assert confidence(sample, [one], "red") == pytest.approx(sure)
+    assert confidence(sample, [one], "blue") == pytest.approx(1 - sure)
+    each = [Likelihoods((-1.0,), (1,), (True,)), Likelihoods((-2.0,), (1,), (False,))]
+    assert confidence(sample, each, "red") == pytest.approx(sure)
+    assert confidence(sample, [Likelihoods((-1.0, -1.0), (1, 1), (True, True))], "red=blue") == 0.5
+    assert confidence(sample, [Completion("red")], "red") is None
+    assert confidence(sample, [one], "green") is None
+    assert confidence(replace(sample, choices=("red",)), [Likelihoods((-1.0,), (1,), (True,))], "red") is None
+
+
+@dataclass(frozen=True)
+class Coins:
+    """Red or blue, by a model that is 3/4 sure of red."""
+
+    count: int
+
+    def samples(self):
+        return [Sample(str(n), Prompt("?"), CHOICES[n % 2], choices=CHOICES) for n in range(self.count)]
+
+    def examples(self):
+        return []
+
+    def requests(self, sample, shots):
+        return [LogLikelihood(sample.prompt, CHOICES)]
+
+    def score(self, sample, outputs):
+        return Score({"accuracy": float(sample.target == "red")}, "red")
+
+
+@dataclass(frozen=True)
+class Sure:
+    name: str = "sure"
+    fingerprint: str = "1"
+
+    def fits(self, request):
+        return True
+
+    def answers(self, requests):
+        return ((n, Likelihoods((0.0, -(3**0.5)), (1, 1), (True, False))) for n in range(len(requests)))
+
+
+def calibrated(count):
+    run, task = Run(), {"coins": Coins(count)}
+    evaluate(Sure(), task, run=run)
+    return reliability(cells(task, shots=(0,), limit=None, seed=0)[0], run)
+
+
+def test_a_cell_of_choices_is_calibrated_and_one_of_few_samples_is_not():
+    found = calibrated(40)
+    sure = 1 / (1 + 2.718281828459045 ** -(3**0.5))
+    assert found.label == "coins, 0 shots" and found.found.error == pytest.approx(sure - 0.5)
+    ((x, y, low, high, radius, bin),) = found.points
+    assert (y, bin.accuracy.n, radius) == (100, 40, 8) and low > y > high and x == pytest.approx(30 + 140 * sure)
+    assert calibrated(FEWEST - 1) is None
