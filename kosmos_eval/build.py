@@ -35,7 +35,12 @@ PACKAGES = (
 
 
 def build_tasks(
-    names: Sequence[str], source: Source, *, splits: str | None = None, options: Sequence[str] = ()
+    names: Sequence[str],
+    source: Source,
+    *,
+    splits: str | None = None,
+    options: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> dict[str, Task[Any]]:
     """Make tasks by name.
 
@@ -44,6 +49,7 @@ def build_tasks(
         source: where their rows come from; its split is replaced by what ``splits`` says.
         splits: one split for all, or ``task=split`` separated by commas.
         options: ``task.option=value`` each; a value is JSON where it parses as such, a string otherwise.
+        without: those of the tasks that are not made, though splits and options may name them.
 
     Raises:
         UnknownName: if a task or an option of one does not exist.
@@ -59,6 +65,7 @@ def build_tasks(
     return {
         name: build_task(name, replace(source, split=chosen.get(name, chosen.get("*"))), given.get(name, {}))
         for name in names
+        if name not in without
     }
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -42,7 +43,9 @@ def run(
     model: Annotated[str, typer.Option("--model", help="NAME or NAME:REST, such as hf:PATH.")] = "kosmos-nano",
     tasks: Annotated[str | None, typer.Option("--tasks", help="Names, separated by commas.")] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="A named set of tasks; see `kosmos-eval tasks`.")] = None,
-    shots: Annotated[str, typer.Option("--shots", help="Numbers of demonstrations, such as 0,4.")] = "0",
+    shots: Annotated[
+        str | None, typer.Option("--shots", help="Numbers of demonstrations, such as 0,4; default: 0, or the suite's.")
+    ] = None,
     shots_from: ShotsFrom = "random",
     data: Data = None,
     hub: Hub = False,
@@ -65,13 +68,17 @@ def run(
     """
     from kosmos_eval import commands
 
-    counts = _counts(shots)
+    counts: Sequence[int] | None = None if shots is None else _counts(shots)
     commands.load_files(model_file or ())
     added = commands.load_files(task_file or ())
-    names = _names(tasks) if tasks else added if added and suite is None else commands.suite(suite or "default")
-    made = commands.tasks_named(names, _source(data, hub, revision), splits=split, options=task_option or ())
+    source, options = _source(data, hub, revision), task_option or ()
+    if tasks or suite is None:
+        names = _names(tasks) if tasks else added or commands.default_tasks()
+        made = commands.tasks_named(names, source, splits=split, options=options)
+    else:
+        made, counts = commands.suite(suite, source, shots=counts, seed=seed, splits=split, options=options)
     commands.run(
-        commands.Asking(model, model_option or (), device, counts, limit, seed, shots_from),
+        commands.Asking(model, model_option or (), device, counts or [0], limit, seed, shots_from),
         made,
         folder=out,
         fresh=fresh,

@@ -12,20 +12,21 @@ from typing import Any
 
 from rich.console import Console
 
-from kosmos_eval import runs
+from kosmos_eval import runs, suites
 from kosmos_eval.build import build_model, build_tasks, configuration, default_folder, task_options
 from kosmos_eval.cells import Cell, cells
-from kosmos_eval.errors import BadData, KosmosEvalError, RunError, UnknownName
+from kosmos_eval.errors import BadData, KosmosEvalError, RunError
 from kosmos_eval.evaluate import Progress, cell_rows, scored
 from kosmos_eval.launch import Crew, launched
 from kosmos_eval.past import Past, cell_file, marks_file, reopened
-from kosmos_eval.registry import load_file, named, names
+from kosmos_eval.registry import load_file
 from kosmos_eval.report.console import print_report
 from kosmos_eval.report.progress import shown
 from kosmos_eval.report.rows import Report
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.shots import Shots
-from kosmos_eval.task import Marked, Noted, PerSample, Submitted, Task, about
+from kosmos_eval.source import Source
+from kosmos_eval.task import Marked, Noted, PerSample, Submitted, Task
 
 console = Console(width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True)
@@ -51,19 +52,19 @@ def load_files(paths: Iterable[Path]) -> list[str]:
     return [name for path in paths for name in load_file(path)]
 
 
-def suite(name: str) -> list[str]:
-    """The tasks that say they are part of a suite.
+def default_tasks() -> list[str]:
+    """The tasks that run where none is named."""
+    return suites.members("default")[1]
 
-    Raises:
-        UnknownName: if none does.
-    """
-    suites: dict[str, list[str]] = {}
-    for task in names("task"):
-        for member in about(named("task", task)).suites:
-            suites.setdefault(member, []).append(task)
-    if name not in suites:
-        raise UnknownName("suite", name, suites)
-    return suites[name]
+
+def suite(
+    name: str, source: Source, *, shots: Sequence[int] | None, seed: int, splits: str | None, options: Sequence[str]
+) -> tuple[dict[str, Task[Any]], Sequence[int]]:
+    """The tasks of a suite (`suites.chosen`) and its numbers of demonstrations; tells what is left out, and why."""
+    chosen = suites.chosen(name, source, shots=shots, seed=seed, splits=splits, options=options)
+    for task, reason in chosen.missing.items():
+        errors.print(f"left out: {task}: {reason}", highlight=False, soft_wrap=True, markup=False)
+    return chosen.tasks, chosen.shots
 
 
 def run(asking: Asking, tasks: Mapping[str, Task[Any]], *, folder: Path | None, fresh: bool, html: bool = True) -> None:

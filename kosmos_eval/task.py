@@ -28,6 +28,14 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Suite:
+    """A named set of tasks, and the numbers of demonstrations that it is run with unless the user says otherwise."""
+
+    name: str
+    shots: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
 class About:
     """What a task says of itself to listings and reports.
 
@@ -37,7 +45,8 @@ class About:
         hub: the data set's name on the Hugging Face hub; empty where none could be confirmed.
         get: where the official files come from and how they are laid out under ``--data``.
         extension: the few-shot form is ours, the paper has none.
-        suites: the suites that the task is part of; ``default`` is what runs when no task is named.
+        suites: the suites that the task is part of, by name where they are zero-shot; ``default`` is what runs when
+            no task is named.
     """
 
     metric: str = ""
@@ -45,7 +54,7 @@ class About:
     hub: str = ""
     get: str = ""
     extension: bool = False
-    suites: tuple[str, ...] = ()
+    suites: tuple[str | Suite, ...] = ()
 
 
 class Task(Protocol[O_contra]):

@@ -29,6 +29,7 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import cub_files
+from kosmos_tasks.suites import KOSMOS1, MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,7 +56,7 @@ class CUBDescriptions:
         get="https://www.vision.caltech.edu/datasets/cub_200_2011: images/ of two woodpeckers, under cub/; for other "
         "pairs groups.json beside their folders",
         extension=True,
-        suites=("kosmos1", "mini"),
+        suites=(KOSMOS1, MINI),
     )
 
     @property

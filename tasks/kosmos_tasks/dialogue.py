@@ -30,6 +30,7 @@ from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, read_json, table
 from kosmos_eval.task import About, Score
+from kosmos_tasks.suites import MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,7 +60,7 @@ class Dialogue:
         splits={"mini": ("test",), "data": ("test",)},
         get=f"your own: DATA/{SHEET} with its images beside it, as the task's docstring shows",
         extension=True,
-        suites=("mini",),
+        suites=(MINI,),
     )
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, existing, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.choices import asked, chosen
+from kosmos_tasks.suites import KOSMOS1, MINI
 from kosmos_tasks.text_rows import Columns, columns, json_lines, one_of, text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class HatefulMemes:
         splits={"mini": ("test", "train"), "data": FILES},
         get="https://hatefulmemeschallenge.com: img/, dev_seen.jsonl and train.jsonl, under hateful_memes/",
         extension=True,
-        suites=("kosmos1", "mini"),
+        suites=(KOSMOS1, MINI),
     )
 
     @property

@@ -33,6 +33,7 @@ from kosmos_eval.task import About, Score
 from kosmos_tasks import imagenet_files
 from kosmos_tasks.answer_files import label_lines
 from kosmos_tasks.choices import chosen
+from kosmos_tasks.suites import KOSMOS1, MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -69,7 +70,7 @@ class ImageNet:
         get="https://image-net.org: val/WNID/*.JPEG (and train/ for demonstrations), or ILSVRC2012_val_*.JPEG with a "
         f"ground truth ({', '.join(imagenet_files.TRUTHS)} and meta.mat), all under imagenet/",
         extension=True,
-        suites=("default", "mini"),
+        suites=("default", KOSMOS1, MINI),
     )
 
     @property

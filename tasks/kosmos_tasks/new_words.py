@@ -24,6 +24,7 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.choices import asked, chosen
+from kosmos_tasks.suites import MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,7 +53,7 @@ class NewWords:
         splits={"mini": ("test", "train")},
         get="generated; there are no official files",
         extension=True,
-        suites=("mini",),
+        suites=(MINI,),
     )
 
     def __post_init__(self) -> None:

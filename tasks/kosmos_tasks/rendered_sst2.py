@@ -32,6 +32,7 @@ from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.answer_files import label_lines
 from kosmos_tasks.choices import asked, chosen
+from kosmos_tasks.suites import KOSMOS1, MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -69,7 +70,7 @@ class RenderedSST2:
         get="https://openaipublic.azureedge.net/clip/data/rendered-sst2.tgz: {test,valid,train}/{negative,positive}/ "
         "under rendered-sst2/; or {test,dev,train}.tsv (a sentence, a tab, 0 or 1) under sst2/sentence_level/",
         extension=True,
-        suites=("default", "mini"),
+        suites=("default", KOSMOS1, MINI),
     )
 
     @property

@@ -10,11 +10,12 @@ from dataclasses import replace
 from kosmos_eval.rationale import reasoning
 from kosmos_eval.registry import register
 from kosmos_tasks.rendered_sst2 import RenderedSST2
+from kosmos_tasks.suites import KOSMOS1, MINI
 
 RenderedSST2CoT = register("rendered_sst2_cot")(
     reasoning(
         RenderedSST2,
         says="Sentiment of rendered sentences, after a rationale.",
-        said=replace(RenderedSST2.about, suites=("kosmos1", "mini")),
+        said=replace(RenderedSST2.about, suites=(KOSMOS1, MINI)),
     )
 )

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from kosmos_eval.errors import BadData
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About
+from kosmos_eval.task import About, Suite
+from kosmos_tasks.suites import KOSMOS1, LANGUAGE, MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LANGUAGE = ("kosmos1", "kosmos1-language", "mini")
 Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Any], Any]]
 """What turns the value of a column into the one wanted, or raises a `ValueError` that says what it expects."""
@@ -60,7 +60,9 @@ class TextRows:
         """The split that is evaluated."""
         return source.chosen(self._known(source), task=self.task)
 
-    def about(self, metric: str, *, suites: tuple[str, ...] = LANGUAGE, extension: bool = False) -> About:
+    def about(
+        self, metric: str, *, suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI), extension: bool = False
+    ) -> About:
         """What a task of these rows says of itself; by default one of the paper's language tasks."""
         return About(metric, self.splits, self.hub[0], self.get, extension, suites)
 

@@ -10,9 +10,10 @@ from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
 from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score, Task
+from kosmos_eval.task import About, Score, Suite, Task
 from kosmos_tasks.choices import MARKS, PARAGRAPH, asked, ranked
-from kosmos_tasks.text_rows import LANGUAGE, TextRows
+from kosmos_tasks.suites import KOSMOS1, LANGUAGE, MINI
+from kosmos_tasks.text_rows import TextRows
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Reading:
     mark: str = ""
     separator: str = PARAGRAPH
     notes: tuple[str, ...] = ()
-    suites: tuple[str, ...] = LANGUAGE
+    suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI)
     extension: bool = False
 
 
-COMMONSENSE = Reading(mark="accuracy", separator="\n", suites=("kosmos1", "mini"), extension=True)
+COMMONSENSE = Reading(mark="accuracy", separator="\n", suites=(KOSMOS1, MINI), extension=True)
 """The paper's prompts about what things look like."""
 BY_CHARACTER = Reading("mean per character", also=("mean per character", "sum"))
 """Where lm-evaluation-harness has ``acc_norm`` beside ``acc``, and it is the headline."""

@@ -32,6 +32,7 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, read_json, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import websrc_files
+from kosmos_tasks.suites import KOSMOS1, MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,7 +68,7 @@ class WebSRC:
         hub="rootsautomation/websrc",
         get="https://x-lance.github.io/WebSRC: DOMAIN/NN/dataset.csv and DOMAIN/NN/processed_data/, under websrc/",
         extension=True,
-        suites=("kosmos1", "mini"),
+        suites=(KOSMOS1, MINI),
     )
 
     @property

@@ -10,6 +10,7 @@ from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
 from kosmos_eval.task import about
 from kosmos_tasks.rendered_sst2_cot import RenderedSST2CoT
+from kosmos_tasks.suites import KOSMOS1, MINI
 
 QUESTION = "Question: what is the sentiment of the opinion? Answer:"
 
@@ -46,7 +47,7 @@ def test_the_answer_after_the_rationale_is_marked() -> None:
 
 def test_it_is_a_task_of_the_paper_with_a_headline_and_options_of_its_own() -> None:
     said = about(named("task", "rendered_sst2_cot"))
-    assert (said.metric, said.suites, said.hub) == ("accuracy", ("kosmos1", "mini"), "nateraw/rendered-sst2")
+    assert (said.metric, said.suites, said.hub) == ("accuracy", (KOSMOS1, MINI), "nateraw/rendered-sst2")
     task = build_task("rendered_sst2_cot", Source(), {"rule": "mean per token", "rationale": "Read it:"})
     (request,) = task.requests(task.samples()[0], [])
     assert request.prompt.text() == "<image>Read it:"
