@@ -49,7 +49,11 @@ class Crew:
             return name
         import torch
 
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else name
+        if not torch.cuda.is_available():
+            return name
+        if _local() >= (gpus := torch.cuda.device_count()):
+            raise KosmosEvalError(f"process {_local()} of this machine has none of its {gpus} GPUs; start one for each")
+        return f"cuda:{_local()}"
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """Work on the first rank, then on all others, which find what it has left on disk."""
@@ -92,7 +96,7 @@ class Crew:
             found: list[Row] = []
             for cell in todo:
                 found += cell_rows(cell, run)
-                yield cell, Report(model.name, tuple(found))
+                yield cell, Report.of(model.name, found)
 
     def knows(self, error: Exception) -> bool:
         """Whether another rank has failed before this one did; from now on all know that this one has."""
@@ -192,6 +196,15 @@ def launched() -> Iterator[Crew]:
             distributed.destroy_process_group()
 
 
+def speaks() -> bool:
+    """Whether this process is the one that speaks: the first, where a launcher has started several."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+def _local() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def _met() -> Crew:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
@@ -202,7 +215,7 @@ def _met() -> Crew:
 
     store, rank, count = next(rendezvous("env://", timeout=timedelta(minutes=10)))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if _local() < torch.cuda.device_count():
+        torch.cuda.set_device(_local())
     distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     return Crew(Ranks(rank, count), store)
