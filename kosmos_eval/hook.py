@@ -28,10 +28,10 @@ from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluate import cell_rows
 from kosmos_eval.hook_budget import Asking, calibrated, seconds, sized
 from kosmos_eval.hook_history import Entry, Watch, read, write
-from kosmos_eval.ranks import Ranks, joined
 from kosmos_eval.hook_state import free_memory, undisturbed, unwrapped
 from kosmos_eval.metrics import statistics
 from kosmos_eval.model import Model
+from kosmos_eval.ranks import Ranks, joined
 from kosmos_eval.report.rows import Row
 from kosmos_eval.runs import Run
 from kosmos_eval.shots import Shots
@@ -59,7 +59,7 @@ class EvalHook:
         limit: at most so many samples a task, a seeded subset.
         budget: seconds for one evaluation, as a number or such as ``60s``. The first evaluation measures how many
             samples fit; all later ones, also after a restart with the same ``csv``, ask the same ones.
-        shots: numbers of demonstrations; `Shots` also says how they are chosen.
+        shots: numbers of demonstrations, of all tasks or by task; `Shots` also says how they are chosen.
         seed: decides subset, demonstrations and bootstrap.
         wrap: makes of the training's module a model that answers requests; None where the model itself does. Under DDP
             it gets the inner module.
@@ -79,7 +79,7 @@ class EvalHook:
     every: int = 1000
     limit: int | None = None
     budget: str | float | None = None
-    shots: Sequence[int] | Shots = (0,)
+    shots: Sequence[int] | Shots | Mapping[str, Sequence[int] | Shots] = (0,)
     seed: int = 0
     wrap: Callable[[Any], Model] | None = None
     csv: Path | str | None = None
@@ -100,11 +100,12 @@ class EvalHook:
         self._last: int | None = None
         with undisturbed():
             tasks = self.tasks if isinstance(self.tasks, Mapping) else build_tasks(self.tasks, Source())
-            counts = Shots.of(self.shots).counts
-            if self.watch is not None and (self.watch.task not in tasks or self.watch.shots not in counts):
-                known = [f"{name} at {count} shots" for name in tasks for count in counts]
-                raise UnknownName("evaluated task", f"{self.watch.task} at {self.watch.shots} shots", known)
-            self._all = [sized(cell, self.limit) for cell in cells(tasks, shots=self.shots, limit=None, seed=self.seed)]
+            shots = self.shots if isinstance(self.shots, Mapping) else dict.fromkeys(tasks, self.shots)
+            known = [f"{name} at {count} shots" for name in tasks for count in Shots.of(shots[name]).counts]
+            if self.watch is not None and (watched := f"{self.watch.task} at {self.watch.shots} shots") not in known:
+                raise UnknownName("evaluated task", watched, known)
+            every = (cells({name: task}, shots=shots[name], limit=None, seed=self.seed) for name, task in tasks.items())
+            self._all = [sized(cell, self.limit) for some in every for cell in some]
 
     def __call__(self, step: int, model: Any) -> list[tuple[str, float]]:
         """Evaluate, if it is time to.
@@ -160,7 +161,7 @@ class EvalHook:
         past = self.history
         if self._cells is None:
             (past, *_) = ranks.together(lambda: [entry for entry in read(self._path) if entry.step < step])
-            self._cells = self._sized(past, asking)
+            self._cells = self._sized(past, asking, spent=max(ranks.together(lambda: monotonic() - began)))
             self._warn(ranks)
         for cell in self._cells:
             asking.ask(cell)
@@ -181,13 +182,13 @@ class EvalHook:
         self.history = [*past, *entries]
         return [pair for entry in entries for pair in _pairs(entry)]
 
-    def _sized(self, past: Sequence[Entry], asking: Asking) -> list[Cell]:
+    def _sized(self, past: Sequence[Entry], asking: Asking, *, spent: float) -> list[Cell]:
         sizes = {(entry.task, entry.shots): entry.samples for entry in past}
         if self._seconds is None:
             return self._all
         if all((cell.name, cell.shots) in sizes for cell in self._all):
             return [sized(cell, sizes[cell.name, cell.shots]) for cell in self._all]
-        return calibrated(self._all, self._seconds, asking)
+        return calibrated(self._all, self._seconds, asking, spent=spent)
 
     def _warn(self, ranks: Ranks) -> None:
         """Say which cells the budget leaves too few samples to tell anything."""

@@ -11,13 +11,16 @@ from typing import Any
 from kosmos_eval.cells import Cell
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluate import cell_rows, evaluate_cell
-from kosmos_eval.ranks import Ranks
 from kosmos_eval.model import Model
+from kosmos_eval.ranks import Ranks
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Samples, subset
 
 AIM = 0.9
 """The part of a budget that is filled, because the next evaluation may be a little slower."""
+
+LIMIT = 1.0
+"""The part of a budget that the first evaluation may take with all that it has to find out."""
 
 
 def seconds(budget: str | float) -> float:
@@ -77,7 +80,7 @@ def sized(cell: Cell, size: int | None) -> Cell:
     return replace(cell, samples=subset(cell.samples, size, seed=cell.seed, task=cell.name), seen={})
 
 
-def calibrated(cells: Sequence[Cell], budget: float, asking: Asking) -> list[Cell]:
+def calibrated(cells: Sequence[Cell], budget: float, asking: Asking, *, spent: float = 0.0) -> list[Cell]:
     """Each cell with as many samples as its part of the budget allows, asked on the way.
 
     What cells with few samples leave of their part goes to the others.
@@ -86,39 +89,58 @@ def calibrated(cells: Sequence[Cell], budget: float, asking: Asking) -> list[Cel
         cells: with all their samples.
         budget: seconds for all of them together.
         asking: where the samples that are asked end.
+        spent: seconds that this evaluation has taken already, the same on all ranks.
     """
-    rest = AIM * budget
+    usual, now = AIM * budget, LIMIT * budget - spent
     found: dict[int, Cell] = {}
     for done, number in enumerate(sorted(range(len(cells)), key=lambda number: len(cells[number].samples))):
-        found[number], took = _fitting(cells[number], rest / (len(cells) - done), asking)
-        rest -= took
+        left = len(cells) - done
+        found[number], takes, took = _fitting(cells[number], usual / left, now / left, asking)
+        usual, now = usual - takes, now - took
     return [found[number] for number in range(len(cells))]
 
 
-def _fitting(cell: Cell, share: float, asking: Asking) -> tuple[Cell, float]:
-    """A cell of the size that takes ``share`` seconds, and the seconds that it is going to take.
+def _fitting(cell: Cell, share: float, limit: float, asking: Asking) -> tuple[Cell, float, float]:
+    """Find the size of a cell.
 
     One sample warms up and is not counted, then the size doubles, so that the last and largest parts decide the rate:
-    the faster of two, because what else the machine does can only slow one down.
+    the faster of two, because what else the machine does can only slow one down. Whether there is time for another
+    part now, the slower of two decides.
+
+    Args:
+        cell: with all its samples.
+        share: seconds that it may usually take.
+        limit: seconds that it may take now, when its parts are asked one after the other and metrics begin cold.
+        asking: where the samples that are asked end.
+
+    Returns:
+        The cell of that size, the seconds that it is usually going to take, and those that it takes now.
     """
     size, total = 1, len(cell.samples)
-    asking.ask(fitted := sized(cell, size))
+    took = asking.ask(fitted := sized(cell, size))
     rates: list[float] = []
-    fixed = 0.0
+    scoring = 0.0
     while size < total:
-        rate = min(rates[-2:], default=0.0)
-        more = min(size, int((share - fixed) / rate) - size if rate else size, total - size)
+        more = min(size, total - size)
+        if rates:
+            usual, slow = min(rates[-2:]), max(rates[-2:])
+            more = min(more, int((share - scoring) / usual) - size, int((limit - took - scoring) / slow))
         if more < max(1, size // 8):
             break
-        rates.append(asking.ask(fitted := sized(cell, size + more)) / more)
-        size += more
+        part = asking.ask(fitted := sized(cell, size + more))
+        took, size = took + part, size + more
+        rates.append(part / more)
         if len(rates) == 1:
-            fixed = _scoring(cell, share, asking)
-    return fitted, fixed + min(rates[-2:], default=0.0) * size
+            scoring, tried = _scoring(cell, share, asking)
+            took += tried
+    return fitted, scoring + min(rates[-2:], default=0.0) * size, took + scoring
 
 
-def _scoring(cell: Cell, share: float, asking: Asking) -> float:
-    """The seconds that the metrics of a cell take, however few its samples; cold only where twice would be too long."""
+def _scoring(cell: Cell, share: float, asking: Asking) -> tuple[float, float]:
+    """The seconds that the metrics of a cell take, however few its samples, and those that it took to find out.
+
+    Cold only where twice would be too long.
+    """
 
     def timed() -> float:
         began = monotonic()
@@ -126,4 +148,7 @@ def _scoring(cell: Cell, share: float, asking: Asking) -> float:
         return monotonic() - began
 
     cold = max(asking.ranks.together(timed))
-    return cold if cold > share / 2 else max(asking.ranks.together(timed))
+    if cold > share / 2:
+        return cold, cold
+    warm = max(asking.ranks.together(timed))
+    return warm, cold + warm

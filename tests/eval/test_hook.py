@@ -264,6 +264,16 @@ def test_a_budget_is_calibrated_once_and_kept(said, clock):
     assert sizes[0] == sizes[1] == pytest.approx(0.9 * 20 / 0.05, abs=1)
 
 
+def test_the_first_evaluation_keeps_the_budget_with_all_that_it_has_to_find_out(said, clock):
+    model = Timed(clock, each=0.05, cold=[5.0])
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, say=said.append)
+    hook(1, model)
+    first = clock.now
+    assert 19 <= first <= 20
+    hook(2, model)
+    assert 14 <= clock.now - first <= 22
+
+
 def test_small_tasks_leave_their_part_of_the_budget_to_large_ones(said, clock):
     tasks = {"large": Doubles(10_000), "small": Doubles(20)}
     hook = EvalHook(tasks, every=1, budget=20, shots=(0, 2), say=said.append)
