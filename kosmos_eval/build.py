@@ -12,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from kosmos_eval.cells import Ways
 from kosmos_eval.errors import KosmosEvalError, ModelError, UnknownName
 from kosmos_eval.model import Model
 from kosmos_eval.rationale import Reasoned, reasoning
@@ -119,6 +120,7 @@ def configuration(
     shots: Sequence[int] | Shots,
     limit: int | None,
     seed: int,
+    ways: Ways | None = None,
 ) -> dict[str, Any]:
     """What ``run.json`` says: options that decide the result, and the versions it was made with."""
     plan = Shots.of(shots)
@@ -132,6 +134,7 @@ def configuration(
             **({"shots_fingerprint": plan.choice.fingerprint} if plan.choice.fingerprint else {}),
             "limit": limit,
             "seed": seed,
+            **({"ways": asdict(ways)} if ways not in (None, Ways()) else {}),
         },
         "model_name": model.name,
         "versions": {"python": platform.python_version()}

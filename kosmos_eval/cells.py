@@ -23,7 +23,8 @@ class Ways:
         images: what stands in the places of a prompt's images (`kosmos_eval.blind`).
         with_blind: whether every task with images is also asked with blank ones.
         prompts: names of wordings for tasks that have several, or ``all``; none for the task's own choice.
-        seeds: how many times demonstrations are drawn, with the run's seed and those after it.
+        seeds: how many times demonstrations are drawn, with the run's seed and those after it; where none are, a task
+            is asked once.
     """
 
     images: Images = "real"
@@ -173,7 +174,7 @@ def _varied(usual: Sequence[Cell], wording: str | None, ways: Ways) -> Iterator[
     if ways.with_blind and all(map(_sighted, usual[:1])):
         shown = ("real", "blank")
     for cell in usual:
-        draws = ways.seeds if cell.shots and not isinstance(cell.task, Drawn) else 1
+        draws = ways.seeds if cell.shots and cell.choice.seeded and not isinstance(cell.task, Drawn) else 1
         for seed in range(cell.seed, cell.seed + draws):
             for images in shown:
                 variant = joined(

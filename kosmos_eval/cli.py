@@ -1,18 +1,20 @@
 """The command line: each command builds what its user names and calls the library."""
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.source import Source
+
+if TYPE_CHECKING:
+    from kosmos_eval.cells import Ways
 
 app = typer.Typer(
     name="kosmos-eval",
@@ -35,6 +37,10 @@ Out = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Decides demonstrations, the subset of --limit, the bootstrap.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="A seeded subset of so many samples a task.")]
 ShotsFrom = Annotated[str, typer.Option("--shots-from", help="random, fixed, or by images: rices, rices:clip:PATH.")]
+Images = Annotated[
+    Literal["real", "blank", "shuffled", "none"],
+    typer.Option("--images", help="Grey ones, those of other samples, or none in place of the real."),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard what the folder holds instead of resuming it.")]
 
 
@@ -53,6 +59,12 @@ def run(
     split: Split = None,
     limit: Limit = None,
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draw demonstrations with so many seeds.")] = 1,
+    images: Images = "real",
+    with_blind: Annotated[bool, typer.Option("--with-blind", help="Also ask with blank images, beside.")] = False,
+    prompts: Annotated[
+        str, typer.Option("--prompts", help="Named wordings of tasks that have some: all, or NAME,NAME.")
+    ] = "default",
     task_option: TaskOption = None,
     model_option: Annotated[list[str] | None, typer.Option("--model-option", help="OPTION=VALUE, repeatable.")] = None,
     task_file: TaskFile = None,
@@ -61,6 +73,9 @@ def run(
     out: Out = None,
     fresh: Fresh = False,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html at the end.")] = True,
+    log: Annotated[
+        list[str] | None, typer.Option("--log", help="tensorboard, wandb or mlflow, local; with :FOLDER; repeatable.")
+    ] = None,
 ) -> None:
     """Evaluate a model; the same command again resumes what was interrupted.
 
@@ -78,11 +93,21 @@ def run(
     else:
         made, counts = commands.suite(suite, source, shots=counts, seed=seed, splits=split, options=options)
     commands.run(
-        commands.Asking(model, model_option or (), device, counts or [0], limit, seed, shots_from),
+        commands.Asking(
+            model,
+            model_option or (),
+            device,
+            counts or [0],
+            limit,
+            seed,
+            shots_from,
+            _ways(images, with_blind, prompts, seeds),
+        ),
         made,
         folder=out,
         fresh=fresh,
         html=html,
+        log=log or (),
     )
 
 
@@ -135,6 +160,7 @@ def show(
     split: Split = None,
     seed: Seed = 0,
     shots_from: ShotsFrom = "random",
+    images: Images = "real",
     task_option: TaskOption = None,
     task_file: TaskFile = None,
 ) -> None:
@@ -145,7 +171,7 @@ def show(
     commands.load_files(task_file or ())
     made = commands.tasks_named([task], _source(data, hub, None), splits=split, options=task_option or ())
     chosen = Shots.chosen([shots], shots_from)
-    listings.show(made, shots=chosen, index=index, seed=seed, page=html, answered=run)
+    listings.show(made, shots=chosen, index=index, seed=seed, page=html, answered=run, ways=_ways(images))
 
 
 @app.command()
@@ -193,19 +219,35 @@ def compare(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    to: Annotated[str, typer.Option("--to", help="json (scores), parquet (samples) or lm-eval (its results file).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where the files go; default: the run's folder.")] = None,
+    task_file: TaskFile = None,
+) -> None:
+    """Write a run in a format that other tools read."""
+    from kosmos_eval import commands
+    from kosmos_eval.export import export as exported
+
+    commands.load_files(task_file or ())
+    for path in exported(folder, to, out=out):
+        commands.console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
 def leaderboard(
     sources: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or others' scores.csv.")],
     out: Annotated[Path, typer.Option("--out", help="The file that they are merged into.")] = Path(
         "results/leaderboard.csv"
     ),
 ) -> None:
-    """Merge runs into a leaderboard, in which only comparable rows are ranked."""
+    """Merge runs into a leaderboard and its page, in which only comparable rows are ranked."""
     from kosmos_eval import commands
     from kosmos_eval.leaderboard import update
     from kosmos_eval.report.standing import print_standing
 
     print_standing(update(out, sources), commands.console)
-    commands.console.print(f"leaderboard: {out}", highlight=False, soft_wrap=True)
+    commands.console.print(f"leaderboard: {out}, {out.with_suffix('.html')}", highlight=False, soft_wrap=True)
 
 
 class _Interrupted(BaseException):
@@ -227,7 +269,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except _Interrupted:
-        if os.environ.get("RANK", "0") == "0":
+        from kosmos_eval.launch import speaks
+
+        if speaks():
             print("interrupted; what is finished is kept, the same command resumes", file=sys.stderr)
         sys.exit(130)
 
@@ -236,6 +280,12 @@ def _source(data: Path | None, hub: bool, revision: str | None) -> Source:
     if revision is not None and not hub:
         raise KosmosEvalError("--revision is the hub's; give it with --hub")
     return Source("hub" if hub else "data" if data is not None else "mini", data, None, revision)
+
+
+def _ways(images: Images, with_blind: bool = False, prompts: str = "default", seeds: int = 1) -> "Ways":
+    from kosmos_eval.cells import Ways
+
+    return Ways(images, with_blind, () if prompts == "default" else tuple(_names(prompts)), seeds)
 
 
 def _names(listed: str) -> list[str]:

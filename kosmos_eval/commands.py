@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,10 +14,11 @@ from rich.console import Console
 
 from kosmos_eval import runs, suites
 from kosmos_eval.build import build_model, build_tasks, configuration, default_folder, task_options
-from kosmos_eval.cells import Cell, cells
+from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError
 from kosmos_eval.evaluate import Progress, cell_rows, scored
-from kosmos_eval.launch import Crew, launched
+from kosmos_eval.launch import Crew, launched, speaks
+from kosmos_eval.loggers import Tracker
 from kosmos_eval.past import Past, cell_file, marks_file, reopened
 from kosmos_eval.registry import load_file
 from kosmos_eval.report.console import print_report
@@ -28,15 +29,15 @@ from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source
 from kosmos_eval.task import Marked, Noted, PerSample, Submitted, Task
 
-console = Console(width=None if sys.stdout.isatty() else 140)
-errors = Console(stderr=True)
+console = Console(width=None if sys.stdout.isatty() else 140, quiet=not speaks())
+errors = Console(stderr=True, quiet=not speaks())
 
 tasks_named = build_tasks
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How a run asks: which model, how many demonstrations, which samples."""
+    """How a run asks: which model, how many demonstrations, which samples, in which ways."""
 
     model: str
     model_options: Sequence[str]
@@ -45,6 +46,7 @@ class Asking:
     limit: int | None
     seed: int
     shots_from: str = "random"
+    ways: Ways = field(default_factory=Ways)
 
 
 def load_files(paths: Iterable[Path]) -> list[str]:
@@ -67,29 +69,51 @@ def suite(
     return chosen.tasks, chosen.shots
 
 
-def run(asking: Asking, tasks: Mapping[str, Task[Any]], *, folder: Path | None, fresh: bool, html: bool = True) -> None:
-    """Evaluate into a run's folder and print the scores; ``html`` also writes ``report.html``.
+def run(
+    asking: Asking,
+    tasks: Mapping[str, Task[Any]],
+    *,
+    folder: Path | None,
+    fresh: bool,
+    html: bool = True,
+    log: Sequence[str] = (),
+) -> None:
+    """Evaluate into a run's folder and print the scores.
+
+    Args:
+        asking: how is asked.
+        tasks: what is asked.
+        folder: the run's folder; by default one that model and options name.
+        fresh: discard what the folder holds.
+        html: also write ``report.html``.
+        log: trackers that get the scores too, such as ``tensorboard:FOLDER`` (`kosmos_eval.loggers`).
 
     Raises:
         KosmosEvalError: when samples failed; everything else is finished and kept by then.
     """
+    trackers = [Tracker.named(spec) for spec in log]
     with launched() as crew:
-        console.quiet = errors.quiet = not crew.ranks.first
-        _run(crew, asking, tasks, folder=folder, fresh=fresh, html=html)
+        _run(crew, asking, tasks, folder=folder, fresh=fresh, html=html, trackers=trackers)
 
 
 def _run(
-    crew: Crew, asking: Asking, tasks: Mapping[str, Task[Any]], *, folder: Path | None, fresh: bool, html: bool
+    crew: Crew,
+    asking: Asking,
+    tasks: Mapping[str, Task[Any]],
+    *,
+    folder: Path | None,
+    fresh: bool,
+    html: bool,
+    trackers: Sequence[Tracker],
 ) -> None:
     device = crew.device(asking.device)
     with shown(errors) as progress:
         chosen, todo = crew.in_turn(lambda: _planned(replace(asking, device=device), tasks, progress))
     model = build_model(asking.model, device=device, options=asking.model_options)
     crew = crew.joined(model)
-    config = configuration(asking.model, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed) | {
-        "command": sys.argv,
-        "processes": crew.ranks.count,
-    }
+    config = configuration(
+        asking.model, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways
+    ) | {"command": sys.argv, "processes": crew.ranks.count}
     crew.agree(config["options"] | {f"size of {cell.label}": len(cell.samples) for cell in todo})
     folder = folder or default_folder(config)
     found = Report(model.name, ())
@@ -109,12 +133,15 @@ def _run(
         opened.write("run.json", json.dumps(runs.redacted(config), indent=2, ensure_ascii=False) + "\n")
         if html:
             _write_page(Past(folder, runs.redacted(config), todo, opened), found)
+        for tracker in trackers:
+            where = tracker.log(found, runs.redacted(config), folder)
+            console.print(f"{tracker.name}: {where}", highlight=False, soft_wrap=True, markup=False)
     _finish(found, opened)
 
 
 def _planned(asking: Asking, tasks: Mapping[str, Task[Any]], progress: Progress) -> tuple[Shots, list[Cell]]:
     chosen = Shots.chosen(asking.shots, asking.shots_from, device=asking.device, progress=progress)
-    return chosen, cells(tasks, shots=chosen, limit=asking.limit, seed=asking.seed)
+    return chosen, cells(tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways)
 
 
 def report(folder: Path) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from kosmos_eval import runs
 from kosmos_eval.build import build_task
-from kosmos_eval.cells import cells
+from kosmos_eval.cells import Ways, cells
 from kosmos_eval.commands import console
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
 from kosmos_eval.evaluate import prepared
@@ -46,21 +46,28 @@ def models() -> None:
 
 
 def show(
-    made: Mapping[str, Task[Any]], *, shots: Shots, index: int, seed: int, page: Path | None, answered: Path | None
+    made: Mapping[str, Task[Any]],
+    *,
+    shots: Shots,
+    index: int,
+    seed: int,
+    page: Path | None,
+    answered: Path | None,
+    ways: Ways,
 ) -> None:
     """Show the exact requests of one sample, its images in place; ``page`` writes them as HTML.
 
     Raises:
         KosmosEvalError: if there is no such sample, or ``answered``, a run's folder, has no answer to it.
     """
-    for cell in cells(made, shots=shots, limit=None, seed=seed):
+    for cell in cells(made, shots=shots, limit=None, seed=seed, ways=ways):
         if index >= len(cell.samples):
             raise KosmosEvalError(f"{cell.name} has {len(cell.samples)} samples; there is no --index {index}")
         sample = cell.samples[index]
         asked = prepared(cell, sample)
         below: dict[str, str] = {}
         if answered is not None:
-            below = _answer(answered, Record(cell.name, cell.shots, sample.id, asked.prompt))
+            below = _answer(answered, Record(cell.name, cell.shots, sample.id, asked.prompt, variant=cell.variant))
         below["right"] = _right(sample)
         if page is not None:
             page.write_text(_page(f"{cell.name} · {sample.id}", asked.requests, below), encoding="utf-8")
@@ -134,7 +141,7 @@ def _right(sample: Sample) -> str:
 def _answer(folder: Path, asked: Record) -> dict[str, str]:
     """What a run was answered when it asked exactly this, by the name of its model."""
     config, run = runs.load(folder)
-    record = run.record(asked.task, asked.shots, asked.id)
+    record = run.record(asked.task, asked.shots, asked.id, variant=asked.variant)
     if record is None or record.prompt != asked.prompt:
         raise RunError(
             f"{folder} did not ask {asked.task} {asked.id} this way; name the run's --shots, --seed and data"

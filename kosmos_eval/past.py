@@ -8,7 +8,7 @@ from typing import Any
 
 from kosmos_eval import runs
 from kosmos_eval.build import build_task
-from kosmos_eval.cells import Cell, cells
+from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluate import cell_rows, scored
 from kosmos_eval.report.rows import Report
@@ -35,7 +35,7 @@ class Past:
     @property
     def report(self) -> Report:
         """The scores, computed again from the records."""
-        return Report(self.model, tuple(row for cell in self.cells for row in cell_rows(cell, self.run)))
+        return Report.of(self.model, [row for cell in self.cells for row in cell_rows(cell, self.run)])
 
 
 def reopened(folder: Path) -> Past:
@@ -54,7 +54,9 @@ def reopened(folder: Path) -> Past:
     chosen = Shots.chosen(options["shots"], options.get("shots_from", "random"))
     if chosen.choice.fingerprint != options.get("shots_fingerprint", ""):
         raise RunError(f"{folder} chose its demonstrations by other weights of {chosen.choice.name}; bring those back")
-    todo = cells(tasks, shots=chosen, limit=options["limit"], seed=options["seed"])
+    ways = options.get("ways", {})
+    ways = Ways(**ways | {"prompts": tuple(ways.get("prompts", ()))})
+    todo = cells(tasks, shots=chosen, limit=options["limit"], seed=options["seed"], ways=ways)
     return Past(folder, config, todo, run)
 
 

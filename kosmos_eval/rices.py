@@ -70,6 +70,11 @@ class RicesShots:
         self._embeddings = self.embeddings or Embeddings(self.encoder, cache_folder())
 
     @property
+    def seeded(self) -> bool:
+        """No: what is most similar is so whatever the seed."""
+        return False
+
+    @property
     def fingerprint(self) -> str:
         """That of the encoder."""
         return self.encoder.fingerprint

@@ -54,6 +54,11 @@ class Choice(Protocol):
         """A digest of what decides the choice beside the name and the data; empty where nothing does."""
         ...
 
+    @property
+    def seeded(self) -> bool:
+        """Whether another seed chooses others."""
+        ...
+
     def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
         """Look at all that is going to be asked and may be shown, before the first is drawn.
 
@@ -81,6 +86,7 @@ class RandomShots:
 
     name: str = "random"
     fingerprint: str = ""
+    seeded: bool = True
 
     def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
         """Nothing to look at: every pool will do."""
@@ -103,6 +109,7 @@ class FixedShots:
 
     name: str = "fixed"
     fingerprint: str = ""
+    seeded: bool = True
 
     def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
         """Refuse a task without a pool."""
