@@ -13,6 +13,7 @@ from kosmos_eval.aggregate import means
 from kosmos_eval.cells import Cell, cells, demonstrations
 from kosmos_eval.errors import BadImage
 from kosmos_eval.model import Model
+from kosmos_eval.profile import spent, through
 from kosmos_eval.report.rows import Report, Row, rows
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 from kosmos_eval.runs import Record, Run
@@ -93,14 +94,16 @@ def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> Non
     waiting = _asked(model, cell, run, step)
     while window := list(islice(waiting, WINDOW)):
         for asked in _answered(model, cell, window):
-            run.append(_record(cell, asked))
+            with spent("scoring"):
+                run.append(_record(cell, asked))
             step()
 
 
 def cell_rows(cell: Cell, run: Run) -> list[Row]:
     """The report's rows of a cell, from the records of its samples."""
     samples, scores = scored(cell, run)
-    metrics = (cell.task.aggregate if isinstance(cell.task, Aggregated) else means)(samples, scores, seed=cell.seed)
+    with spent("scoring"):
+        metrics = (cell.task.aggregate if isinstance(cell.task, Aggregated) else means)(samples, scores, seed=cell.seed)
     notes = list(cell.task.notes) if isinstance(cell.task, Noted) else []
     if cell.shots and about(cell.task).extension:
         notes.append("extension")
@@ -162,7 +165,7 @@ def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
             asked.outputs += [None] * _open(asked)
         later: list[Asked] = []
         missing = len(places)
-        for index, output in model.answers(requests):
+        for index, output in through("model", model.answers(requests)):
             asked, place = places[index]
             asked.outputs[place] = output
             missing -= 1
@@ -219,5 +222,6 @@ def digest(requests: Sequence[Request]) -> str:
             rest: tuple[object, ...] = (request.continuations, request.terminated)
         else:
             rest = (request.max_tokens, request.stop, request.beams, request.length_penalty, request.choices)
+            rest += () if request.sampling is None else (request.sampling,)
         total.update(f"{type(request).__name__} {request.prompt.digest} {rest!r}\n".encode())
     return total.hexdigest()[:16]

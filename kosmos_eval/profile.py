@@ -1,0 +1,163 @@
+"""What a run asked of a model, what was computed for it, and where the time went: ``run --profile``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from typing import Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+
+SIDE = 2048
+"""Of the square matrices whose product tells what a device can do."""
+
+
+@dataclass
+class Work:
+    """What a model has done; it only grows.
+
+    Args:
+        tokens_asked: as many as go through a model that answers every request by itself, continuation by continuation.
+        tokens_computed: as many as went through this one.
+        images_asked: images of all prompts.
+        images_encoded: images that went through the image encoder.
+        flops: floating-point operations of weights with tokens and images, a multiply-add as two; 0 if not known.
+        device: where that was.
+        dtype: of the weights, by torch's name.
+    """
+
+    tokens_asked: int = 0
+    tokens_computed: int = 0
+    images_asked: int = 0
+    images_encoded: int = 0
+    flops: float = 0.0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A model that counts what it does."""
+
+    @property
+    def work(self) -> Work:
+        """What it has done so far."""
+        ...
+
+
+@dataclass
+class Profile:
+    """Where a run's time went.
+
+    Args:
+        seconds: by what it was spent on.
+        started: on the clock that measures.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=lambda: time.perf_counter())
+
+
+_current: ContextVar[Profile | None] = ContextVar("profile", default=None)
+
+
+@contextmanager
+def profiled() -> Iterator[Profile]:
+    """Measure what is `spent` within; what is spent on nothing that has a name is called data."""
+    profile = Profile()
+    token = _current.set(profile)
+    try:
+        yield profile
+    finally:
+        _current.reset(token)
+        whole = time.perf_counter() - profile.started
+        profile.seconds["data"] = max(0.0, whole - sum(profile.seconds.values()))
+
+
+@contextmanager
+def spent(on: str) -> Iterator[None]:
+    """Count the time within, if a run is profiled."""
+    profile, start = _current.get(), time.perf_counter()
+    try:
+        yield
+    finally:
+        if profile is not None:
+            profile.seconds[on] = profile.seconds.get(on, 0.0) + time.perf_counter() - start
+
+
+def through(on: str, items: Iterable[T]) -> Iterator[T]:
+    """The items, with the time that each takes to come counted."""
+    iterator = iter(items)
+    while True:
+        with spent(on):
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
+
+
+def matmul_rate(device: str, dtype: str) -> float:
+    """Operations a second of a large product of matrices, the best of some: what a device can do at most."""
+    import torch
+
+    side = SIDE if device != "cpu" else SIDE // 2
+    factor = torch.randn(side, side, device=device).to(getattr(torch, dtype))
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        product = factor @ factor
+        if product.device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def summary(profile: Profile, work: Work | None) -> dict[str, float]:
+    """What is known, by name, as ``profile.json`` keeps it.
+
+    Args:
+        profile: of a run that is over.
+        work: what its model counted, if it counts.
+    """
+    found: dict[str, float] = {f"seconds_{name}": seconds for name, seconds in sorted(profile.seconds.items())}
+    if work is None:
+        return found
+    found |= {name: value for name, value in asdict(work).items() if isinstance(value, int) and value}
+    if work.tokens_asked:
+        found["share_saved"] = 1 - work.tokens_computed / work.tokens_asked
+    seconds = profile.seconds.get("model", 0.0)
+    if work.flops and seconds:
+        found["matmul_flops_per_second"] = matmul_rate(work.device, work.dtype)
+        found["model_flops_per_second"] = work.flops / seconds
+        found["utilisation"] = found["model_flops_per_second"] / found["matmul_flops_per_second"]
+    return found
+
+
+def lines(found: dict[str, float]) -> Iterator[str]:
+    """A summary in words."""
+    whole = sum(value for name, value in found.items() if name.startswith("seconds_"))
+    parts = [
+        f"{found[key]:.1f} s {name} ({found[key] / max(whole, 1e-9):.0%})"
+        for name in ("model", "data", "scoring")
+        if (key := f"seconds_{name}") in found
+    ]
+    yield f"time: {', '.join(parts)}"
+    if "share_saved" in found:
+        asked, computed = int(found["tokens_asked"]), int(found.get("tokens_computed", 0))
+        yield f"tokens: {asked:,} asked, {computed:,} computed: {found['share_saved']:.1%} saved by what is shared"
+    if "images_asked" in found:
+        yield f"images: {int(found['images_asked']):,} asked, {int(found.get('images_encoded', 0)):,} encoded"
+    if "utilisation" in found:
+        does, can = found["model_flops_per_second"], found["matmul_flops_per_second"]
+        share = f"{found['utilisation']:.0%} of a matrix product's {can / 1e9:,.1f} G/s"
+        yield f"model FLOPs: {does / 1e9:,.1f} G/s, {share}"
+
+
+def as_json(found: dict[str, float]) -> str:
+    """A summary as the file holds it."""
+    return json.dumps(found, indent=2) + "\n"
