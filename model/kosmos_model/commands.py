@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-def train(
+def train(  # noqa: PLR0913 - the options that its users see
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a TOML file.")] = "nano",
     out: Annotated[Path | None, typer.Option("--out", help="Default: results/train/RECIPE.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the recipe's.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="As many steps as fit into this time.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
+    init: Annotated[
+        Path | None, typer.Option("--init", help="Weights to begin with: a model's folder or its safetensors.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides weights and data.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of going on.")] = False,
 ) -> None:
     """Train a bundled model; the same command again goes on where it was interrupted."""
     from kosmos_model import recipes
-    from kosmos_model.train import Options
+    from kosmos_model.start import Options
     from kosmos_model.train import train as trained
 
     chosen = recipes.read(recipe)
+    if init is not None:
+        chosen = replace(chosen, init=init)
     folder = out or Path("results/train") / chosen.name
     options = Options(steps=steps, minutes=minutes, device=device, seed=seed, fresh=fresh)
     trained(chosen, folder, options)

@@ -16,6 +16,7 @@ from kosmos_model.text import PAD
 
 if TYPE_CHECKING:
     from kosmos_model.decoder import KosmosDecoder
+    from kosmos_model.vision import ImageEncoder
 
 
 class Kosmos(nn.Module):
@@ -29,7 +30,7 @@ class Kosmos(nn.Module):
     """
 
     def __init__(
-        self, config: KosmosConfig, *, decoder: KosmosDecoder, vision: nn.Module, resampler: nn.Module
+        self, config: KosmosConfig, *, decoder: KosmosDecoder, vision: ImageEncoder, resampler: nn.Module
     ) -> None:
         super().__init__()
         self.config = config
@@ -137,7 +138,9 @@ def splice(tokens: Tensor, embedded: Tensor, images: Tensor, slot: int) -> Tenso
     kept, filled = int(places.sum()), images.shape[0] * images.shape[1]
     if kept != filled:
         raise ValueError(f"the tokens keep {kept} slots, but images {tuple(images.shape)} fill {filled}")
-    return embedded.masked_scatter(places.unsqueeze(-1), images.to(embedded.dtype)) if filled else embedded
+    if not filled and not images.requires_grad:
+        return embedded
+    return embedded.masked_scatter(places.unsqueeze(-1), images.to(embedded.dtype))
 
 
 def positions_of(tokens: Tensor) -> Tensor:

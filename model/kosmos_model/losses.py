@@ -1,10 +1,13 @@
-"""What a run reports: ``losses.csv``, TensorBoard where it is installed, and the console."""
+"""What a run reports: ``losses.csv``, TensorBoard where it is installed, and the console.
+
+The scores of evaluations on the way are in ``scores.csv``, which `kosmos_eval.hook` writes.
+"""
 
 from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,14 +17,24 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-LOSSES = "losses.csv"
+LOSSES, SCORES = "losses.csv", "scores.csv"
 QUIET = 10.0
 """Seconds between two lines in a pipe."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One step: number, seconds it took, tokens read, learning rate, norm of the gradient, losses by stream."""
+    """What one step was.
+
+    Args:
+        step: its number, from 1.
+        seconds: it took.
+        tokens: read by all ranks, padding aside.
+        rate: the learning rate.
+        norm: of the gradient, before it was clipped.
+        losses: nats per token, by stream.
+        utilisation: the part of this device's peak that the model's own operations took; None where it is not known.
+    """
 
     step: int
     seconds: float
@@ -29,6 +42,7 @@ class Measured:
     rate: float
     norm: float
     losses: Mapping[str, float]
+    utilisation: float | None = None
 
 
 def cut(folder: Path, step: int) -> None:
@@ -45,17 +59,24 @@ def _number(line: str) -> int:
 
 
 class Log:
-    """The files of a run, and what was measured since a line was printed."""
+    """The files of a run.
 
-    def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
+    Args:
+        folder: of the run.
+        kinds: its streams.
+        begun: the step that it goes on after; what was written of later ones is forgotten.
+    """
+
+    def __init__(self, folder: Path, kinds: Sequence[str], *, begun: int = 0) -> None:
         self.kinds = kinds
+        cut(folder, begun)
         path = folder / LOSSES
-        begun = path.exists()
+        there = path.exists()
         self._file = path.open("a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file)
-        if not begun:
+        if not there:
             self._csv.writerow(["step", "seconds", "tokens", "rate", "norm", *kinds])
-        self._board = _board(folder)
+        self._board = _board(folder, begun)
 
     def add(self, measured: Measured) -> None:
         """Write one step."""
@@ -63,15 +84,19 @@ class Log:
         plain = [f"{measured.seconds:.3f}", measured.tokens, f"{measured.rate:.4g}", f"{measured.norm:.4g}"]
         self._csv.writerow([measured.step, *plain, *losses])
         self._file.flush()
-        if self._board is not None:
-            for kind, loss in measured.losses.items():
-                self._board.add_scalar(f"loss/{kind}", loss, measured.step)
-            self._board.add_scalar("rate", measured.rate, measured.step)
+        values = {f"loss/{kind}": loss for kind, loss in measured.losses.items()}
+        values |= {"rate": measured.rate, "tokens per second": measured.tokens / measured.seconds}
+        if measured.utilisation is not None:
+            values["utilisation"] = measured.utilisation
+        self._plot(measured.step, values.items())
 
-    def score(self, step: int, name: str, value: float) -> None:
-        """Write a score of an evaluation inside the loop."""
-        if self._board is not None:
-            self._board.add_scalar(f"score/{name}", value, step)
+    def scores(self, step: int, found: Iterable[tuple[str, float]]) -> None:
+        """Write what an evaluation inside the loop has found, by name."""
+        self._plot(step, ((f"score/{name}", value) for name, value in found))
+
+    def _plot(self, step: int, values: Iterable[tuple[str, float]]) -> None:
+        for name, value in values if self._board is not None else ():
+            self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Close the files."""
@@ -80,12 +105,12 @@ class Log:
             self._board.close()
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, begun: int) -> Any:
     if find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=begun + 1)
 
 
 @dataclass
@@ -120,18 +145,22 @@ class Shown:
 
 
 def summary(steps: Sequence[Measured]) -> str:
-    """Tokens a second and the mean loss of each stream.
+    """Tokens a second, the part of the device's peak that is used, and the mean loss of each stream.
 
     >>> summary([Measured(1, 2.0, 100, 1e-3, 1.0, {"text": 3.0}), Measured(2, 2.0, 300, 1e-3, 1.0, {"text": 2.0})])
     '100 tokens/s, text 2.500'
+    >>> summary([Measured(1, 2.0, 100, 1e-3, 1.0, {"text": 3.0}, 0.25)])
+    '50 tokens/s, MFU 25.0 %, text 3.000'
     """
     seconds = sum(step.seconds for step in steps)
+    busy = [step.utilisation * step.seconds for step in steps if step.utilisation is not None]
     found: dict[str, list[float]] = {}
     for step in steps:
         for kind, loss in step.losses.items():
             found.setdefault(kind, []).append(loss)
-    losses = (f"{kind} {sum(values) / len(values):.3f}" for kind, values in found.items())
-    return ", ".join([f"{sum(step.tokens for step in steps) / seconds:,.0f} tokens/s", *losses])
+    speed = [f"{sum(step.tokens for step in steps) / seconds:,.0f} tokens/s"]
+    used = [f"MFU {sum(busy) / seconds:.1%}".replace("%", " %")] if busy else []
+    return ", ".join([*speed, *used, *(f"{kind} {sum(values) / len(values):.3f}" for kind, values in found.items())])
 
 
 @contextmanager

@@ -10,11 +10,14 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.fsdp import FSDPModule
 
 from kosmos_eval.errors import ModelError
 from kosmos_model.data.batches import Part
 from kosmos_model.kosmos import Kosmos
+from kosmos_model.ranks import gathered
 from kosmos_model.recipes import Recipe
+from kosmos_model.text import PAD
 
 
 def optimiser(model: Kosmos, recipe: Recipe) -> torch.optim.AdamW:
@@ -55,43 +58,50 @@ def accumulate(model: Kosmos, parts: Sequence[Part], *, streams: int) -> Tensor:
         streams: N.
 
     Returns:
-        (N, 2) float64 on the CPU: the weighted loss of each stream and its weight, over all ranks.
+        (N, 3) float64 on the CPU: the weighted loss of each stream, its weight and its tokens, over all ranks.
 
     Raises:
         ModelError: if the loss is not finite.
     """
     device = next(model.parameters()).device
     fast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-    sums = torch.zeros(streams, 2, dtype=torch.float64, device=device)
-    for part in parts:
+    sums = torch.zeros(streams, 3, dtype=torch.float64, device=device)
+    for part in (part.to(device) for part in parts):
         with fast:
-            losses, weights, kinds = token_losses(model, part.to(device))
+            losses, weights, kinds = token_losses(model, part)
         weighted = losses * weights
         weighted.sum().backward()  # type: ignore[no-untyped-call]
         sums[:, 0].index_add_(0, kinds, weighted.detach().double())
         sums[:, 1].index_add_(0, kinds, weights.double())
-    gradients = _summed([weight for weight in model.parameters() if weight.requires_grad], sums)
+        sums[:, 2].index_add_(0, part.kinds, (part.tokens != PAD).sum(1).double())
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    total = sums[:, 1].sum()
+    if distributed.is_initialized():
+        distributed.all_reduce(sums)
+        total = sums[:, 1].sum()
+        if isinstance(model, FSDPModule):
+            total /= distributed.get_world_size()  # it has averaged over the ranks
+        else:
+            _sum(trained)
     if not torch.isfinite(sums).all():
         raise ModelError("the loss is not a finite number; lower the recipe's rate or raise its warmup")
-    for gradient in gradients:
-        gradient /= sums[:, 1].sum()
+    for weight in trained:
+        if weight.grad is not None:
+            weight.grad /= total
     return sums.cpu()
 
 
-def _summed(weights: Sequence[torch.nn.Parameter], sums: Tensor) -> list[Tensor]:
-    """The gradients; they and ``sums`` become those of all ranks together."""
-    if distributed.is_initialized():
-        flat = torch.cat([_gradient(weight).flatten() for weight in weights])
-        distributed.all_reduce(flat)
-        distributed.all_reduce(sums)
-        parts = torch.split(flat, [weight.numel() for weight in weights])
-        for weight, part in zip(weights, parts, strict=True):
-            weight.grad = part.view_as(weight)
-    return [weight.grad for weight in weights if weight.grad is not None]
-
-
-def _gradient(weight: torch.nn.Parameter) -> Tensor:
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad
+def _sum(weights: Sequence[torch.nn.Parameter]) -> None:
+    """Make the gradients those of all ranks together; a weight that none of them has used keeps none."""
+    used = torch.tensor([weight.grad is not None for weight in weights], device=weights[0].device, dtype=torch.int8)
+    distributed.all_reduce(used, distributed.ReduceOp.MAX)
+    weights = [weight for weight, anywhere in zip(weights, used.tolist(), strict=True) if anywhere]
+    gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    parts = torch.split(flat, [weight.numel() for weight in weights])
+    for weight, part in zip(weights, parts, strict=True):
+        weight.grad = part.view_as(weight)
 
 
 def update(optimiser: torch.optim.AdamW, *, rate: float, clip: float) -> float:
@@ -106,4 +116,4 @@ def update(optimiser: torch.optim.AdamW, *, rate: float, clip: float) -> float:
         group["lr"] = rate
     optimiser.step()
     optimiser.zero_grad()
-    return float(norm)
+    return float(gathered(norm))

@@ -1,13 +1,14 @@
-"""Where a run is: folders ``step-N`` with the model, the optimiser and the random state, so that it can go on.
+"""Where a run is: folders ``step-N`` with the model and the optimiser, so that it can go on.
 
-Only safetensors and JSON are written. A folder appears whole or not at all, and the one before goes only then.
+Only safetensors and JSON are written, the same whether weights are shared out among ranks or not. A folder appears
+whole or not at all, and the one before goes only then. Random states are not kept: each step has its own.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from kosmos_eval.errors import ModelError, RunError
 from kosmos_model import checkpoint
 from kosmos_model.config import as_json, from_json
 from kosmos_model.kosmos import Kosmos
+from kosmos_model.ranks import Ranks, dealt, gathered, whole
+from kosmos_model.recipes import completed
 from kosmos_model.text import Tokenizer
 
 OPTIMISER, STATE = "optimiser.safetensors", "state.json"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,30 @@ class Position:
 
 
 def save(
-    folder: Path, position: Position, model: Kosmos, optimiser: torch.optim.AdamW, *, tokenizer: Tokenizer
+    folder: Path,
+    position: Position,
+    model: Kosmos,
+    optimiser: torch.optim.AdamW,
+    *,
+    tokenizer: Tokenizer,
+    ranks: Ranks,
 ) -> None:
-    """Write ``step-N`` and remove older ones."""
+    """Write ``step-N`` and remove older ones; every rank takes part, the first one writes."""
     from safetensors.torch import save_file
 
-    whole, begun = folder / f"step-{position.step:06}", folder / f".step-{position.step:06}.tmp"
-    shutil.rmtree(begun, ignore_errors=True)
-    checkpoint.save(model, begun, tokenizer=tokenizer)
-    save_file(_moments(model, optimiser) | _random_state(), begun / OPTIMISER)
+    moments = {name: value.cpu().contiguous() for name, value in _moments(model, optimiser) if ranks.first}
+    with whole(model):
+        if not ranks.first:
+            return
+        final, begun = folder / f"step-{position.step:06}", folder / f".step-{position.step:06}.tmp"
+        shutil.rmtree(begun, ignore_errors=True)
+        checkpoint.save(model, begun, tokenizer=tokenizer)
+    save_file(moments, begun / OPTIMISER)
     state = {"step": position.step, "steps": position.steps, **position.identity}
     (begun / STATE).write_text(json.dumps(state, indent=2) + "\n")
-    older = [path for path in _folders(folder) if path != whole]
-    shutil.rmtree(whole, ignore_errors=True)
-    begun.rename(whole)
+    older = [path for path in _folders(folder) if path != final]
+    shutil.rmtree(final, ignore_errors=True)
+    begun.rename(final)
     for path in older:
         shutil.rmtree(path)
 
@@ -63,38 +77,42 @@ def latest(folder: Path) -> Path | None:
     return max(_folders(folder), default=None)
 
 
-def restore(saved: Path, model: Kosmos, optimiser: torch.optim.AdamW, *, identity: Mapping[str, Any]) -> Position:
-    """Fill model, optimiser and random state from ``step-N``.
+def read(saved: Path, *, identity: Mapping[str, Any]) -> Position:
+    """How far the run of ``step-N`` is.
 
     Raises:
-        RunError: if it is of another recipe or seed.
-        ModelError: if a file is damaged or of another model.
+        RunError: if it is of another recipe or seed, or its state is damaged.
     """
     try:
-        state = json.loads((saved / STATE).read_text(encoding="utf-8"))
+        state = completed(json.loads((saved / STATE).read_text(encoding="utf-8")))
         step, steps = state.pop("step"), state.pop("steps")
-        state["config"] = as_json(
-            from_json(state["config"])
-        )  # settings that are newer than the run have their defaults
+        state["config"] = as_json(from_json(state["config"]))
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{saved / STATE} cannot be read ({error}); remove {saved} or train with --fresh") from error
-    differing = [name for name in (*identity, *state) if identity.get(name) != state.get(name)]
-    if differing:
-        name = differing[0]
-        raise RunError(
-            f"{saved} has {name} {state.get(name)!r}, but now it is {identity.get(name)!r}; "
-            "train with --fresh or another --out"
-        )
-    checkpoint.fill(model, checkpoint.read_weights(saved / checkpoint.WEIGHTS), source=saved / checkpoint.WEIGHTS)
+    for name in (*identity, *state):
+        if identity.get(name) != state.get(name):
+            raise RunError(
+                f"{saved} has {name} {state.get(name)!r}, but now it is {identity.get(name)!r}; "
+                "train with --fresh or another --out"
+            )
+    return Position(step, steps, identity)
+
+
+def restore(saved: Path, model: Kosmos, optimiser: torch.optim.AdamW) -> None:
+    """Fill the optimiser's moments from ``step-N``; a weight that no step has moved yet has none.
+
+    Raises:
+        ModelError: if the file is damaged or of another model.
+    """
     tensors = checkpoint.read_weights(saved / OPTIMISER)
     try:
-        _fill_moments(model, optimiser, tensors)
-        torch.set_rng_state(tensors["random/cpu"])
-        if torch.cuda.is_available() and "random/cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random/cuda"])
+        for name, weight in _trained(model).items():
+            if f"step/{name}" in tensors:
+                step, *moments = (tensors[f"{kind}/{name}"] for kind in MOMENTS)
+                spread = (dealt(moment, like=weight) for moment in moments)
+                optimiser.state[weight] = dict(zip(MOMENTS, (step, *spread), strict=True))
     except KeyError as error:
         raise ModelError(f"{saved / OPTIMISER} lacks {error}; remove {saved} or train with --fresh") from error
-    return Position(step, steps, identity)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -105,24 +123,7 @@ def _trained(model: Kosmos) -> dict[str, torch.nn.Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def _moments(model: Kosmos, optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
-    return {
-        f"{kind}/{name}": value.detach().cpu().contiguous()
-        for name, weight in _trained(model).items()
-        for kind, value in optimiser.state[weight].items()
-    }
-
-
-def _fill_moments(model: Kosmos, optimiser: torch.optim.AdamW, tensors: Mapping[str, Tensor]) -> None:
+def _moments(model: Kosmos, optimiser: torch.optim.AdamW) -> Iterator[tuple[str, Tensor]]:
     for name, weight in _trained(model).items():
-        moments = {kind: tensors[f"{kind}/{name}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
-        optimiser.state[weight] = {
-            kind: value if kind == "step" else value.to(weight.device) for kind, value in moments.items()
-        }
-
-
-def _random_state() -> dict[str, Tensor]:
-    found = {"random/cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        found["random/cuda"] = torch.cuda.get_rng_state()
-    return found
+        for kind, value in optimiser.state[weight].items():
+            yield f"{kind}/{name}", gathered(value)

@@ -16,9 +16,11 @@ from kosmos_model.data.streams import Stream
 from kosmos_model.kosmos import build, text_weights
 from kosmos_model.losses import Log
 from kosmos_model.optimise import accumulate, rate
+from kosmos_model.ranks import Ranks
 from kosmos_model.recipes import Recipe
-from kosmos_model.text import NANO, Tokenizer
-from kosmos_model.train import Options, begin, scores, train
+from kosmos_model.start import Options, begin
+from kosmos_model.text import NANO, PAD, Tokenizer
+from kosmos_model.train import train
 
 LESSONS = "kosmos_tasks.mini.lessons"
 TINY = replace(
@@ -42,6 +44,7 @@ STREAMS = (
 )
 RECIPE = Recipe("tiny", "tiny", NANO, steps=6, streams=STREAMS, rate=1e-2, warmup=2, length=128, save_every=3)
 HERE = Options(workers=0)
+ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -163,11 +166,11 @@ def test_the_loss_is_the_models_own_where_all_text_counts_alike(positions):
     weights = text_weights(part.tokens, TINY.given)
     assert torch.equal(part.weights, weights)
     model = build(replace(TINY, positions=positions), seed=1).eval()
-    ((loss, weight),) = accumulate(model, [part], streams=1).tolist()
+    ((loss, weight, tokens),) = accumulate(model, [part], streams=1).tolist()
     logits = model(part.tokens, part.pixels[part.shown])[:, :-1]
     each = cross_entropy(logits.transpose(1, 2), part.tokens[:, 1:], reduction="none")
     assert loss == pytest.approx((each * weights[:, 1:]).sum().item(), rel=1e-5)
-    assert weight == weights[:, 1:].sum()
+    assert (weight, tokens) == (weights[:, 1:].sum(), (part.tokens != PAD).sum())
 
 
 def test_a_batch_is_a_function_of_its_step_whatever_draws_it():
@@ -185,7 +188,7 @@ def test_ranks_share_a_batch_and_leave_nothing_out():
     alone = batch(1)
     shares = [batch(1, rank=rank, ranks=2) for rank in (0, 1)]
     assert documents(alone) == documents([*shares[0], *shares[1]])
-    assert abs(len(shares[0]) - len(shares[1])) <= 1
+    assert abs(len(shares[0]) - len(shares[1])) <= len(STREAMS)
 
 
 def test_an_image_that_is_shown_often_is_encoded_once():
@@ -200,17 +203,40 @@ def test_the_rate_rises_in_the_warmup_and_falls_to_nothing():
     assert [rate(step, recipe, steps=8) for step in range(9)] == [0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
 
 
-def test_evaluation_on_the_way_leaves_mode_and_random_state_alone(tmp_path):
-    run = begin(RECIPE, tmp_path, HERE, device=torch.device("cpu"))
-    before = torch.get_rng_state()
-    found = scores(run, replace(RECIPE, evaluate={"rendered_sst2": (0,)}, evaluate_limit=4))
-    assert set(found) == {"rendered_sst2, 0 shots, accuracy"}
-    assert torch.equal(torch.get_rng_state(), before)
-    assert all(module.training for module in run.model.modules())
+EVALUATED = replace(RECIPE, steps=3, evaluate_every=2, evaluate_limit=2, evaluate={"rendered_sst2": (0, 1)})
+
+
+def test_losses_with_evaluation_are_bit_equal_to_those_without(tmp_path):
+    train(replace(RECIPE, steps=3), tmp_path / "plain", HERE, console=quiet())
+    train(EVALUATED, tmp_path / "evaluated", HERE, console=quiet())
+    assert rows(tmp_path / "plain") == rows(tmp_path / "evaluated")
+    for name in (checkpoint.WEIGHTS, resume.OPTIMISER):
+        both = [(tmp_path / run / "step-000003" / name).read_bytes() for run in ("plain", "evaluated")]
+        assert both[0] == both[1]
+    with (tmp_path / "evaluated" / "scores.csv").open(newline="") as file:
+        found = {(row["step"], row["shots"], row["metric"], row["samples"]) for row in csv.DictReader(file)}
+    assert found == {(step, shots, "accuracy", "2") for step in "23" for shots in "01"}
+
+
+def test_an_error_in_evaluation_does_not_end_the_training(tmp_path, monkeypatch):
+    def broken(*args, **options):
+        raise ZeroDivisionError("no")
+
+    monkeypatch.setattr("kosmos_model.train.live", broken)
+    out = quiet()
+    train(EVALUATED, tmp_path, HERE, console=out)
+    assert "step 2: evaluation failed (ZeroDivisionError: no); training goes on, 1 failed so far" in out.file.getvalue()
+    assert len(rows(tmp_path)) == 3
+
+
+def test_a_task_that_is_not_there_is_named_before_the_first_step(tmp_path):
+    with pytest.raises(UnknownName, match="no task is called 'vqav3'; did you mean 'vqav2'"):
+        train(replace(EVALUATED, evaluate={"vqav3": (0,)}), tmp_path, HERE, console=quiet())
+    assert not (tmp_path / "losses.csv").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    run = begin(RECIPE, tmp_path, HERE, device=torch.device("cpu"))
+    run = begin(RECIPE, tmp_path, HERE, ranks=ALONE)
     run.model.decoder.embed_tokens.weight.data[:] = float("inf")
     with pytest.raises(ModelError, match="not a finite number; lower the recipe's rate"):
         accumulate(run.model, batch(200), streams=3)
@@ -227,7 +253,7 @@ def test_the_bundled_recipe_reads_lessons_alone():
     [
         ("steps = ", "is no TOML"),
         ("steps = 3", "has no stream to train on"),
-        ('[streams.a]\nsource = "a:b"\ntokens = 3', "lacks model, steps, rate, warmup of a recipe"),
+        ('[streams.a]\nsource = "a:b"\ntokens = 3', "lacks model, tokenizer, steps, rate, warmup of a recipe"),
         ("[streams.a]\ntoken = 3", "no setting of a stream .* is called 'token'; did you mean 'tokens'"),
     ],
 )

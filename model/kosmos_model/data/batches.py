@@ -6,18 +6,19 @@ Shapes: B documents of a part, S tokens of the longest, I images of the part in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from kosmos_eval.errors import BadData, KosmosEvalError
 from kosmos_eval.prompt import Image
 from kosmos_model.data.documents import Document
 from kosmos_model.data.streams import Stream, documents
 from kosmos_model.image import to_tensor
-from kosmos_model.text import PAD, Tokenizer
+from kosmos_model.text import BOS, EOS, PAD, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,25 @@ class Batches(Dataset[list[Part]]):
         Raises:
             BadData: if a stream is empty.
         """
-        plan = self.plan
-        found = [
-            (document, stream.emphasis, number)
-            for number, stream in enumerate(plan.streams)
-            if stream.runs(step)
-            for document in documents(stream, self.tokenizer, seed=plan.seed, step=step, length=plan.length)
-        ]
+        plan, begun = self.plan, step
+        found: list[Entry] = []
+        for number, stream in enumerate(plan.streams):
+            shares = plan.ranks
+            if stream.paths:  # a share is a document at least: of few tokens there are few, dealt out in a ring
+                shares = min(shares, max(1, stream.tokens // plan.length))
+            place = (plan.rank - begun) % plan.ranks
+            begun += shares
+            if stream.runs(step) and place < shares:
+                which = {"seed": plan.seed, "step": step, "length": plan.length, "rank": place, "ranks": shares}
+                made = documents(stream, self.tokenizer, **which)
+                found += ((document, stream.emphasis, number) for document in made)
         found.sort(key=lambda entry: len(entry[0]))
-        mine = found[plan.rank :: plan.ranks]
-        return [part(chosen, image_size=plan.image_size) for chosen in _cut(mine, plan.part_tokens)]
+        return [part(chosen, image_size=plan.image_size) for chosen in _cut(found, plan.part_tokens)]
 
 
 Entry = tuple[Document, float, int]
+NOTHING: Entry = (Document("", (BOS, EOS), (0.0, 0.0)), 0.0, 0)
+"""A document that teaches nothing, for a rank that has read its share."""
 
 
 def _cut(entries: Sequence[Entry], part_tokens: int) -> Iterator[list[Entry]]:
@@ -126,8 +133,28 @@ def part(entries: Sequence[Entry], *, image_size: int) -> Part:
     )
 
 
+def in_step(parts: Sequence[Part], number: int, *, image_size: int) -> list[Part]:
+    """So many parts, each with an image, be it one that is not shown: ranks that compute together need the same."""
+    more = [part([NOTHING], image_size=image_size) for _ in range(number - len(parts))]
+    unseen = torch.zeros(1, 3, image_size, image_size)
+    return [one if len(one.pixels) else replace(one, pixels=unseen) for one in (*parts, *more)]
+
+
 def loader(batches: Batches, steps: range, *, workers: int) -> DataLoader[list[Part]]:
     """The batches of some steps in order, drawn ahead by ``workers`` processes (0: in this one)."""
     ahead: dict[str, Any] = {"prefetch_factor": 2, "persistent_workers": True} if workers else {}
     own = torch.Generator()  # else it would draw from the random state of the run
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, generator=own, **ahead)
+
+
+def drawn(batches: DataLoader[list[Part]]) -> Iterator[list[Part]]:
+    """What a loader draws; what the user can mend is said in one line, whichever process it happened in.
+
+    Raises:
+        BadData: if a stream is empty or cannot be read.
+    """
+    try:
+        yield from batches
+    except KosmosEvalError as error:
+        line = str(error).strip().splitlines()[-1]  # the loader puts a traceback before it
+        raise BadData(line.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")) from error

@@ -1,8 +1,15 @@
-"""Recipes: what a training run is made of, each a readable TOML file in this folder, or a user's own."""
+"""Recipes: what a training run is made of, each a readable TOML file in this folder, or a user's own.
+
+A recipe that ``extends`` another has its settings but for those that it gives itself, a table as a whole; ``keep``
+names the streams that are left of it. ``$NAME`` is taken from the environment.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +21,8 @@ from kosmos_model.config import PRESETS
 from kosmos_model.data.streams import Stream
 
 FOLDER = Path(__file__).parent
+PATHS = ("tokenizer", "init", "vision_weights")
+"""Settings that are paths, relative to the recipe's own file."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,9 @@ class Recipe:
         tokenizer: its file, relative to the recipe's.
         steps: how many, unless the command says otherwise.
         streams: what each step reads.
+        init: weights to begin with: a model's folder or a safetensors file; None for fresh ones.
+        vision_weights: a folder with the pretrained CLIP that the image encoder begins with; None for none.
+        freeze_vision: train only the last layer of the image encoder (KOSMOS-1 section 2.2).
         rate: the peak learning rate.
         warmup: steps until it is reached; then it falls linearly to 0.
         betas: AdamW's.
@@ -36,9 +48,11 @@ class Recipe:
         part_tokens: tokens computed at once, padding included; the gradients of a step's parts are added up.
         checkpoint_activations: compute the decoder's activations twice rather than keep them.
         compile: compile the image encoder and the decoder's layers.
+        shard: under torchrun, share weights, gradients and moments out among the ranks (FSDP2) instead of copying them.
         save_every: steps between checkpoints.
         evaluate_every: steps between evaluations; 0 for none.
         evaluate_limit: samples a task.
+        evaluate_budget: the longest that one evaluation may take, such as ``60s``; it lowers the samples, not below 1.
         evaluate: task to its numbers of shots.
     """
 
@@ -49,6 +63,9 @@ class Recipe:
     streams: tuple[Stream, ...]
     rate: float
     warmup: int
+    init: Path | None = None
+    vision_weights: Path | None = None
+    freeze_vision: bool = False
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
     weight_decay: float = 0.01
@@ -57,9 +74,11 @@ class Recipe:
     part_tokens: int = 8192
     checkpoint_activations: bool = False
     compile: bool = False
+    shard: bool = False
     save_every: int = 500
     evaluate_every: int = 0
     evaluate_limit: int = 100
+    evaluate_budget: str | None = None
     evaluate: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -70,26 +89,51 @@ def read(name: str) -> Recipe:
         UnknownName: if no recipe has the name, or there is no such setting or model.
         KosmosEvalError: if the file cannot be read or lacks a setting.
     """
+    path = _file(name)
+    return _recipe(_settings(path, ()), path)
+
+
+def _file(name: str) -> Path:
     path = Path(name)
     if path.suffix != ".toml":
         path = FOLDER / f"{name}.toml"
         if not path.exists():
             raise UnknownName("recipe", name, (known.stem for known in FOLDER.glob("*.toml")))
+    return path
+
+
+def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """What a file says, over what the recipe says that it extends; ``heirs`` extend this one."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise KosmosEvalError(f"cannot read the recipe {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise KosmosEvalError(f"{path} is no TOML: {error}") from error
-    return _recipe(values, path)
+    for name in re.findall(r"\$\{?(\w+)", json.dumps(values)):
+        if name not in os.environ:
+            raise KosmosEvalError(f"{path} needs the environment's {name}, which is not set; its head says what it is")
+    values |= {
+        name: path.parent / Path(os.path.expandvars(str(values[name]))).expanduser() for name in PATHS if name in values
+    }
+    base = values.pop("extends", None)
+    if base is not None:
+        if path in heirs:
+            raise KosmosEvalError(f"{path} extends itself; name another recipe")
+        values = {**_settings(_file(str(base)), (*heirs, path)), **values}
+    return values
 
 
 def _recipe(values: dict[str, Any], path: Path) -> Recipe:
-    streams = values.pop("streams", {})
+    streams, kept = values.pop("streams", {}), values.pop("keep", None)
     if not isinstance(streams, dict) or not streams:
         raise KosmosEvalError(f"{path} has no stream to train on; give it [streams.NAME] with source and tokens")
-    made = tuple(_made(Stream, {"kind": kind, **stream}, path) for kind, stream in streams.items())
-    values |= {"name": path.stem, "streams": made, "tokenizer": path.parent / str(values.get("tokenizer", ""))}
+    for kind in kept or ():
+        if kind not in streams:
+            raise UnknownName(f"stream ({path})", kind, streams)
+    chosen = {kind: stream for kind, stream in streams.items() if kept is None or kind in kept}
+    made = tuple(_made(Stream, {"kind": kind, **stream}, path) for kind, stream in chosen.items())
+    values |= {"name": path.stem, "streams": made}
     recipe: Recipe = _made(
         Recipe, {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}, path
     )
@@ -111,3 +155,32 @@ def _made(made: type[Any], values: dict[str, Any], path: Path) -> Any:
 
 def _required(known: dataclasses.Field[Any]) -> bool:
     return known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
+
+
+NEUTRAL = frozenset(
+    {"steps", "save_every", "part_tokens", "shard", "tokenizer", "init", "vision_weights"}
+    | {known.name for known in dataclasses.fields(Recipe) if known.name.startswith("evaluate")}
+)
+"""Settings that may change while a run lasts: they decide no loss, or none that is still to come."""
+
+
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """What decides the losses of a recipe, as plain values."""
+    values = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
+    return {name: value for name, value in values.items() if name not in NEUTRAL}
+
+
+def completed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """An `identity` as it was once written, with the defaults of settings that are newer."""
+    streams = [{**_defaults(Stream), **stream} for stream in state["streams"]]
+    return {**_defaults(Recipe), **state, "streams": streams}
+
+
+def _defaults(made: type[Any]) -> dict[str, Any]:
+    given = {
+        known.name: known.default if known.default_factory is dataclasses.MISSING else known.default_factory()
+        for known in dataclasses.fields(made)
+        if not _required(known) and known.name not in NEUTRAL
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
+    return plain

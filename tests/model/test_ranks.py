@@ -1,0 +1,169 @@
+"""Training by two processes, as torchrun starts them: gloo on a CPU."""
+
+import csv
+import io
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from kosmos_eval.errors import KosmosEvalError
+from kosmos_model import checkpoint, resume
+from kosmos_model.config import PRESETS
+from kosmos_model.data.batches import in_step, part
+from kosmos_model.data.documents import Document
+from kosmos_model.data.streams import Stream
+from kosmos_model.ranks import Ranks, dealt, gathered, joined, whole
+from kosmos_model.recipes import Recipe
+from kosmos_model.start import Options
+from kosmos_model.text import BOS, EOS, NANO, PAD
+from kosmos_model.train import train
+
+LESSONS = "kosmos_tasks.mini.lessons"
+TINY = replace(
+    PRESETS["kosmos-nano"],
+    width=16,
+    layers=2,
+    heads=2,
+    ffn=32,
+    latents=2,
+    image_size=16,
+    vision_width=16,
+    vision_layers=1,
+    vision_heads=2,
+    vision_ffn=32,
+)
+STREAMS = (
+    Stream("captions", f"{LESSONS}:captions", tokens=60),
+    Stream("text", f"{LESSONS}:sentences", tokens=30, after=1),
+)
+RECIPE = Recipe("tiny", "tiny", NANO, 2, STREAMS, rate=1e-2, warmup=2, length=128, part_tokens=60, save_every=1)
+SHARDED = replace(
+    RECIPE,
+    shard=True,
+    checkpoint_activations=True,
+    evaluate_every=2,
+    evaluate_limit=3,
+    evaluate={"rendered_sst2": (0,)},
+)
+CLOSE = 1e-6
+"""How much the losses of many processes may differ from those of one, relatively: sums are made in another order."""
+
+
+def run(recipe: Recipe, folder: Path, *, steps: int) -> None:
+    """Train on a CPU, in silence."""
+    PRESETS["tiny"] = TINY
+    train(recipe, folder, Options(steps=steps, device="cpu", workers=0), console=Console(file=io.StringIO()))
+
+
+def main(out: Path) -> None:
+    """What each of two processes does: copies, then shards, of which the second step goes on from the first."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    run(RECIPE, out / "copied", steps=2)
+    run(SHARDED, out / "sharded", steps=1)
+    run(SHARDED, out / "sharded", steps=2)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The runs of one process and of two."""
+    out = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, out],
+            env={
+                **common,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "RANK": rank,
+                "LOCAL_RANK": rank,
+                "WORLD_SIZE": "2",
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    run(RECIPE, out / "alone", steps=2)
+    for process in processes:
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+    del PRESETS["tiny"]
+    return out
+
+
+def losses(folder):
+    with (folder / "losses.csv").open(newline="") as file:
+        return [[float(row[name] or "nan") for name in ("norm", "captions", "text")] for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("name", ["copied", "sharded"])
+def test_two_processes_lose_what_one_does(folders, name):
+    one, two = (torch.tensor(losses(folders / run), dtype=torch.float64) for run in ("alone", name))
+    assert one.shape == (2, 3)
+    torch.testing.assert_close(two[:, 1:], one[:, 1:], rtol=CLOSE, atol=0, equal_nan=True)
+    torch.testing.assert_close(two[:, 0], one[:, 0], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", ["copied", "sharded"])
+@pytest.mark.parametrize("file", [checkpoint.WEIGHTS, resume.OPTIMISER])
+def test_two_processes_write_the_checkpoint_of_one(folders, name, file):
+    one, two = (load_file(folders / run / "step-000002" / file) for run in ("alone", name))
+    assert list(one) == list(two)
+    for tensor in one:
+        torch.testing.assert_close(two[tensor], one[tensor], rtol=2e-3, atol=2e-5)
+
+
+def test_a_sharded_model_is_evaluated_and_is_a_model_like_any(folders):
+    with (folders / "sharded" / "scores.csv").open(newline="") as file:
+        assert [(row["step"], row["failed"], row["samples"]) for row in csv.DictReader(file)] == [("2", "0", "3")]
+    model, _ = checkpoint.load(folders / "sharded" / "model")
+    assert model.config == TINY
+
+
+def test_ranks_in_step_get_as_many_parts_each_with_an_image():
+    text = part([(Document("text", (BOS, 9, EOS), (0.0, 1.0, 1.0)), 1.0, 0)], image_size=16)
+    first, second = in_step([text], 2, image_size=16)
+    assert first.tokens.equal(text.tokens)
+    assert len(first.pixels) == len(second.pixels) == 1
+    assert not len(first.shown)
+    assert not second.weights.any()
+    assert PAD not in second.tokens
+
+
+def test_alone_nothing_is_shared():
+    with joined("cpu") as ranks:
+        assert (ranks.rank, ranks.ranks, ranks.first, ranks.most(7)) == (0, 1, True, 7)
+    weight = torch.nn.Linear(2, 2).weight
+    assert gathered(weight) is weight
+    assert dealt(torch.ones(2), like=weight).equal(torch.ones(2))
+    with whole(torch.nn.Linear(2, 2)):
+        pass
+
+
+def test_a_device_that_is_not_there_is_named():
+    with (
+        pytest.raises(KosmosEvalError, match=r"device nowhere cannot be used .*; expected auto, cpu or cuda"),
+        joined("nowhere"),
+    ):
+        pass
+
+
+def test_only_the_first_rank_speaks():
+    assert [Ranks(rank, 2, torch.device("cpu")).first for rank in (0, 1)] == [True, False]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
