@@ -48,7 +48,8 @@ class Search:
         self.random = stream(request) if request.sampling else None
         self._decode = decode
         self._finished: list[tuple[float, Completion]] = []
-        self._ends = frozenset(stop[-1] for stop in request.stop if stop and not choices) | {"\ufffd"}
+        ends = frozenset(stop[-1] for stop in request.stop if stop and not choices)
+        self._ends = ends | {"\ufffd"} if ends else ends  # half a letter may become the end of one
         self._may_stop: dict[int, bool] = {}
 
     @property
@@ -112,7 +113,7 @@ class Search:
     def _stopped(self, beam: Beam) -> str | None:
         """The text before the first stop string, if there is one; only a token with the end of one can bring it."""
         token = beam.tokens[-1]
-        if len(self._ends) == 1:
+        if not self._ends:
             return None
         if token not in self._may_stop:
             self._may_stop[token] = not self._ends.isdisjoint(self._decode([token, token]))

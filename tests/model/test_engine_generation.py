@@ -1,0 +1,146 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import PIL.Image
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kosmos_eval.models.sampling import drawn, stream
+from kosmos_eval.prompt import Image, Prompt
+from kosmos_eval.request import Completion, Generate, Request, Sampling
+from kosmos_model.config import PRESETS
+from kosmos_model.engine import generation
+from kosmos_model.engine.answers import Engine
+from kosmos_model.engine.step import Step
+from kosmos_model.engine.walk import Budget
+from kosmos_model.image import to_tensor
+from kosmos_model.kosmos import Kosmos, build
+from kosmos_model.text import EOS, NANO, Tokenizer
+
+SIZE = 16
+CONFIG = replace(
+    PRESETS["kosmos-nano"],
+    width=32,
+    layers=2,
+    heads=4,
+    ffn=64,
+    latents=3,
+    image_size=SIZE,
+    vision_width=16,
+    vision_layers=1,
+    vision_heads=2,
+    vision_ffn=32,
+)
+
+
+@lru_cache(maxsize=1)
+def _parts() -> tuple[Kosmos, Tokenizer]:
+    tokenizer = Tokenizer.read(NANO, slots=3)
+    return build(replace(CONFIG, vocab_size=len(tokenizer)), seed=0).eval(), tokenizer
+
+
+def _engine(tokens: int = 512, slots: int = 2048) -> Engine:
+    model, tokenizer = _parts()
+    return Engine(model, tokenizer, pixels=lambda image: to_tensor(image.pixels(), SIZE), budget=Budget(tokens, slots))
+
+
+@lru_cache(maxsize=4)
+def _image(number: int) -> Image:
+    return Image.drawn(PIL.Image.new("RGB", (20, 20), [(200, 30, 30), (30, 200, 30), (30, 30, 200)][number]))
+
+
+def _answers(engine: Engine, requests: Sequence[Request]) -> list[Completion]:
+    found = dict(engine.answers(requests))
+    outputs = [found[index] for index in range(len(requests))]
+    assert all(isinstance(output, Completion) for output in outputs)
+    return [output for output in outputs if isinstance(output, Completion)]
+
+
+def _alike(one: Completion, other: Completion) -> bool:
+    return replace(one, logprob=None) == replace(other, logprob=None) and one.logprob == pytest.approx(
+        other.logprob, abs=1e-4
+    )
+
+
+words = st.text(alphabet="ab c", max_size=8)
+prompts = st.lists(words | st.integers(0, 2).map(_image), max_size=4).map(lambda parts: Prompt("abc", *parts))
+samplings = st.builds(Sampling, st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.3, 1.0]), st.integers(0, 2))
+names = st.sampled_from([None, (" pig", " piggy bank", "b")])
+drawing = st.builds(Generate, prompts, st.integers(1, 6), st.just(("e",)), choices=names, sampling=samplings)
+searching = st.builds(Generate, prompts, st.integers(1, 6), beams=st.integers(1, 3), choices=names)
+
+
+@given(
+    st.lists(drawing | searching, min_size=1, max_size=7),
+    st.sampled_from([1, 40, 4000]),
+    st.sampled_from([1, 60, 4000]),
+    st.sampled_from([1, 4, 256]),
+    st.sampled_from([1, 1000]),
+)
+@settings(max_examples=25, deadline=None)
+def test_every_text_is_the_one_that_its_request_has_alone(
+    requests: list[Generate], tokens: int, slots: int, rows: int, shared: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "ROWS", rows)
+        patch.setattr(generation, "SHARED", shared)
+        together = _answers(_engine(tokens, slots), requests)
+    for request, found in zip(requests, together, strict=True):
+        assert _alike(found, _answers(_engine(), [request])[0])
+
+
+def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, tokenizer = _parts()
+    monkeypatch.setattr(generation, "ROWS", 4)
+    monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
+    rows: list[int] = []
+    stepped = Step.__call__
+
+    def counted(self: Step, tokens: Tensor, **others: object) -> Tensor:
+        rows.append(len(tokens))
+        return stepped(self, tokens, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Step, "__call__", counted)
+    lengths = [2, 9, 2, 9, 2, 9, 2, 9, 2, 9, 2, 9]
+    found = _answers(_engine(), [Generate(Prompt(f"{n}"), length) for n, length in enumerate(lengths)])
+    assert [one.tokens for one in found] == lengths
+    assert max(rows) == 4
+    assert sum(rows) < 3 * 4 * 8  # as many as if three groups of four had waited for their longest
+
+
+@torch.no_grad()
+def test_a_drawn_text_is_drawn_from_the_models_own_distribution() -> None:
+    model, tokenizer = _parts()
+    request = Generate(Prompt("a b"), 5, sampling=Sampling(temperature=0.7, top_p=0.8, seed=3))
+    ids, numbers, total = tokenizer.prompt(request.prompt)[0], stream(request), 0.0
+    start = len(ids)
+    while len(ids) - start < 5 and ids[-1] != EOS:
+        row = model(torch.tensor([ids]))[0, -1].log_softmax(-1)
+        free = row.clone()
+        free[list(tokenizer.unspoken)] = -torch.inf
+        assert request.sampling
+        ids.append(int(drawn(free[None], [request.sampling], [numbers.random()])[0]))
+        total += float(row[ids[-1]])
+    (found,) = _answers(_engine(), [request])
+    assert found.text == tokenizer.decode(ids[start:])
+    assert found.logprob == pytest.approx(total, abs=1e-4)
+
+
+def test_another_seed_draws_another_text_and_the_same_seed_the_same() -> None:
+    requests = [Generate(Prompt("a"), 8, sampling=Sampling(seed=seed)) for seed in (0, 1, 2, 0)]
+    texts = [one.text for one in _answers(_engine(), requests)]
+    assert texts[0] == texts[3]
+    assert len(set(texts)) == 3
+
+
+def test_stop_strings_are_found_across_tokens_though_few_are_looked_at() -> None:
+    (free,) = _answers(_engine(), [Generate(Prompt("a"), 12)])
+    stops = {free.text[start : start + 2] for start in range(len(free.text) - 1)}
+    requests = [Generate(Prompt("a"), 12, stop=(stop,)) for stop in sorted(stops)]
+    for request, found in zip(requests, _answers(_engine(), requests), strict=True):
+        assert found.text == free.text[: free.text.find(request.stop[0])]
+        assert found.finished
