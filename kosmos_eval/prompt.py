@@ -10,7 +10,7 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +58,16 @@ class Image:
             BadImage: if the file cannot be read.
         """
         if isinstance(self.source, bytes):
-            return hashlib.sha256(self.source).hexdigest()
+            return self._bytes_digest
         try:
             stat = Path(self.source).stat()
             return _file_digest(self.source, stat.st_mtime_ns, stat.st_size)
         except OSError as error:
             raise BadImage(f"cannot read image {self.source}: {error.strerror or error}") from error
+
+    @cached_property
+    def _bytes_digest(self) -> str:
+        return hashlib.sha256(self.encoded()).hexdigest()
 
     def encoded(self) -> bytes:
         """The encoded bytes, as stored."""

@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import lru_cache, partial
 from hashlib import sha256
 from importlib.util import find_spec
@@ -153,7 +153,7 @@ class OpenAIModel:
             try:
                 call = await to_thread.run_sync(self._call, request, url)
                 path = "/chat/completions" if self.endpoint == "chat" else "/completions"
-                found = await self._server.call(client, path, {"model": self._model, "temperature": 0, **call.body})
+                found = await self._server.call(client, path, {"model": self._model, **_decoding(request), **call.body})
                 self._seen = self._seen or bool(request.prompt.images)
                 self._asked += 1
                 self._tokens = [total + count for total, count in zip(self._tokens, reply.tokens(found), strict=True)]
@@ -235,3 +235,10 @@ class OpenAIModel:
             return likelihoods
 
         return Call(self._prompt(shown, url) | limit, read)
+
+
+def _decoding(request: Request) -> dict[str, Any]:
+    """How a server is told to draw tokens; by default it takes the most probable ones."""
+    if isinstance(request, LogLikelihood) or request.sampling is None:
+        return {"temperature": 0}
+    return asdict(request.sampling)

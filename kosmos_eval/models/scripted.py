@@ -63,6 +63,8 @@ class Scripted:
             yield index, Failure(reasons[0]) if reasons else self._answer(request)
 
     def _answer(self, request: Request) -> Output:
+        if isinstance(request, Generate) and request.sampling is not None:
+            raise ModelError(f"{self.name} cannot sample: it always says the same; ask for greedy decoding")
         rule = self._rule(request.prompt)
         if isinstance(request, LogLikelihood):
             said = [rule is not None and string.strip() == rule.text.strip() for string in request.continuations]

@@ -17,7 +17,7 @@ from kosmos_eval.errors import KosmosEvalError, ModelError
 from kosmos_eval.model import Model
 from kosmos_eval.models.openai import OpenAIModel
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood
+from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Sampling
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -74,6 +74,12 @@ def test_decoding_is_greedy_and_stops_where_asked(made, server):
     assert answer(made(), request).text == "one"  # this server does not stop by itself
     sent = logged(server)[-1]
     assert (sent["temperature"], sent["max_tokens"], sent["stop"]) == (0, 7, ["\n", "a", "b", "c"])
+
+
+def test_a_server_is_told_how_to_draw_at_random(made, server):
+    answer(made(), Generate(Prompt("say one"), sampling=Sampling(temperature=0.5, top_p=0.9, seed=3)))
+    sent = logged(server)[-1]
+    assert (sent["temperature"], sent["top_p"], sent["seed"]) == (0.5, 0.9, 3)
 
 
 def test_images_stand_in_their_places(made, server):

@@ -7,7 +7,7 @@ from kosmos_eval.errors import ModelError
 from kosmos_eval.model import Model
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood
+from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Sampling
 
 
 def answer(model, request):
@@ -90,3 +90,8 @@ def test_a_line_that_is_no_rule_is_named(tmp_path, line):
 def test_a_script_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"cannot read the script .*none\.jsonl"):
         load(f"@{tmp_path}/none.jsonl")
+
+
+def test_a_script_cannot_sample_and_says_so():
+    with pytest.raises(ModelError, match="scripted:a cannot sample: it always says the same; ask for greedy decoding"):
+        dict(load("a").answers([Generate(Prompt("x"), sampling=Sampling())]))
