@@ -29,8 +29,9 @@ from kosmos_model.data.batches import Batches, Part, Plan
 from kosmos_model.data.streams import Stream
 from kosmos_model.kosmos import Kosmos
 from kosmos_model.recipes import Recipe
+from kosmos_model.start import Options
 from kosmos_model.text import NANO, Tokenizer
-from kosmos_model.train import Options, train
+from kosmos_model.train import train
 
 LENGTH = 64
 """The trained length, in tokens."""
@@ -46,7 +47,19 @@ DECODER = replace(PRESETS["kosmos-nano"], scale_embedding=True, vision_layers=1,
 
 @dataclass(frozen=True)
 class Line:
-    """The loss of one kind of positions at one length: nats per token with its 95 % interval over documents."""
+    """The loss of one kind of positions at one length.
+
+    Args:
+        positions: how a place is known.
+        length: of the documents, in tokens at most.
+        times: how often the trained length.
+        documents: how many were read.
+        tokens: how many were predicted.
+        loss: nats per token, the mean over documents.
+        low: lower end of its 95 % interval.
+        high: upper end of its 95 % interval.
+        beyond: the loss of those tokens alone whose place no training document had; nan where there is none.
+    """
 
     positions: str
     length: int
@@ -57,7 +70,6 @@ class Line:
     low: float
     high: float
     beyond: float
-    """The loss of those tokens alone whose place no training document had; not a number where there is none."""
 
 
 def trained(positions: str, *, steps: int, folder: Path) -> Kosmos:
@@ -88,9 +100,9 @@ def read(model: Kosmos, *, times: int) -> Line:
         losses += (each.sum(1) / counted.sum(1)).tolist()
         beyond += each[:, LENGTH - 1 :][counted[:, LENGTH - 1 :]].tolist()
         tokens += int(counted.sum())
-    found = mean(losses, seed=0)
-    far = sum(beyond) / len(beyond) if beyond else nan
-    return Line(model.config.positions, times * LENGTH, times, len(losses), tokens, *found, far)
+    loss, far = mean(losses, seed=0), sum(beyond) / len(beyond) if beyond else nan
+    low, high = loss.low or nan, loss.high or nan
+    return Line(model.config.positions, times * LENGTH, times, len(losses), tokens, loss.value, low, high, far)
 
 
 def show(lines: Sequence[Line], *, steps: int) -> None:
@@ -117,7 +129,7 @@ def write(lines: Sequence[Line], path: Path) -> None:
 def main() -> None:
     """The command."""
     parser = ArgumentParser(prog="python -m benchmarks.xpos_length")
-    parser.add_argument("--steps", type=int, default=900, help="of each training; a step reads 1,024 tokens")
+    parser.add_argument("--steps", type=int, default=700, help="of each training; a step reads 1,024 tokens")
     parser.add_argument("--out", type=Path, default=Path("results/xpos_length.csv"), help="gets a line for each row")
     options = parser.parse_args()
     one_thread()
