@@ -1,6 +1,7 @@
 """What a model is asked and what it answers: two requests serve every task of the paper."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kosmos_eval.prompt import Prompt
 
@@ -66,11 +67,16 @@ class LogLikelihood:
         continuations: the strings, with their leading space where the language wants one.
         terminated: whether the end of text belongs to the score. It must where one string begins another
             (pig, piggy bank), or the shorter would always win.
+        best: if given, only so many of the likeliest have to be exact, and all that tie with the last of them; of the
+            others a model may say how likely they are at most.
+        by: what the likeliest are chosen by; characters are counted without the spaces around a string.
     """
 
     prompt: Prompt
     continuations: tuple[str, ...]
     terminated: bool = False
+    best: int | None = None
+    by: Literal["sum", "mean per token", "mean per character"] = "sum"
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,14 @@ class Likelihoods:
         logprobs: summed natural log-probability of the continuation's tokens.
         tokens: how many tokens that were.
         greedy: whether every one of them was the most probable.
+        at_most: which log-probabilities are only upper bounds, because the request wanted the best alone and these are
+            not among them; empty where all are exact.
     """
 
     logprobs: tuple[float, ...]
     tokens: tuple[int, ...]
     greedy: tuple[bool, ...]
+    at_most: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ Our defaults where the paper is silent: the names are CLIP's, carried in ``data/
 classes each, "missile" and "sunglasses"; who says one of these is half right, so that chance is 1/1,000 for every
 class. All 1,000 names compete, whatever classes the images at hand are of. The end of the text belongs to a name, or
 "pig" would always win over "piggy bank". ``constrained_by="likelihood"`` compares the likelihoods of all names in place
-of the beam search, which can lose the best one on its way.
+of the beam search, which can lose the best one on its way; ``"best"`` gives the same answer, but asks only for the
+likeliest name, which a model may find without scoring the others.
 
 Extension: the paper is zero-shot here; demonstrations add the name.
 """
@@ -46,14 +47,15 @@ class ImageNet:
 
     Args:
         source: where the images come from; the mini split is of handwritten digits.
-        constrained_by: ``beam`` searches the trie of names (the paper), ``likelihood`` compares all of them.
+        constrained_by: ``beam`` searches the trie of names (the paper), ``likelihood`` compares all of them, ``best``
+            asks for the likeliest alone.
         rule: how likelihoods are compared.
         max_tokens: the most tokens of an answer.
         prompt: which of ``prompts`` asks for the name.
     """
 
     source: Source = field(default_factory=Source)
-    constrained_by: Literal["beam", "likelihood"] = "beam"
+    constrained_by: Literal["beam", "likelihood", "best"] = "beam"
     rule: Literal["sum", "mean per token", "mean per character"] = "sum"
     max_tokens: int = 32
     prompt: Literal["paper", "short", "instruction"] = "paper"
@@ -107,8 +109,9 @@ class ImageNet:
         prompt = few_shot(sample, shots)
         words = tuple(f" {name}" for name in sample.choices)
         constrained: Request = Generate(prompt, self.max_tokens, beams=2, choices=tuple(dict.fromkeys(words)))
-        if self.constrained_by == "likelihood":
-            constrained = LogLikelihood(prompt, words, terminated=True)
+        if self.constrained_by != "beam":
+            best = 1 if self.constrained_by == "best" else None
+            constrained = LogLikelihood(prompt, words, terminated=True, best=best, by=self.rule)
         return [constrained, Generate(prompt, self.max_tokens, stop=("\n",), beams=2)]
 
     def score(self, sample: Sample, outputs: Sequence[Output]) -> Score:

@@ -162,6 +162,36 @@ def test_requests_together_are_answered_as_each_alone(requests: list[Request], t
         _alike(found, _likelihoods(request) if isinstance(request, LogLikelihood) else _greedy(request))
 
 
+among = st.builds(
+    LogLikelihood,
+    prompts,
+    st.lists(st.text(alphabet="ab c", max_size=6).map(" {}".format), min_size=2, max_size=12).map(tuple),
+    st.booleans(),
+    best=st.integers(1, 3),
+    by=st.sampled_from(["sum", "mean per token", "mean per character"]),
+)
+
+
+@given(st.lists(among, min_size=1, max_size=5), st.sampled_from([1, 40, 4000]))
+@settings(max_examples=25, deadline=None)
+def test_the_best_of_many_strings_are_those_of_scoring_them_all(requests: list[LogLikelihood], tokens: int) -> None:
+    for request, found in zip(requests, _answers(_engine(tokens), requests), strict=True):
+        expected = _likelihoods(request)
+        assert isinstance(found, Likelihoods)
+        assert found.tokens == expected.tokens
+        lengths = {"sum": [1] * len(found.tokens), "mean per token": found.tokens}
+        divisors = lengths.get(request.by, [len(text.strip()) for text in request.continuations])
+        marks = sorted((s / max(1, n) for s, n in zip(expected.logprobs, divisors, strict=True)), reverse=True)
+        least = marks[min(request.best or 0, len(marks)) - 1]
+        for index, at_most in enumerate(found.at_most or [False] * len(marks)):
+            if at_most:
+                assert found.logprobs[index] >= expected.logprobs[index] - 1e-4
+                assert expected.logprobs[index] / max(1, divisors[index]) < least + 1e-4
+            else:
+                assert found.logprobs[index] == pytest.approx(expected.logprobs[index], abs=1e-4)
+                assert found.greedy[index] == expected.greedy[index]
+
+
 names = st.sampled_from([None, (" pig", " piggy bank", "b"), (" a", " a b", " a b c", "cab")])
 sought = st.builds(Generate, prompts, st.integers(1, 6), stops, st.integers(2, 4), st.sampled_from([0.0, 1.0]), names)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,8 @@ from torch import Tensor
 from kosmos_eval.errors import BadImage
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
+from kosmos_model.engine.certify import Contests
+from kosmos_model.engine.contest import Course, course
 from kosmos_model.engine.generation import Decoding
 from kosmos_model.engine.images import Gallery
 from kosmos_model.engine.scoring import Scores
@@ -41,6 +43,7 @@ class _Asked:
     request: Request
     ids: list[int]
     endings: Endings | None = None
+    course: Course | None = None
     choices: Choices | None = None
 
 
@@ -69,6 +72,7 @@ class Engine:
         self.gallery = Gallery(
             lambda batch: model.embed_images(batch.to(weight.device, weight.dtype)), pixels=pixels, capacity=images
         )
+        self.searched = 0  # nodes computed to find the best of many strings
         self._forbidden = torch.tensor(tokenizer.unspoken, dtype=torch.long, device=weight.device)
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
@@ -82,7 +86,7 @@ class Engine:
             except BadImage as error:
                 yield index, Failure(str(error))
                 continue
-            more = len(request.continuations) if isinstance(request, LogLikelihood) else 1
+            more = len(request.continuations) if isinstance(request, LogLikelihood) and not request.best else 1
             if window and (sequences + more > WINDOW or len(images.keys() | own.keys()) > self.images):
                 yield from self._window(window, images)
                 window, images, sequences = {}, {}, 0
@@ -119,36 +123,45 @@ class Engine:
         ids = prompt_ids(self.tokenizer, request.prompt, slots=slots)
         if isinstance(request, LogLikelihood):
             root, after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
-            return _Asked(index, request, ids[:root], endings=after)
+            return _Asked(index, request, ids[:root], endings=after, course=course(request, after))
         trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
         return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
 
     def _planned(self, asked: Sequence[_Asked], vectors: Vectors) -> Iterator[tuple[int, Output]]:
         prompts = grow([one.ids for one in asked])
         scored = [
-            (one.index, one.endings, int(leaf)) for one, leaf in zip(asked, prompts.leaves, strict=True) if one.endings
+            (one.index, one.endings, int(leaf))
+            for one, leaf in zip(asked, prompts.leaves, strict=True)
+            if one.endings and not one.course
         ]
         after = [one for _, one, _ in scored]
         tree, roots, starts = graft(prompts, [leaf for _, _, leaf in scored], [one.tree for one in after])
         scores = Scores(after, roots=roots, starts=starts)
         owners: dict[Search, int] = {}
         starting: dict[int, list[Search]] = defaultdict(list)
+        contests = Contests(self.model.decoder)
         for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
             if isinstance(one.request, Generate):
                 search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
                 owners[search] = one.index
                 starting[leaf].append(search)
-        continued = np.array(sorted(starting), dtype=np.int64)
+            elif one.course:
+                contests.add(leaf, one.course, wanted=one.request.best or 1, index=one.index)
+        continued = np.array(sorted({*starting, *contests.leaves}), dtype=np.int64)
         decodings = self._decodings(tree, continued, {search.request.beams for search in owners})
         yield from ((scored[number][0], output) for number, output in scores.without_tokens())
         for batch in walk(self.model.decoder, tree, vectors, budget=self.budget, continued=continued):
             yield from ((scored[number][0], output) for number, output in scores.fill(self.model.decoder, batch))
+            yield from contests.run(batch)
             started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]
             for width, decoding in decodings.items():
                 over = decoding.run(batch, [(node, one) for node, one in started if one.request.beams == width])
                 yield from ((owners[search], search.completion()) for search in over)
         for decoding in decodings.values():
             yield from ((owners[search], search.completion()) for search in decoding.finish())
+        self.searched += contests.computed
+        for part in contests.given_up(most=WINDOW):
+            yield from self._planned([replace(one, course=None) for one in asked if one.index in part], vectors)
 
     def _decodings(self, tree: Tree, continued: Ints, widths: Iterable[int]) -> dict[int, Decoding]:
         """For each width of searches where they run."""

@@ -15,6 +15,8 @@ from kosmos_model.engine.tree import Ints
 from kosmos_model.engine.walk import Batch
 from kosmos_model.engine.wording import Endings
 
+Floats = NDArray[np.float64]
+
 ROWS = 128  # scored at once, at least
 LOGITS = {"cpu": 1 << 18}  # scores held at once: what stays in a processor's cache
 MANY = 1 << 24
@@ -52,13 +54,7 @@ class Scores:
         here = batch.within(self._nodes)
         edges, tokens = self._edges[here], self._tokens[here]
         nodes, after = np.unique(self._nodes[here], return_inverse=True)
-        cells = LOGITS.get(batch.states.device.type, MANY)
-        rows = max(ROWS, cells // decoder.embed_tokens.num_embeddings)
-        for start in range(0, len(nodes), rows):
-            low, high = np.searchsorted(after, (start, start + rows))
-            states = batch.of(nodes[start : start + rows])
-            found = _scored(decoder, states, after[low:high] - start, tokens[low:high])
-            self._logprobs[edges[low:high]], self._greedy[edges[low:high]] = found
+        self._logprobs[edges], self._greedy[edges] = scored(decoder, batch.of(nodes), after, tokens)
         yield from self._complete(batch.start, batch.stop)
 
     def _complete(self, start: int, stop: int) -> Iterator[tuple[int, Likelihoods]]:
@@ -75,14 +71,27 @@ class Scores:
         return Likelihoods(tuple(sums.tolist()), one.lengths, tuple((missed == 0).tolist()))
 
 
-def _scored(
-    decoder: KosmosDecoder, states: Tensor, rows: NDArray[np.int64], tokens: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Log-probability of each token after its row of states (N, D), and whether nothing is more probable."""
-    logits = decoder.logits(states)  # (N, V)
-    row, token = (torch.from_numpy(values).to(logits.device) for values in (rows, tokens))
-    highest = logits.amax(-1, keepdim=True)
-    chosen = logits[row, token] - highest[row, 0]
-    total = logits.sub_(highest).exp_().sum(-1).log_()
-    found = torch.stack([chosen - total[row], (chosen == 0).float()]).cpu().numpy()
-    return found[0], found[1].astype(bool)
+def scored(decoder: KosmosDecoder, states: Tensor, after: Ints, tokens: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+    """What follows some states, scored in parts that a cache can hold.
+
+    Args:
+        decoder: what makes scores of states.
+        states: (N, D)
+        after: (K,) which state each token follows, ascending.
+        tokens: (K,)
+
+    Returns:
+        (K,) the log-probability of each, and whether nothing is more probable.
+    """
+    logprobs, greedy = np.zeros(len(after)), np.zeros(len(after), dtype=bool)
+    rows = max(ROWS, LOGITS.get(states.device.type, MANY) // decoder.embed_tokens.num_embeddings)
+    for start in range(0, len(states), rows):
+        part = slice(*np.searchsorted(after, (start, start + rows)))
+        logits = decoder.logits(states[start : start + rows])  # (rows, V)
+        row, token = (torch.from_numpy(each[part]).to(logits.device) for each in (after - start, tokens))
+        highest = logits.amax(-1, keepdim=True)
+        chosen = logits[row, token] - highest[row, 0]
+        total = logits.sub_(highest).exp_().sum(-1).log_()
+        found = torch.stack([chosen - total[row], (chosen == 0).float()]).cpu().numpy()
+        logprobs[part], greedy[part] = found[0], found[1].astype(bool)
+    return logprobs, greedy

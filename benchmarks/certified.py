@@ -1,0 +1,111 @@
+"""ImageNet, the best of 1,000 names, certified: the engine's search against scoring every name behind a cached context.
+
+The other side is OpenFlamingo's way, built well: the context of an image is computed once and its keys and values are
+cached, names are sorted by length and batched by 64 behind it, and logits are made only where they are needed. Both
+sides use this package's attention, and both encode each image once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.models import MODELS, NAMES, digits, engine
+from benchmarks.stock import batches
+from benchmarks.timing import one_thread, race
+from kosmos_eval.prompt import Prompt
+from kosmos_eval.request import Likelihoods, LogLikelihood
+from kosmos_model.adapter import KosmosModel
+from kosmos_model.engine.answers import Engine
+from kosmos_model.engine.wording import endings
+from kosmos_model.text import EOS
+
+BATCH = 64
+
+
+@torch.inference_mode()
+def behind_a_cache(subject: KosmosModel, request: LogLikelihood) -> list[float]:
+    """The log-probability of every continuation of a prompt, whose own tokens are computed once."""
+    model, tokenizer = subject.model, subject.tokenizer
+    ids, images = tokenizer.prompt(request.prompt)
+    embedded = model.embed_images(torch.stack([subject.pixels(image) for image in images]))
+    context = model.embed(torch.tensor([ids]), embedded)
+    cache = model.decoder.cache(context, capacity=len(ids))
+    first = model.decoder.logits(model.decoder.hidden(context, cache=cache)[:, -1]).log_softmax(-1)
+    names = [
+        [*tokenizer.prompt(request.prompt + text)[0][len(ids) :], *[EOS] * request.terminated]
+        for text in request.continuations
+    ]
+    found = torch.zeros(len(names))
+    for indices in batches([(name, 0) for name in names], BATCH):
+        longest = max(len(names[index]) for index in indices)
+        tokens = torch.zeros(len(indices), longest, dtype=torch.long)
+        for row, index in zip(tokens, indices, strict=True):
+            row[: len(names[index])] = torch.tensor(names[index])
+        lengths = torch.tensor([len(names[index]) for index in indices])
+        zeros = torch.zeros(len(indices), dtype=torch.long)
+        rows = cache.select(zeros, torch.arange(len(ids)).expand(len(indices), -1), spare=longest - 1)
+        states = model.decoder.hidden(model.decoder.embed_tokens(tokens[:, :-1]), cache=rows)
+        row, place = torch.nonzero(torch.arange(1, longest) < lengths[:, None], as_tuple=True)
+        after = model.decoder.logits(states[row, place]).log_softmax(-1)
+        sums = first[0, tokens[:, 0]].index_add(0, row, after.gather(1, tokens[row, place + 1][:, None])[:, 0])
+        found[indices] = sums
+    return found.tolist()
+
+
+def agree(requests: Sequence[LogLikelihood], found: Sequence[Likelihoods], expected: Sequence[list[float]]) -> None:
+    """Assert that the best are the best, exactly, and that the others are bounded."""
+    for request, likelihoods, reference in zip(requests, found, expected, strict=True):
+        divisors = likelihoods.tokens if request.by != "sum" else [1] * len(reference)
+        marks = [value / divisor for value, divisor in zip(reference, divisors, strict=True)]
+        order = sorted(range(len(marks)), key=marks.__getitem__, reverse=True)
+        for index, at_most in enumerate(likelihoods.at_most or [False] * len(marks)):
+            apart = likelihoods.logprobs[index] - reference[index]
+            assert apart > -1e-4 if at_most else abs(apart) < 1e-4
+        for index in order[: request.best]:
+            exact = not (likelihoods.at_most and likelihoods.at_most[index])
+            assert exact or marks[index] < marks[order[(request.best or 1) - 1]] + 1e-4
+
+
+def measure(name: str, *, images: int, rounds: int, rules: Sequence[str]) -> None:
+    """Print what the best one and the best five cost, by each rule."""
+    subject = MODELS[name]()
+    names = tuple(f" {each}" for each in NAMES)
+    prompts = [Prompt(image, "The photo of the") for image in digits(images)]
+    for by in rules:
+        for best in (1, 5):
+            rule = "sum" if by == "sum" else "mean per token"
+            requests = [LogLikelihood(p, names, terminated=True, best=best, by=rule) for p in prompts]
+            engines: list[Engine] = []
+
+            def ours(asked: list[LogLikelihood] = requests, used: list[Engine] = engines) -> dict[int, object]:
+                used.append(engine(subject))
+                return dict(used[-1].answers(asked))
+
+            def theirs(asked: list[LogLikelihood] = requests) -> list[list[float]]:
+                return [behind_a_cache(subject, request) for request in asked]
+
+            timed, found, (expected,) = race(ours, [theirs], rounds=rounds, warm=rounds > 1)
+            likelihoods = [found[index] for index in range(images)]
+            agree(requests, [each for each in likelihoods if isinstance(each, Likelihoods)], expected)
+            _, after = endings(subject.tokenizer, prompts[0], names, terminated=True)
+            nodes = f"{engines[-1].searched / images:,.0f} of {len(after.tree):,} nodes an image"
+            print(f"{name:5} top {best} by {rule:14} {timed}  {nodes}", flush=True)
+
+
+def main() -> None:
+    """Measure one model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=[*MODELS], default="nano")
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rules", nargs="+", choices=["sum", "mean"], default=["sum", "mean"])
+    asked = parser.parse_args()
+    one_thread()
+    measure(asked.model, images=asked.images, rounds=asked.rounds, rules=asked.rules)
+
+
+if __name__ == "__main__":
+    main()

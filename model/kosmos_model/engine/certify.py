@@ -1,0 +1,161 @@
+"""Contests run on a model: the nodes that several of them want next are computed together.
+
+Shapes: R requests, W nodes of each in a step, D width.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kosmos_eval.request import Likelihoods
+from kosmos_model.decoder import KosmosDecoder
+from kosmos_model.engine.attention import Memories, additive
+from kosmos_model.engine.contest import Contest, Course
+from kosmos_model.engine.paths import memories
+from kosmos_model.engine.scoring import scored
+from kosmos_model.engine.tree import Ints
+from kosmos_model.engine.walk import Batch, Prefixes, out_of_memory
+
+CROWD = 0.75  # when fewer requests than this share are undecided, the others leave
+
+TOGETHER = 64  # contests that run together, at most
+
+
+class Contests:
+    """The contests of a window, run as the prompts that they follow have been computed.
+
+    Args:
+        decoder: what computes.
+    """
+
+    def __init__(self, decoder: KosmosDecoder) -> None:
+        self.decoder, self.together = decoder, TOGETHER
+        self.computed = 0
+        self._waiting: dict[int, list[tuple[Course, int, int]]] = defaultdict(list)
+        self._given_up: list[tuple[int, int]] = []  # request, and how many strings it has
+
+    @property
+    def leaves(self) -> list[int]:
+        """The nodes that contests follow."""
+        return list(self._waiting)
+
+    def add(self, leaf: int, course: Course, *, wanted: int, index: int) -> None:
+        """Let there be a contest behind a node, for the best so many."""
+        self._waiting[leaf].append((course, wanted, index))
+
+    def run(self, batch: Batch) -> Iterator[tuple[int, Likelihoods]]:
+        """Decide the contests that follow nodes of a batch."""
+        groups: dict[Course, list[tuple[int, int, int]]] = defaultdict(list)
+        for leaf in [leaf for leaf in self._waiting if batch.start <= leaf < batch.stop]:
+            for course, wanted, index in self._waiting.pop(leaf):
+                groups[course].append((leaf, wanted, index))
+        for course, group in groups.items():
+            while group:
+                part, decided = group[: self.together], set()
+                try:
+                    contest = Contest(course, [wanted for _, wanted, _ in part])
+                    prefixes = batch.prefixes(np.array([leaf for leaf, _, _ in part]), spare=0)
+                    for row, found in certified(self.decoder, prefixes, contest):
+                        index = part[row][2]
+                        decided.add(index)
+                        if found is None:
+                            self._given_up.append((index, len(course.ends)))
+                        else:
+                            yield index, found
+                    self.computed += int(contest.computed.sum())
+                except RuntimeError as error:
+                    if len(part) == 1 or not out_of_memory(error):
+                        raise
+                    self.together = max(1, len(part) // 2)
+                group = [one for one in group if one[2] not in decided]
+
+    def given_up(self, *, most: int) -> Iterator[set[int]]:
+        """Requests for which scoring every string is better, so many together that they have ``most`` strings."""
+        part: set[int] = set()
+        strings = 0
+        for index, count in self._given_up:
+            if part and strings + count > most:
+                yield part
+                part, strings = set(), 0
+            part.add(index)
+            strings += count
+        if part:
+            yield part
+
+
+def certified(decoder: KosmosDecoder, prefixes: Prefixes, contest: Contest) -> Iterator[tuple[int, Likelihoods | None]]:
+    """The outcome of each contest, with its row, as soon as it is decided; None where scoring everything is better.
+
+    Args:
+        decoder: what computes.
+        prefixes: R prompts.
+        contest: among the strings that continue each of them.
+    """
+    computer = _Computer(decoder, prefixes, contest)
+    rows = np.arange(contest.rows)
+    computer.learn(rows, np.full(len(rows), -1), prefixes.states)
+    undecided = np.ones(len(rows), dtype=bool)
+    while len(rows):
+        hopeless = contest.hopeless(rows)
+        contest.give_up(hopeless)
+        nodes = contest.next(rows)
+        decided = rows[undecided[rows] & (nodes < 0).all(1)]
+        for row in decided.tolist():
+            yield row, None if row in hopeless else contest.likelihoods(row)
+        undecided[decided] = False
+        going = undecided[rows]
+        if going.sum() < CROWD * len(rows):
+            computer.keep(np.flatnonzero(going))
+            rows, nodes = rows[going], nodes[going]
+        if len(rows):
+            computer.compute(rows, nodes)
+
+
+class _Computer:
+    """What has been computed of the requests that are still together."""
+
+    def __init__(self, decoder: KosmosDecoder, prefixes: Prefixes, contest: Contest) -> None:
+        self.decoder, self.contest, self.lengths = decoder, contest, prefixes.lengths
+        self.layers, self.view = memories(prefixes)
+        self.slots = np.zeros((contest.rows, len(contest.course.paths)), dtype=np.int64)
+
+    def compute(self, rows: Ints, nodes: Ints) -> None:
+        """Compute nodes (rows, W), of which -1 is none, and let the contest know."""
+        course, width = self.contest.course, nodes.shape[1]
+        depths = np.where(nodes < 0, 0, course.endings.tree.depths[nodes])
+        start, stop = self.view.start, self.view.start + width
+        self.slots[rows[:, None], nodes] = np.arange(start, stop)
+        paths = course.paths[nodes, : int(depths.max()) + 1]  # (rows, W, L)
+        device = self.lengths.device
+        slots = np.where(paths < 0, start, self.slots[rows[:, None, None], paths])
+        self.view.slots = torch.from_numpy(slots).to(device)
+        self.view.paths = additive(torch.from_numpy(paths >= 0).to(device), like=self.view.prompts)[:, None]
+        tokens = np.where(nodes < 0, 0, course.endings.tree.tokens[nodes])
+        states = self.decoder.hidden(
+            self.decoder.embed_tokens(torch.from_numpy(tokens).to(device)),
+            positions=torch.from_numpy(depths).to(device) + self.lengths[:, None],
+            longest=int(self.lengths.max()) + int(depths.max()) + 1,
+            cache=Memories(self.layers),
+        )
+        self.view.start = stop
+        row, column = np.nonzero(nodes >= 0)
+        place = torch.from_numpy(row * width + column).to(device)
+        self.learn(rows[row], nodes[row, column], states.flatten(0, 1)[place])
+
+    def learn(self, rows: Ints, nodes: Ints, states: Tensor) -> None:
+        """Tell the contest what follows nodes (K,), whose states (K, D) are known."""
+        which, edges = self.contest.edges(nodes)
+        logprobs, greedy = scored(self.decoder, states, which, self.contest.course.endings.tokens[edges])
+        self.contest.learn(rows, nodes, found=(which, edges, logprobs, greedy))
+
+    def keep(self, places: Ints) -> None:
+        """Go on with the requests at some places alone."""
+        chosen = torch.from_numpy(places).to(self.lengths.device)
+        self.lengths, self.view.prompts = self.lengths[chosen], self.view.prompts[chosen]
+        for layer in self.layers:
+            layer.keep(chosen)
