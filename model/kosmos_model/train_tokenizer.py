@@ -1,7 +1,7 @@
 """Train a tokenizer: ``python -m kosmos_model.train_tokenizer OUT --vocab-size N [TEXT_FILE ...]``.
 
-Without files it learns from what kosmos-nano is to read: the mini recipes' training sides in the paper's prompts.
-``python -m kosmos_model.train_tokenizer model/kosmos_model/weights/kosmos-nano.spm`` makes the shipped one.
+Without files it learns from a stream that is named as recipes name theirs: what kosmos-nano is to read, by default, so
+that ``python -m kosmos_model.train_tokenizer model/kosmos_model/weights/kosmos-nano.spm`` makes the shipped one.
 """
 
 from __future__ import annotations
@@ -9,36 +9,27 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from kosmos_eval.errors import KosmosEvalError, ModelError
+from kosmos_eval.prompt import Prompt
 from kosmos_model.config import PRESETS
+from kosmos_model.data.streams import Item, resolve
 from kosmos_model.text import train
 
-ITEMS = 2000
-"""How many items of each recipe are read."""
+NANO = "kosmos_tasks.mini.texts:texts"
+"""What the shipped tokenizer has learned from."""
 
 
-def nano_texts(items: int = ITEMS) -> Iterator[str]:
-    """What kosmos-nano reads and writes, in the order of the recipes; never an item of a test side."""
-    from kosmos_tasks.mini import digits, new_words, opinions, scene_questions, scene_text
-
-    for number in ("three", "four", "eight"):
-        for answer in ("Yes", "No"):
-            yield f"Here are {number} images: The following image is: Is it correct? {answer}"
-    yield "Introduce this picture in detail:"
-    for name in digits.NAMES:
-        yield from (f"The photo of the {name}", name)
-    for caption in scene_text.captions("train", items):
-        yield from (f"An image of {text}" for text in caption["captions"])
-    for asked in scene_questions.questions("train", items):
-        yield from (f"Question: {asked['question']} Answer: {answer}" for answer in dict.fromkeys(asked["answers"]))
-    for opinion in opinions.rows("train", items):
-        sentiment = ("negative", "positive")[opinion["label"]]
-        yield f"{opinion['text']} Question: what is the sentiment of the opinion? Answer: {sentiment}"
-        yield opinion["text"]
-    for episode in new_words.rows("train", items // 20):
-        yield from (f"Question: what is this? Answer: {name}" for name in episode["names"])
+def texts(items: Iterable[Item]) -> Iterator[str]:
+    """The text in what a stream gives: lessons with their answers, prompts, or texts."""
+    for item in items:
+        if isinstance(item, str):
+            yield item
+        else:
+            for prompt in [item] if isinstance(item, Prompt) else [sample.shown for sample in item]:
+                yield from (part for part in prompt.parts if isinstance(part, str))
 
 
 def lines(files: Iterable[Path]) -> Iterator[str]:
@@ -62,12 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     assert __doc__
     parser = ArgumentParser(prog="python -m kosmos_model.train_tokenizer", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the file to write")
-    parser.add_argument("files", type=Path, nargs="*", help="UTF-8 texts to learn from; kosmos-nano's own without any")
+    parser.add_argument("files", type=Path, nargs="*", help="UTF-8 texts to learn from")
+    parser.add_argument("--stream", default=NANO, help="package.module:function, read where there are no files")
+    parser.add_argument("--items", type=int, default=100_000, help="of the stream, at most")
     parser.add_argument("--vocab-size", type=int, default=PRESETS["kosmos-nano"].vocab_size, help="pieces at most")
     options = parser.parse_args(arguments)
-    texts = lines(options.files) if options.files else nano_texts()
     try:
-        tokenizer = train(texts, vocab_size=options.vocab_size, path=options.out)
+        read = lines(options.files) if options.files else texts(islice(resolve(options.stream)(0), options.items))
+        tokenizer = train(read, vocab_size=options.vocab_size, path=options.out)
     except KosmosEvalError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 from kosmos_eval.errors import ModelError
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_model.text import BOS, IMAGE, IMAGE_END, NANO, SLOT, SPECIALS, Tokenizer, train
-from kosmos_model.train_tokenizer import main, nano_texts
+from kosmos_model.train_tokenizer import main, texts
+from kosmos_tasks.mini import lessons
+from kosmos_tasks.mini.texts import texts as nano_texts
 
 TEXTS = ["Question: what color is the star? Answer: red", "a large red star above a small blue ring"] * 3
 
@@ -139,6 +142,19 @@ def test_the_command_trains_on_files(tmp_path, capsys):
     assert out.read_bytes() == train(TEXTS, vocab_size=400, path=tmp_path / "same.spm").proto
 
 
+def test_the_command_trains_on_a_stream_that_is_named_as_in_a_recipe(tmp_path, capsys):
+    named = ["--stream", "kosmos_tasks.mini.lessons:sentences", "--items", "300", "--vocab-size", "400"]
+    assert main([str(tmp_path / "own.spm"), *named]) == 0
+    assert Tokenizer.read(tmp_path / "own.spm").encode("An image of")
+    assert main([str(tmp_path / "own.spm"), "--stream", "nowhere:texts"]) == 2
+    assert "stream 'nowhere:texts' cannot be loaded" in capsys.readouterr().err
+
+
+def test_lessons_are_read_with_their_answers():
+    (lesson,) = islice(lessons.digits(3), 1)
+    assert list(texts([lesson[:1]])) == [f"The photo of the {lesson[0].target}"]
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "No such file"), (b"a\xff", "is no UTF-8 text")])
 def test_the_command_says_in_one_line_what_it_cannot_read(tmp_path, capsys, content, message):
     if content is not None:
@@ -150,7 +166,7 @@ def test_the_command_says_in_one_line_what_it_cannot_read(tmp_path, capsys, cont
 
 
 def test_nano_reads_its_tasks_in_whole_words(nano):
-    texts = list(nano_texts(20))
+    texts = list(nano_texts(0, 20))
     assert any(text.startswith("An image of a") for text in texts)
     text = "An image of a large red star to the left of a small blue ring"
     assert len(nano.encode(text)) == len(text.split())

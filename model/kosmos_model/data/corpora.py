@@ -16,9 +16,10 @@ from typing import Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image, Prompt
+from kosmos_eval.sample import Sample
 from kosmos_eval.source import IMAGE_ENDINGS
 
-Item = str | Prompt
+Item = str | Prompt | Sequence[Sample]
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def interleaved(parts: Sequence[str | Image | None]) -> Prompt:
 
 def without_missing(item: Item) -> tuple[Item | None, list[str]]:
     """A text or prompt without the images whose files are not there (None if no image is left), and their names."""
-    if isinstance(item, str):
+    if not isinstance(item, Prompt):
         return item, []
     missing = {image for image in item.images if isinstance(image.source, str) and not Path(image.source).is_file()}
     left = Prompt(*(part for part in item.parts if part not in missing)) if missing else item

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from kosmos_eval.errors import KosmosEvalError, UnknownName
+from kosmos_model import recipes
+from kosmos_model.config import PRESETS
+from kosmos_model.recipes import completed, identity
+
+LARGE = ("KOSMOS_TOKENIZER", "KOSMOS_CLIP", "KOSMOS_DATA", "KOSMOS_WEIGHTS")
+OWN = 'extends = "nano"\nsteps = 3\n'
+
+
+@pytest.fixture
+def own(tmp_path):
+    def write(text, name="own.toml"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
+def large(monkeypatch, tmp_path):
+    for name in LARGE:
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    return tmp_path
+
+
+def test_a_recipe_has_the_settings_of_the_one_that_it_extends_but_for_its_own(own):
+    nano, found = recipes.read("nano"), recipes.read(own(OWN))
+    assert (found.name, found.steps) == ("own", 3)
+    assert (found.streams, found.rate, found.tokenizer) == (nano.streams, nano.rate, nano.tokenizer)
+
+
+def test_streams_are_kept_by_name(own):
+    assert [stream.kind for stream in recipes.read(own(OWN + 'keep = ["sentences"]')).streams] == ["sentences"]
+    with pytest.raises(UnknownName, match="is called 'sentence'; did you mean 'sentences'"):
+        recipes.read(own(OWN + 'keep = ["sentence"]'))
+
+
+def test_a_recipe_does_not_extend_itself(own):
+    with pytest.raises(KosmosEvalError, match=r"own.toml extends itself; name another recipe"):
+        recipes.read(own(f'extends = "{own("")}"'))
+
+
+def test_what_the_environment_lacks_is_named(own, monkeypatch):
+    monkeypatch.delenv("NOWHERE_AT_ALL", raising=False)
+    with pytest.raises(KosmosEvalError, match=r"own.toml needs the environment's NOWHERE_AT_ALL, which is not set"):
+        recipes.read(own('init = "$NOWHERE_AT_ALL/model"'))
+
+
+def test_paths_are_relative_to_the_recipe_and_hold_what_the_environment_says(own, monkeypatch, tmp_path):
+    monkeypatch.setenv("WEIGHTS", "/somewhere")
+    assert recipes.read(own(OWN + 'init = "${WEIGHTS}/model"')).init == Path("/somewhere/model")
+    assert recipes.read(own(OWN + 'init = "model"')).init == tmp_path / "model"
+
+
+def test_the_text_only_baseline_reads_what_nano_reads_of_text_and_nothing_else():
+    nano, text = recipes.read("nano"), recipes.read("nano-text")
+    assert text.streams == tuple(stream for stream in nano.streams if stream.kind == "sentences")
+    assert text.evaluate_every == 0
+    same = {"model", "rate", "warmup", "steps", "betas", "weight_decay", "clip", "length"}
+    assert all(getattr(text, name) == getattr(nano, name) for name in same)
+
+
+def test_instruction_tuning_begins_with_nano_and_counts_outputs_alone():
+    tuned = recipes.read("instruct")
+    assert tuned.init is not None and tuned.init.is_file()
+    assert next(stream for stream in tuned.streams if stream.kind == "instructions").prompt_weight == 0.0
+    assert len(tuned.streams) > 4
+
+
+@pytest.mark.usefixtures("large")
+def test_kosmos_1_is_trained_as_the_tables_of_the_paper_say():
+    found = recipes.read("kosmos-1")
+    assert (found.steps, found.warmup, found.rate) == (300_000, 375, 2e-4)
+    assert (found.betas, found.epsilon, found.weight_decay, found.length) == ((0.9, 0.98), 1e-6, 0.01, 2048)
+    *text, captions, interleaved = found.streams
+    assert (sum(stream.tokens for stream in text), captions.tokens, interleaved.tokens) == (499_500, 500_000, 200_000)
+    shares = [stream.tokens / 500_000 for stream in text]
+    table = [0.218, 0.177, 0.162, 0.147, 0.106, 0.102, 0.054, 0.011, 0.010, 0.010, 0.002]
+    assert shares == pytest.approx(table)
+    assert all(stream.prompt_weight == stream.emphasis == 1.0 for stream in found.streams)
+    assert found.freeze_vision and found.shard and found.checkpoint_activations
+    assert PRESETS[found.model].dropout == 0.1
+
+
+def test_kosmos_1_is_tuned_as_table_19_says(large):
+    found = recipes.read("kosmos-1-instruct")
+    assert (found.steps, found.warmup, found.rate) == (10_000, 375, 2e-5)
+    assert found.init == large / "kosmos_weights"
+    weights = {stream.kind: stream.prompt_weight for stream in found.streams}
+    assert weights == {"unnatural": 0.0, "flan": 0.0, "text": 1.0, "captions": 1.0, "interleaved": 1.0}
+
+
+@pytest.mark.parametrize("name", ["kosmos-1", "kosmos-1-instruct"])
+def test_a_large_recipe_says_what_it_needs(name, monkeypatch):
+    for variable in LARGE:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(KosmosEvalError, match=r"needs the environment's KOSMOS_\w+, which is not set; its head says"):
+        recipes.read(name)
+
+
+def test_an_older_identity_is_completed_with_the_defaults_of_newer_settings():
+    now = identity(recipes.read("nano"))
+    older = {name: value for name, value in now.items() if name not in ("freeze_vision", "compile")}
+    older["streams"] = [{"kind": s["kind"], "source": s["source"], "tokens": s["tokens"]} for s in now["streams"]]
+    found = completed(older)
+    assert {**found, "streams": None} == {**now, "streams": None}
+    assert all(stream.keys() == found["streams"][0].keys() for stream in now["streams"])
