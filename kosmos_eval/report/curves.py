@@ -25,25 +25,29 @@ class At:
         return fmean(row.score for row in (self.row, *self.draws))
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The interval's ends; over several draws, those of the lowest and the highest score."""
-        if self.draws:
-            scores = [row.score for row in (self.row, *self.draws)]
-            return min(scores), max(scores)
-        low, high = self.row.low, self.row.high
-        return (self.row.score if low is None else low), (self.row.score if high is None else high)
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval's ends, over several draws the means of theirs; the score where there is none."""
+        rows = (self.row, *self.draws)
+        lows, highs = ([end for row in rows if (end := getattr(row, name)) is not None] for name in ("low", "high"))
+        return fmean(lows or [self.score]), fmean(highs or [self.score])
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The lowest and the highest score of the draws."""
+        scores = [row.score for row in (self.row, *self.draws)]
+        return min(scores), max(scores)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One number of shots: where it stands, the heights of its band's ends and of single draws, and what it shows."""
+    """One number of shots: where it stands, the heights of its interval's ends and of single draws, what it shows."""
 
     x: float
     y: float
     low: float
     high: float
     at: At
-    draws: tuple[float, ...] = ()
+    draws: tuple[float, ...]
     blind: float | None = None
 
     @property
@@ -82,14 +86,18 @@ class Curve:
 
     @property
     def band(self) -> str:
-        """The outline of the intervals, for a polygon."""
-        ends = [(p.x, p.high) for p in self.points] + [(p.x, p.low) for p in reversed(self.points)]
+        """The outline of the intervals, or of the spread where demonstrations were drawn several times; a polygon."""
+        if self.drawn_again:
+            tops, bottoms = ([(p.x, end(p.draws)) for p in self.points] for end in (min, max))
+        else:
+            tops, bottoms = [(p.x, p.high) for p in self.points], [(p.x, p.low) for p in self.points]
+        ends = [*tops, *reversed(bottoms)]
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
 
     @property
     def drawn_again(self) -> bool:
         """Whether the band is the spread over draws of demonstrations."""
-        return any(p.draws for p in self.points)
+        return any(len(p.draws) > 1 for p in self.points)
 
 
 @dataclass(frozen=True)
@@ -131,14 +139,14 @@ def curve(found: Sequence[At]) -> Curve | None:
     chance = next((at.row.chance for at in scored if at.row.chance is not None), None)
     blind = [at.blind.score for at in scored if at.blind is not None and isfinite(at.blind.score)]
     levels = [*blind, *([] if chance is None else [chance])]
-    scale = Scale.over([end for at in scored for end in (at.score, *at.ends)] + levels, percent=first.unit == "%")
+    scale = Scale.over([end for at in scored for end in (*at.spread, *at.interval)] + levels, percent=first.unit == "%")
     gap = (WIDTH - LEFT - RIGHT - 20) / (len(scored) - 1)
     points = tuple(_point(at, scale, x=LEFT + 10 + place * gap) for place, at in enumerate(scored))
     return Curve(first.task, first.metric, points, scale.ticks(), None if chance is None else scale.height(chance))
 
 
 def _point(at: At, scale: Scale, *, x: float) -> Point:
-    low, high = at.ends
+    low, high = at.interval
     blind = None if at.blind is None or not isfinite(at.blind.score) else scale.height(at.blind.score)
-    draws = tuple(scale.height(row.score) for row in (at.row, *at.draws)) if at.draws else ()
+    draws = tuple(scale.height(row.score) for row in (at.row, *at.draws))
     return Point(x, scale.height(at.score), scale.height(low), scale.height(high), at, draws, blind)

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kosmos_eval.cells import Cell
 from kosmos_eval.past import Past
+from kosmos_eval.report.beside import beside
 from kosmos_eval.report.browse import Album, entries
 from kosmos_eval.report.confidence import SIDE, reliability
 from kosmos_eval.report.curves import HEIGHT, WIDTH, At, Curve, curve
@@ -36,6 +38,7 @@ def page(past: Past, report: Report) -> str:
         script="report.js",
         report=report,
         lines=standing,
+        papers=[beside(line.block.head, cell) if (cell := _cell_of(line, past)) else None for line in standing],
         blocks=found,
         curves=curves(found, standing),
         spreads=spreads(found),
@@ -65,6 +68,12 @@ def curves(found: Sequence[Block], standing: Sequence[Line]) -> list[Curve]:
 
 def _side(samples: int) -> int:
     return next((side for most, side in SIDES if samples <= most), SMALLEST)
+
+
+def _cell_of(line: Line, past: Past) -> Cell | None:
+    row = line.block.head
+    place = (row.task, row.shots, row.variant)
+    return next((cell for cell in past.cells if (cell.name, cell.shots, cell.variant) == place), None)
 
 
 def _cell(past: Past, number: int) -> dict[str, Any]:

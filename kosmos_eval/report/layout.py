@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 
 from kosmos_eval.report.rows import Row
 from kosmos_eval.variant import parted
 
-WAYS = {"prompt": "wording", "seed": "draw of demonstrations"}
-"""Parts of a variant over which a score spreads, and what one of them is called."""
+WAYS = {"prompt": "wordings", "seed": "draws of demonstrations"}
+"""Parts of a variant over which a score spreads, and what these are called."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Spread:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the scores."""
-        return pstdev(row.score for row in self.rows)
+        """The sample standard deviation of the scores."""
+        return stdev(row.score for row in self.rows)
 
     @property
     def best(self) -> Row:
@@ -112,7 +112,7 @@ def spreads(found: Sequence[Block]) -> list[Spread]:
             own = [block for block in found if _varies(block, line.block, part)]
             rows = [line.block.head, *(block.head for block in own)]
             if own and all(isfinite(row.score) for row in rows):
-                names = ("the usual one", *(block.parts[part] for block in own))
+                names = ("as usual", *(f"{part} {block.parts[part]}" for block in own))
                 made.append(Spread(part, tuple(rows), names))
     return made
 

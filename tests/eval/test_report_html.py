@@ -23,8 +23,9 @@ from kosmos_eval import (
     commands,
     few_shot,
 )
-from kosmos_eval.cells import cells
-from kosmos_eval.evaluate import evaluate
+from kosmos_eval.cells import Ways, cells
+from kosmos_eval.evaluate import evaluate, evaluated
+from kosmos_eval.paper import Reported
 from kosmos_eval.past import Past
 from kosmos_eval.registry import load_file
 from kosmos_eval.report import html
@@ -66,6 +67,14 @@ class Colours:
             return Score({"accuracy": 0.5}, outputs[0].text)
         found = dict(zip(outputs[0].logprobs, COLOURS, strict=True))
         return Score({"accuracy": float(found[max(found)] == sample.target)}, found[max(found)])
+
+
+def blind_and_drawn_again(past):
+    """The same run, asked without pictures and with other demonstrations too."""
+    run, tasks = Run(), {"colours": Colours(count=6, text="?")}
+    todo = cells(tasks, shots=(0, 2), limit=None, seed=0, ways=Ways(with_blind=True, seeds=2))
+    reports = [report for _, report in evaluated(AlwaysRed(), todo, run, lambda label, done, total: None)]
+    return replace(past, cells=todo, run=run), reports[-1]
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,14 @@ def test_failed_samples_mark_the_rows_and_the_page(page):
     content = page.read_text(encoding="utf-8")
     assert "Incomplete.</strong> 2 samples failed" in content
     assert content.count("incomplete: 1 failed") == 2
+
+
+def test_the_papers_number_stands_there_with_where_it_comes_from(past, monkeypatch):
+    number = Reported(3, "KOSMOS-1", "colours", 0, "accuracy", 51.4, "%", f"prompt not stated {HOSTILE}", "M", "")
+    monkeypatch.setattr(html, "beside", lambda row, cell: number if row.shots == 0 else None)
+    content = html.page(past, past.report)
+    assert content.count("51.40 %") == 1 and content.count("<small>unverified</small>") == 1
+    assert "table 3: prompt not stated &lt;script&gt;" in content and "<script>window.pwned" not in content
 
 
 def test_data_that_changed_since_are_marked(past):
@@ -285,6 +302,60 @@ def test_pages_turn_and_keep_to_their_ends(page, browser):
     choose(browser, "order", "low")
     assert browser.count() == "1–20 of 90"
     assert "0 %" in browser.run("document.querySelector('article h3').textContent")
+
+
+def test_ways_of_asking_are_told_apart_in_tables_curves_and_samples(past, browser):
+    path = past.folder / "ways.html"
+    path.write_text(html.page(*blind_and_drawn_again(past)), encoding="utf-8")
+    browser.open(path, width=390)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    heads = browser.run(
+        "[...document.querySelectorAll('#scores thead')[0].querySelectorAll('th')].map((h) => h.innerText)"
+    )
+    assert "blind" in heads and len(browser.run("[...document.querySelectorAll('#scores td.blind')].map(String)")) == 2
+    assert browser.run("document.querySelectorAll('#curves circle.draw').length") == 2
+    assert browser.run("document.querySelectorAll('#curves polyline.blind').length") == 1
+    assert "2 draws of demonstrations" in browser.run("document.querySelector('#spread table').innerText")
+    choose(browser, "variant", "images=blank,seed=1")
+    assert browser.count() == "1–6 of 6"
+    assert "images=blank,seed=1" in browser.run("document.querySelector('article h3').textContent")
+
+
+def test_samples_that_are_right_once_and_wrong_once_are_flipped(past, browser):
+    def sometimes(sample, outputs):
+        return Score({"accuracy": float(outputs[0].logprobs[0] > -1 or sample.id == "s0")}, "red")
+
+    class Unsure(AlwaysRed):
+        def answers(self, requests):
+            for index, request in enumerate(requests):
+                sure = len(request.prompt.images) == 1
+                yield index, Likelihoods((-0.25 if sure else -2.0, -1.5, -2.75), (1, 1, 1), (True, False, False))
+
+    class Swayed(Colours):
+        def requests(self, sample, shots):
+            return [LogLikelihood(few_shot(sample, shots), tuple(f" {colour}" for colour in COLOURS))]
+
+        score = staticmethod(sometimes)
+
+    run, tasks = Run(), {"colours": Swayed(count=3, text="?")}
+    found = evaluate(Unsure(), tasks, shots=(0, 2), run=run)
+    path = past.folder / "flipped.html"
+    changed = replace(past, cells=cells(tasks, shots=(0, 2), limit=None, seed=0), run=run)
+    path.write_text(html.page(changed, found), encoding="utf-8")
+    browser.open(path)
+    click(browser, "[data-outcome=flipped]")
+    assert browser.shown() == ["s1", "s2", "s1", "s2"]
+
+
+def test_the_keyboard_reaches_filters_and_pages_and_focus_is_seen(page, browser):
+    browser.open(page)
+    click(browser, "[data-outcome=wrong]")
+    assert browser.run("document.activeElement.dataset.outcome") == "wrong"
+    reached = browser.run(
+        "[...document.querySelectorAll('a, button, select, input, summary')]"
+        ".every((one) => one.tabIndex === 0 && (one.innerText || one.labels?.length || one.ariaLabel))"
+    )
+    assert reached
 
 
 def test_candidates_stand_with_their_log_probabilities(page, browser):
