@@ -8,7 +8,7 @@ from typing import Any
 from rich.rule import Rule
 from rich.table import Table
 
-from kosmos_eval import runs
+from kosmos_eval import runs, suites
 from kosmos_eval.build import build_task
 from kosmos_eval.cells import Ways, cells
 from kosmos_eval.commands import console
@@ -25,7 +25,7 @@ from kosmos_eval.task import Task, about
 
 
 def tasks() -> None:
-    """Print a line for each task."""
+    """Print a line for each task, then one for each suite."""
     table = Table("task", "metric", "splits (default first)", "what it is", header_style="bold")
     for name in names("task"):
         factory = named("task", name)
@@ -35,6 +35,10 @@ def tasks() -> None:
             name, said.metric, splits, _first_line(factory) + (" (few-shot: extension)" if said.extension else "")
         )
     console.print(table)
+    for suite, members in suites.every().values():
+        shots = ", ".join(map(str, suite.shots))
+        line = f"suite {suite.name}, {shots} shots: {', '.join(members)}"
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def models() -> None:

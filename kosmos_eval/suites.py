@@ -27,11 +27,11 @@ class Chosen:
     missing: Mapping[str, str]
 
 
-def members(name: str) -> tuple[Suite, list[str]]:
-    """A suite and the tasks that say they are part of it.
+def every() -> dict[str, tuple[Suite, list[str]]]:
+    """Each suite by name, with the tasks that say they are part of it.
 
     Raises:
-        UnknownName: if none does.
+        KosmosEvalError: if two of them disagree about its shots.
     """
     known: dict[str, tuple[Suite, list[str]]] = {}
     for task in names("task"):
@@ -41,6 +41,16 @@ def members(name: str) -> tuple[Suite, list[str]]:
             if found != member:
                 raise KosmosEvalError(f"{member} of task {task} is {found} of task {tasks[0]}; let them agree")
             tasks.append(task)
+    return known
+
+
+def members(name: str) -> tuple[Suite, list[str]]:
+    """One of the suites, with its tasks.
+
+    Raises:
+        UnknownName: if no task says it is part of it.
+    """
+    known = every()
     if name not in known:
         raise UnknownName("suite", name, known)
     return known[name]
@@ -62,11 +72,11 @@ def chosen(
     Raises:
         KosmosEvalError: if there is no such suite, or nothing of it is left.
     """
-    suite, every = members(name)
+    suite, tasks = members(name)
     counts = suite.shots if shots is None else shots
-    nowhere = [task for task in every if source.kind == "hub" and not about(named("task", task)).hub]
+    nowhere = [task for task in tasks if source.kind == "hub" and not about(named("task", task)).hub]
     missing = dict.fromkeys(nowhere, "no hub data set is known")
-    made = build_tasks(every, source, splits=splits, options=options, without=nowhere)
+    made = build_tasks(tasks, source, splits=splits, options=options, without=nowhere)
     if source.kind == "mini":
         return Chosen(made, counts, missing)
     there = {}

@@ -132,3 +132,10 @@ def test_the_papers_suites_hold_its_tasks_with_its_shots() -> None:
     counted = {name: (suite.shots, len(tasks)) for name, (suite, tasks) in ((name, members(name)) for name in PAPER)}
     assert counted == dict(zip(PAPER, [((0,), 22), ((0, 1, 4), 8), ((2, 4, 8), 4)], strict=True))
     assert members("mini")[1] == names("task")
+
+
+def test_the_listing_of_tasks_ends_with_the_suites(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kosmos_eval import listings
+
+    listings.tasks()
+    assert "suite stand-ins, 0, 2 shots: absent, few, plenty\n" in capsys.readouterr().out
