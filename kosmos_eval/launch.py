@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import monotonic, sleep
@@ -104,7 +104,7 @@ class Crew:
 
         try:
             if isinstance(error, Elsewhere) or self._count("failed", 1) > 1:
-                self._count("heard", 1)
+                self.hears()
                 return True
             distributed.destroy_process_group()  # nobody waits for this rank any more
             until = monotonic() + 5
@@ -113,6 +113,10 @@ class Crew:
         except RunError:
             pass
         return False
+
+    def hears(self) -> None:
+        """Tell the first rank, which may wait for it, that this one needs no word any more."""
+        self._count("heard", 1)
 
     def _over_all(self, totals: Mapping[str, int], progress: Progress) -> Progress:
         """Progress of all ranks together, which each of them counts and the first one shows."""
@@ -189,6 +193,9 @@ def launched() -> Iterator[Crew]:
         if crew.knows(error):
             raise SystemExit(2) from None
         raise
+    else:
+        with suppress(RunError):
+            crew.hears()
     finally:
         from torch import distributed
 

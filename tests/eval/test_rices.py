@@ -6,11 +6,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from kosmos_eval import Image, Prompt, Sample
+from kosmos_eval import Completion, Generate, Image, Prompt, Sample, Score, evaluate, few_shot
+from kosmos_eval.build import configuration
 from kosmos_eval.embeddings import Embeddings
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError, RunError, UnknownName
+from kosmos_eval.hook import EvalHook
 from kosmos_eval.rices import RicesShots
-from kosmos_eval.shots import shots_from
+from kosmos_eval.shots import Shots, shots_from
 
 
 def grey(level, side=2):
@@ -145,3 +147,45 @@ def test_clip_is_read_from_a_folder_and_finds_the_like(tmp_path, monkeypatch):
     assert drawn(chosen, Sample("q", Prompt(grey(91), "?")), 1) == ["p90"]
     assert chosen.note((), (), 1, seed=0, task="toy") == "RICES by clip"
     assert len(list((tmp_path / "cache" / "embeddings").iterdir())) == 1
+
+
+@dataclass(frozen=True)
+class Greys:
+    """How grey is it?"""
+
+    def samples(self):
+        return [Sample(f"t{level}", Prompt(grey(level), "?"), str(level)) for level in (15, 100)]
+
+    def examples(self):
+        return POOL
+
+    def requests(self, sample, shots):
+        return [Generate(few_shot(sample, shots))]
+
+    def score(self, sample, outputs):
+        return Score({"near": float(abs(int(outputs[0].text) - int(sample.target)) <= 10)}, outputs[0].text)
+
+
+@dataclass
+class Parrot:
+    """Repeats the last answer that it was shown."""
+
+    name: str = "parrot"
+    fingerprint: str = "0"
+
+    def fits(self, request):
+        return True
+
+    def answers(self, requests):
+        for index, request in enumerate(requests):
+            yield index, Completion(request.prompt.text("").splitlines()[-2].split()[-1])
+
+
+def test_an_evaluation_by_rices_finds_the_like_says_so_and_records_it(chosen):
+    shots = Shots((2,), chosen)
+    (row,) = evaluate(Parrot(), {"greys": Greys()}, shots=shots).rows
+    assert (row.score, row.note) == (100, "RICES by levels")
+    options = configuration("parrot", Parrot(), {"greys": Greys()}, shots=shots, limit=None, seed=0)["options"]
+    assert (options["shots"], options["shots_from"], options["shots_fingerprint"]) == ([2], "rices", "a" * 64)
+    hook = EvalHook({"greys": Greys()}, every=1, shots=shots, say=str)
+    assert dict(hook(1, Parrot()))["greys/2-shot/near"] == 100
