@@ -95,8 +95,9 @@ class Log:
         self._plot(step, ((f"score/{name}", value) for name, value in found))
 
     def _plot(self, step: int, values: Iterable[tuple[str, float]]) -> None:
-        for name, value in values if self._board is not None else ():
-            self._board.add_scalar(name, value, step)
+        if self._board is not None:
+            for name, value in values:
+                self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Close the files."""
