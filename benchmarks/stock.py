@@ -72,14 +72,19 @@ class Stock:
         return found
 
     @torch.inference_mode()
-    def logprobs(self, sequences: Sequence[tuple[list[int], int]], images: Sequence[Tensor]) -> list[float]:
+    def logprobs(
+        self, sequences: Sequence[tuple[list[int], int]], images: Sequence[Tensor], *, shared: bool = True
+    ) -> list[float]:
         """Summed log-probabilities of continuations, a sequence for each, in one batch.
 
         Args:
-            sequences: ids, and where what is scored begins; all have the same images.
-            images: their embeddings (Q, D).
+            sequences: ids, and where what is scored begins.
+            images: embeddings (Q, D) in reading order, of each sequence or of all one after the other.
+            shared: which of both.
         """
-        states = self.hidden(self.embedded([ids[:-1] for ids, _ in sequences], [*images] * len(sequences)))
+        states = self.hidden(
+            self.embedded([ids[:-1] for ids, _ in sequences], [*images] * (len(sequences) if shared else 1))
+        )
         rows = [row for row, (ids, start) in enumerate(sequences) for _ in range(start, len(ids))]
         places = [place - 1 for ids, start in sequences for place in range(start, len(ids))]
         targets = torch.tensor([token for ids, start in sequences for token in ids[start:]])
