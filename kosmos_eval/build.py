@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from datetime import UTC, datetime
@@ -139,6 +140,7 @@ def configuration(
         "model_name": model.name,
         "versions": {"python": platform.python_version()}
         | {name: found for name in PACKAGES if (found := _version(name))},
+        "git": _commit(),
         "hardware": {"machine": platform.machine(), "system": platform.platform(terse=True)},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -213,6 +215,17 @@ def _required(factory: Any) -> bool:
         p.default is Parameter.empty and p.kind is Parameter.POSITIONAL_OR_KEYWORD
         for p in signature(factory).parameters.values()
     )
+
+
+def _commit() -> str:
+    """The commit of these sources, with ``-dirty`` where they differ from it; empty where they are in no repository."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
+        named = [*git, "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
+        return subprocess.run(named, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _version(package: str) -> str | None:

@@ -32,6 +32,12 @@ class Ways:
     prompts: tuple[str, ...] = ()
     seeds: int = 1
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "Ways":
+        """The ways that the options of a ``run.json`` name."""
+        given = options.get("ways", {})
+        return cls(**given | {"prompts": tuple(given.get("prompts", ()))})
+
     def __post_init__(self) -> None:
         if self.with_blind and self.images != "real":
             raise KosmosEvalError(f"--with-blind asks with the real images too; leave out --images {self.images}")

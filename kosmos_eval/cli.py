@@ -11,6 +11,7 @@ import typer
 
 from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.rerun import rerun
 from kosmos_eval.source import Source
 
 if TYPE_CHECKING:
@@ -73,9 +74,8 @@ def run(
     out: Out = None,
     fresh: Fresh = False,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html at the end.")] = True,
-    log: Annotated[
-        list[str] | None, typer.Option("--log", help="tensorboard, wandb or mlflow, local; with :FOLDER; repeatable.")
-    ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Say what was shared and where the time went.")] = False,
+    log: Annotated[list[str] | None, typer.Option("--log", help="tensorboard, wandb, mlflow; with :FOLDER.")] = None,
 ) -> None:
     """Evaluate a model; the same command again resumes what was interrupted.
 
@@ -92,23 +92,9 @@ def run(
         made = commands.tasks_named(names, source, splits=split, options=options)
     else:
         made, counts = commands.suite(suite, source, shots=counts, seed=seed, splits=split, options=options)
-    commands.run(
-        commands.Asking(
-            model,
-            model_option or (),
-            device,
-            counts or [0],
-            limit,
-            seed,
-            shots_from,
-            _ways(images, with_blind, prompts, seeds),
-        ),
-        made,
-        folder=out,
-        fresh=fresh,
-        html=html,
-        log=log or (),
-    )
+    ways = _ways(images, with_blind, prompts, seeds)
+    asked = model, model_option or (), device, counts or [0], limit, seed, shots_from, ways, profile
+    commands.run(commands.Asking(*asked), made, folder=out, fresh=fresh, html=html, log=log or ())
 
 
 @app.command()
@@ -230,16 +216,13 @@ def export(
     from kosmos_eval.export import export as exported
 
     commands.load_files(task_file or ())
-    for path in exported(folder, to, out=out):
-        commands.console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+    commands.console.print(*exported(folder, to, out=out), sep="\n", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
 def leaderboard(
     sources: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or others' scores.csv.")],
-    out: Annotated[Path, typer.Option("--out", help="The file that they are merged into.")] = Path(
-        "results/leaderboard.csv"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="The merged file.")] = Path("results/leaderboard.csv"),
 ) -> None:
     """Merge runs into a leaderboard and its page, in which only comparable rows are ranked."""
     from kosmos_eval import commands
@@ -262,6 +245,7 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     try:
+        app.command()(rerun)
         for name in registry.names("command"):
             app.command(name)(registry.named("command", name))
         app()

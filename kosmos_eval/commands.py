@@ -19,7 +19,9 @@ from kosmos_eval.errors import BadData, KosmosEvalError, RunError
 from kosmos_eval.evaluate import Progress, cell_rows, scored
 from kosmos_eval.launch import Crew, launched, speaks
 from kosmos_eval.loggers import Tracker
+from kosmos_eval.model import Model
 from kosmos_eval.past import Past, cell_file, marks_file, reopened
+from kosmos_eval.profile import Counting, Profile, as_json, lines, profiled, summary
 from kosmos_eval.registry import load_file
 from kosmos_eval.report.console import print_report
 from kosmos_eval.report.progress import shown
@@ -37,7 +39,7 @@ tasks_named = build_tasks
 
 @dataclass(frozen=True)
 class Asking:
-    """How a run asks: which model, how many demonstrations, which samples, in which ways."""
+    """How a run asks: which model, how many demonstrations, which samples, in which ways; and whether to profile it."""
 
     model: str
     model_options: Sequence[str]
@@ -47,6 +49,7 @@ class Asking:
     seed: int
     shots_from: str = "random"
     ways: Ways = field(default_factory=Ways)
+    profile: bool = False
 
 
 def load_files(paths: Iterable[Path]) -> list[str]:
@@ -114,12 +117,13 @@ def _run(
     config = configuration(
         asking.model, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways
     ) | {"command": sys.argv, "processes": crew.ranks.count}
+    config["options"] |= {"model_options": list(asking.model_options)} if asking.model_options else {}
     crew.agree(config["options"] | {f"size of {cell.label}": len(cell.samples) for cell in todo})
     folder = folder or default_folder(config)
     found = Report(model.name, ())
     with runs.opened(folder, config, fresh=fresh, ranks=crew.ranks) as opened:
         config["started"] = runs.load(folder)[0].get("started", config["started"])
-        with shown(errors) as progress:
+        with shown(errors) as progress, profiled() as measured:
             for cell, found in crew.evaluated(model, todo, opened, progress):
                 _write_marks(cell, opened)
                 opened.write("scores.csv", found.csv())
@@ -131,12 +135,22 @@ def _run(
             config["model_notes"] = list(model.notes)
             console.print(f"{model.name}: {'; '.join(model.notes)}", highlight=False, soft_wrap=True, markup=False)
         opened.write("run.json", json.dumps(runs.redacted(config), indent=2, ensure_ascii=False) + "\n")
+        if asking.profile:
+            _write_profile(measured, model, opened)
         if html:
             _write_page(Past(folder, runs.redacted(config), todo, opened), found)
         for tracker in trackers:
             where = tracker.log(found, runs.redacted(config), folder)
             console.print(f"{tracker.name}: {where}", highlight=False, soft_wrap=True, markup=False)
     _finish(found, opened)
+
+
+def _write_profile(measured: Profile, model: Model, run: Run) -> None:
+    """Where the time went and what the model saved, as far as the model counts."""
+    known = summary(measured, model.work if isinstance(model, Counting) else None)
+    run.write("profile.json", as_json(known))
+    for line in lines(known):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _planned(asking: Asking, tasks: Mapping[str, Task[Any]], progress: Progress) -> tuple[Shots, list[Cell]]:

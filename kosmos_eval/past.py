@@ -50,14 +50,16 @@ def reopened(folder: Path) -> Past:
         return Past(folder, config, [_scored_cell(options, run)], run)
     if "tasks" not in options:
         raise RunError(f"{folder}/run.json names no tasks; expected a folder that `run` or `score` made")
-    tasks = {name: _task(name, given) for name, given in options["tasks"].items()}
     chosen = Shots.chosen(options["shots"], options.get("shots_from", "random"))
     if chosen.choice.fingerprint != options.get("shots_fingerprint", ""):
         raise RunError(f"{folder} chose its demonstrations by other weights of {chosen.choice.name}; bring those back")
-    ways = options.get("ways", {})
-    ways = Ways(**ways | {"prompts": tuple(ways.get("prompts", ()))})
-    todo = cells(tasks, shots=chosen, limit=options["limit"], seed=options["seed"], ways=ways)
+    todo = cells(tasks(options), shots=chosen, limit=options["limit"], seed=options["seed"], ways=Ways.of(options))
     return Past(folder, config, todo, run)
+
+
+def tasks(options: Mapping[str, Any]) -> dict[str, Task[Any]]:
+    """The tasks that the options of a ``run.json`` name, made anew."""
+    return {name: _task(name, given) for name, given in options["tasks"].items()}
 
 
 def marks_file(cell: Cell) -> str:
