@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from kosmos_eval.profile import Work
     from kosmos_eval.prompt import Image
     from kosmos_model.engine.answers import Engine
     from kosmos_model.engine.walk import Budget
@@ -92,6 +93,17 @@ class KosmosModel:
         finally:
             for module in training:
                 module.training = True
+
+    @property
+    def work(self) -> Work:
+        """What the engine that answers now has done so far."""
+        from kosmos_eval.profile import Work
+        from kosmos_model.engine.work import image_price
+
+        if self._engine is None:
+            return Work()
+        work = self._engine.work
+        return replace(work, flops=work.flops + work.images_encoded * image_price(self.model))
 
     def _built(self) -> Engine:
         from kosmos_model.engine.answers import Engine

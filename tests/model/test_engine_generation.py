@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kosmos_eval.models.sampling import drawn, stream
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Generate, Request, Sampling
+from kosmos_eval.request import Completion, Generate, LogLikelihood, Request, Sampling
 from kosmos_model.config import PRESETS
 from kosmos_model.engine import generation
 from kosmos_model.engine.answers import Engine
@@ -144,3 +144,31 @@ def test_stop_strings_are_found_across_tokens_though_few_are_looked_at() -> None
     for request, found in zip(requests, _answers(_engine(), requests), strict=True):
         assert found.text == free.text[: free.text.find(request.stop[0])]
         assert found.finished
+
+
+def test_the_engine_counts_what_was_asked_and_what_it_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, tokenizer = _parts()
+    monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
+    shown = Prompt(_image(0), "a b c", _image(1), "d e f")
+    requests: list[Request] = [Generate(shown + Prompt(_image(n), "x"), 3, stop=()) for n in range(3)]
+    requests.append(LogLikelihood(shown, (" yes", " no")))
+    engine = _engine()
+    found = dict(engine.answers(requests))
+    texts = [output.tokens - 1 for output in found.values() if isinstance(output, Completion)]
+    prompts = [len(tokenizer.prompt(request.prompt)[0]) for request in requests]
+    strings = [len(tokenizer.encode(text)) - 1 for text in (" yes", " no")]
+    assert engine.work.tokens_asked == sum(prompts) + prompts[3] + sum(strings) + sum(texts)
+    shared = prompts[3]
+    own = sum(length - shared for length in prompts[:3]) - 2  # <image> opens all three
+    assert engine.work.tokens_computed == shared + own + sum(strings) + sum(texts)
+    assert (engine.work.images_asked, engine.work.images_encoded) == (11, 3)
+    assert engine.work.flops > 0
+
+
+def test_counting_leaves_no_hook_behind() -> None:
+    model, _ = _parts()
+    answers = _engine().answers([Generate(Prompt("a"), 2), Generate(Prompt("b"), 1)])
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert not model.decoder.layers[0]._forward_pre_hooks
+    assert not model.decoder.output_projection._forward_pre_hooks

@@ -69,6 +69,19 @@ def test_steps_give_the_states_of_whole_texts(positions: str, shared: int) -> No
     assert torch.allclose(_stepped(decoder, shared=shared), _whole(decoder), atol=1e-5)
 
 
+def test_through_its_modules_a_decoder_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its weights are spread over processes, and only modules gather them."""
+    apart = _stepped(_decoder(), shared=COMMON)
+    made = Step.__init__
+
+    def spread(self: Step, decoder: KosmosDecoder) -> None:
+        made(self, decoder)
+        self.layers = None
+
+    monkeypatch.setattr(Step, "__init__", spread)
+    assert torch.allclose(_stepped(_decoder(), shared=COMMON), apart, atol=1e-6)
+
+
 def test_projections_apart_give_the_same_as_joined_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     joined = _stepped(_decoder(), shared=1)
     monkeypatch.setattr(module, "JOINED", 0)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.errors import BadImage
+from kosmos_eval.profile import Work
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
 from kosmos_model.engine.certify import Contests
@@ -27,6 +28,7 @@ from kosmos_model.engine.step import Step
 from kosmos_model.engine.tree import Ints, Tree, graft, grow
 from kosmos_model.engine.walk import Budget, Vectors, walk
 from kosmos_model.engine.wording import Choices, Endings, choices, endings, prompt_ids
+from kosmos_model.engine.work import counted
 from kosmos_model.kosmos import Kosmos
 from kosmos_model.text import PromptTokenizer
 
@@ -73,10 +75,15 @@ class Engine:
             lambda batch: model.embed_images(batch.to(weight.device, weight.dtype)), pixels=pixels, capacity=images
         )
         self.searched = 0  # nodes computed to find the best of many strings
+        self.work = Work(device=str(weight.device), dtype=str(weight.dtype).removeprefix("torch."))
         self._forbidden = torch.tensor(tokenizer.unspoken, dtype=torch.long, device=weight.device)
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
         """Answer each request once, in any order, with its index."""
+        with counted(self.model.decoder, self.work):
+            yield from self._windows(requests)
+
+    def _windows(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
         window: dict[int, Request] = {}
         images: dict[str, Image] = {}
         sequences = 0
@@ -101,6 +108,7 @@ class Engine:
     ) -> Iterator[tuple[int, Output | Failure]]:
         with torch.inference_mode():
             embedded, failed = self.gallery.embeddings(images)
+        self.work.images_encoded = self.gallery.encoded
         first = self.model.decoder.embed_tokens.num_embeddings
         slots = {digest: first + number * self.tokenizer.slots for number, digest in enumerate(embedded)}
         asked: list[_Asked] = []
@@ -121,10 +129,14 @@ class Engine:
 
     def _asked(self, index: int, request: Request, slots: Mapping[str, int]) -> _Asked:
         ids = prompt_ids(self.tokenizer, request.prompt, slots=slots)
+        self.work.images_asked += len(request.prompt.images)
         if isinstance(request, LogLikelihood):
             root, after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
+            leaves = after.tree.leaves[after.tree.leaves >= 0]
+            self.work.tokens_asked += root * len(request.continuations) + int((after.tree.depths[leaves] + 1).sum())
             return _Asked(index, request, ids[:root], endings=after, course=course(request, after))
         trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
+        self.work.tokens_asked += len(ids)
         return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
 
     def _planned(self, asked: Sequence[_Asked], vectors: Vectors) -> Iterator[tuple[int, Output]]:
@@ -156,9 +168,9 @@ class Engine:
             started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]
             for width, decoding in decodings.items():
                 over = decoding.run(batch, [(node, one) for node, one in started if one.request.beams == width])
-                yield from ((owners[search], search.completion()) for search in over)
+                yield from ((owners[search], self._completion(search)) for search in over)
         for decoding in decodings.values():
-            yield from ((owners[search], search.completion()) for search in decoding.finish())
+            yield from ((owners[search], self._completion(search)) for search in decoding.finish())
         self.searched += contests.computed
         for part in contests.given_up(most=WINDOW):
             yield from self._planned([replace(one, course=None) for one in asked if one.index in part], vectors)
@@ -172,7 +184,12 @@ class Engine:
 
     @cached_property
     def _step(self) -> Step:
-        return Step(self.model.decoder)
+        return Step(self.model.decoder, self.work)
+
+    def _completion(self, search: Search) -> Completion:
+        found = search.completion()
+        self.work.tokens_asked += search.request.beams * (found.tokens - 1)  # the last is not fed again
+        return found
 
 
 def _without_gradients(steps: Iterator[Answer]) -> Iterator[Answer]:

@@ -9,14 +9,17 @@ D = H d.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, linear
 
+from kosmos_eval.profile import Work
 from kosmos_model.decoder import KosmosDecoder, sinusoids
-from kosmos_model.engine.attention import Rotation, additive
+from kosmos_model.engine.attention import Memories, Rotation, additive
+from kosmos_model.engine.work import token_price
 
 JOINED = 1024  # up to this width, one product for queries, keys and values is worth a second copy of the weights
 
@@ -80,12 +83,15 @@ class Step:
 
     Args:
         decoder: whose weights are read; they must not change.
+        work: what counts the tokens.
     """
 
-    def __init__(self, decoder: KosmosDecoder) -> None:
-        self.decoder = decoder
+    def __init__(self, decoder: KosmosDecoder, work: Work | None = None) -> None:
+        self.decoder, self.work = decoder, work or Work()
+        self.price = token_price(decoder)
         self.heads: int = decoder.args.decoder_attention_heads
-        self.layers = [_Layer(layer) for layer in decoder.layers]
+        spread = any(hasattr(weight, "device_mesh") for weight in decoder.parameters())
+        self.layers = None if spread else [_Layer(layer) for layer in decoder.layers]  # FSDP gathers for modules only
 
     def __call__(self, tokens: Tensor, *, positions: Tensor, longest: int, visible: Tensor, slots: Slots) -> Tensor:
         """The states after some tokens, which are added to the slots.
@@ -100,33 +106,43 @@ class Step:
         Returns:
             (B, K, D)
         """
+        width = tokens.shape[1]
+        slots.reserve(width)
+        mask = additive(visible, like=slots.own)[:, None].expand(-1, self.heads, -1, -1).flatten(0, 1)
+        sights = [_Sight(shared, own, slots.used, mask) for shared, own in zip(slots.shared, slots.own, strict=True)]
+        if self.layers is None:
+            embedded, every = self.decoder.embed_tokens(tokens), positions.expand(-1, width)
+            states = self.decoder.hidden(embedded, positions=every, longest=longest, cache=Memories(sights))
+        else:
+            states = self._fed(self.layers, tokens, sights, positions=positions, longest=longest)
+        slots.used += width
+        return states
+
+    def _fed(
+        self, layers: Sequence[_Layer], tokens: Tensor, sights: Sequence[_Sight], *, positions: Tensor, longest: int
+    ) -> Tensor:
+        """The layers written out, (B, K) -> (B, K, D)."""
         decoder, (rows, width) = self.decoder, tokens.shape
-        states = decoder.embed_scale * decoder.embed_tokens(tokens)
-        factors, scale = None, (decoder.embed_dim // self.heads) ** -0.5
+        self.work.tokens_computed += rows * width
+        self.work.flops += self.price * rows * width
+        states, factors = decoder.embed_scale * decoder.embed_tokens(tokens), None
         if decoder.args.xpos_rel_pos:
             base, head_dim = decoder.args.xpos_scale_base, decoder.embed_dim // self.heads
             rotation = Rotation.at(positions, longest=longest, head_dim=head_dim, base=base)
-            factors = torch.stack([rotation.queries * scale, rotation.keys], dim=2)  # (B, 1, 2, 1, d/2)
-            scale = 1.0
+            factors = torch.stack([rotation.queries, rotation.keys], dim=2)  # (B, 1, 2, 1, d/2)
         else:
             states = states + sinusoids(positions, longest=longest, width=decoder.embed_dim).to(states.dtype)
-        slots.reserve(width)
-        mask = additive(visible, like=states)[:, None].expand(-1, self.heads, -1, -1).flatten(0, 1)  # (B H, K, T + K)
         states = states.view(rows * width, -1)
-        for layer, shared, own in zip(self.layers, slots.shared, slots.own, strict=True):
+        for layer, sight in zip(layers, sights, strict=True):
             normed = layer_norm(states, *layer.norms[0])
             made = [linear(normed, *weights) for weights in layer.projections]
             fresh = (made[0] if len(made) == 1 else torch.cat(made, -1)).view(rows, width, 3, self.heads, -1)
-            pairs, values = _rotated(fresh[:, :, :2], factors), fresh[:, :, 2]
-            own[0, :, :, slots.used : slots.used + width] = pairs[:, :, 1].transpose(1, 2)
-            own[1, :, :, slots.used : slots.used + width] = values.transpose(1, 2)
-            queries = pairs[:, :, 0] if scale == 1.0 else pairs[:, :, 0] * scale
-            attended = _attended(queries, own[:, :, :, : slots.used + width], shared, mask)
+            pairs = _rotated(fresh[:, :, :2], factors)
+            attended = sight.attend(pairs[:, :, 0], pairs[:, :, 1], fresh[:, :, 2]).view(rows * width, -1)
             states = states + linear(layer_norm(attended, *layer.norms[1]), *layer.out)
             inner = linear(layer_norm(states, *layer.norms[2]), *layer.fc1)
             inner = layer_norm(gelu(inner.float()).to(inner.dtype), *layer.norms[3])
             states = states + linear(inner, *layer.fc2)
-        slots.used += width
         return decoder.layer_norm(states).view(rows, width, -1)  # type: ignore[no-any-return]
 
 
@@ -138,29 +154,28 @@ def _rotated(pairs: Tensor, factors: Tensor | None) -> Tensor:
     return torch.view_as_real(turned).flatten(-2).to(pairs.dtype)
 
 
-def _attended(queries: Tensor, own: Tensor, shared: Tensor, mask: Tensor) -> Tensor:
-    """Attend to a row's own slots and to those of all.
+class _Sight:
+    """What the new tokens of a layer see: slots that are shared, (2, H, P, d), and own ones, (2, B, H, capacity, d)."""
 
-    Args:
-        queries: (B, K, H, d), scaled.
-        own: (2, B, H, T, d) keys and values.
-        shared: (2, H, P, d) keys and values.
-        mask: (B H, K, T) added to the scores of own slots.
+    def __init__(self, shared: Tensor, own: Tensor, used: int, mask: Tensor) -> None:
+        self.shared, self.own, self.used, self.mask = shared, own, used, mask
 
-    Returns:
-        (B K, D)
-    """
-    rows, width, heads, size = queries.shape
-    keys, values = own.flatten(1, 2)  # (B H, T, d)
-    asked = queries.transpose(1, 2).reshape(rows * heads, width, size)
-    scores = torch.baddbmm(mask, asked, keys.transpose(1, 2))  # (B H, K, T)
-    if not shared.shape[2]:
-        attended = torch.bmm(scores.softmax(-1), values).view(rows, heads, width, size)
-        return attended.transpose(1, 2).reshape(rows * width, heads * size)
-    common = queries.flatten(0, 1).transpose(0, 1)  # (H, B K, d)
-    beyond = torch.bmm(common, shared[0].transpose(1, 2)).view(heads, rows, width, -1).transpose(0, 1)  # (B, H, K, P)
-    weights = torch.cat([beyond, scores.view(rows, heads, width, -1)], dim=-1).softmax(-1)
-    above = weights[..., : shared.shape[2]].transpose(0, 1).reshape(heads, rows * width, -1)  # (H, B K, P)
-    within = torch.bmm(weights[..., shared.shape[2] :].flatten(0, 1), values).view(rows, heads, width, size)
-    total = torch.bmm(above, shared[1]).view(heads, rows, width, size).permute(1, 2, 0, 3) + within.transpose(1, 2)
-    return total.reshape(rows * width, heads * size)
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Take in rotated keys, and values, (B, K, H, d) each, and let rotated queries of that shape attend."""
+        rows, width, heads, size = queries.shape
+        queries, stop = queries * size**-0.5, self.used + width
+        self.own[0, :, :, self.used : stop] = keys.transpose(1, 2)
+        self.own[1, :, :, self.used : stop] = values.transpose(1, 2)
+        seen_keys, seen_values = self.own[:, :, :, :stop].flatten(1, 2)  # (B H, T + K, d)
+        asked = queries.transpose(1, 2).reshape(rows * heads, width, size)
+        scores = torch.baddbmm(self.mask, asked, seen_keys.transpose(1, 2))  # (B H, K, T + K)
+        if not self.shared.shape[2]:
+            return (
+                torch.bmm(scores.softmax(-1), seen_values).view(rows, heads, width, size).transpose(1, 2).contiguous()
+            )
+        common, past = queries.flatten(0, 1).transpose(0, 1), self.shared.shape[2]  # (H, B K, d)
+        above = torch.bmm(common, self.shared[0].transpose(1, 2)).view(heads, rows, width, past).transpose(0, 1)
+        weights = torch.cat([above, scores.view(rows, heads, width, stop)], dim=-1).softmax(-1)
+        within = torch.bmm(weights[..., past:].flatten(0, 1), seen_values).view(rows, heads, width, size)
+        beyond = torch.bmm(weights[..., :past].transpose(0, 1).reshape(heads, rows * width, past), self.shared[1])
+        return (beyond.view(heads, rows, width, size).permute(1, 2, 0, 3) + within.transpose(1, 2)).contiguous()
