@@ -7,26 +7,27 @@ turn of the user where the model has a chat template, and what is generated or s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from inspect import signature
+from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
-from kosmos_eval.models.hf_engine import Engine, engine_of
+from kosmos_eval.models.hf_engine import Engine, State, engine_of
 from kosmos_eval.models.hf_generate import Search, generate
 from kosmos_eval.models.hf_images import by_hand, by_processor, unseen
 from kosmos_eval.models.hf_load import Loaded, digest, find, load_folder
-from kosmos_eval.models.hf_prompt import Decode, Encoded, Reader
+from kosmos_eval.models.hf_prompt import Decode, Encoded, Head, Inseparable, Reader
 from kosmos_eval.models.hf_score import Scoring, score
+from kosmos_eval.models.hf_share import agree, heads
 from kosmos_eval.models.hf_text import Wording, image_placeholder
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Failure, Generate, LogLikelihood, Output, Request
 
 Job = Search | Scoring
-T = TypeVar("T", Search, Scoring)
+Group = list[tuple[int, Job]]
 
 
 def load(
@@ -43,10 +44,12 @@ def load(
     Args:
         path: a folder with config.json and safetensors, or ``organisation/name``.
         device: auto, cpu, cuda, cuda:1, mps.
-        dtype: auto, float32, bfloat16, float16; auto is the checkpoint's own, and float32 on a CPU.
+        dtype: auto, float32, bfloat16, float16; auto is the checkpoint's own, and float32 on a CPU. int8, nf4, fp4 are
+            quantised by bitsandbytes.
         batch_size: the most sequences at a time; halved by itself where memory runs out.
         chat_template: ``auto`` uses the model's own where it has one, ``none`` does not.
         revision: of the Hub's repository.
+        device_map: auto, balanced, sequential: spread the layers over all devices of this process.
 
     Raises:
         ModelError: if there is no such model, or it cannot be loaded safely.
@@ -102,6 +105,8 @@ class HFModel:
     context: int | None
     ends: tuple[int, ...]
     digest: Callable[[], str]
+    _shares: bool | None = None
+    _opened: dict[Head, State] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,38 +129,78 @@ class HFModel:
         decode = lru_cache(maxsize=128)(Image.pixels)
         stride = 16 * self.batch_size
         for begin in range(0, len(requests), stride):
-            searches: list[tuple[int, Search]] = []
-            scorings: list[tuple[int, Scoring]] = []
-            for index, request in enumerate(requests[begin : begin + stride], start=begin):
+            window = dict(enumerate(requests[begin : begin + stride], start=begin))
+            whole: dict[int, Request] = {}
+            for head, members in self._sharing(window, decode).items():
                 try:
-                    if isinstance(request, Generate):
-                        searches.append((index, self._search(request, decode)))
-                    else:
-                        scorings.append((index, self._scoring(request, decode)))
-                except (BadImage, ModelError) as error:
-                    yield index, Failure(str(error))
-            yield from self._batched(searches, lambda jobs: generate(self.engine, jobs))
-            yield from self._batched(scorings, lambda jobs: score(self.engine, jobs, rows=self.batch_size))
+                    after = self._after(head, decode)
+                except (BadImage, ModelError):
+                    whole |= members  # each says by itself what it lacks
+                else:
+                    whole |= yield from self._answered(members, decode, head, after)
+            yield from self._answered(whole, decode, None, None)
 
-    def _search(self, request: Generate, decode: Decode) -> Search:
-        if request.choices is None:
-            prompt = self.reader.encoded(request.prompt, decode)
-            self._check(prompt, request.max_tokens)
+    def _sharing(self, window: Mapping[int, Request], decode: Decode) -> dict[Head | None, dict[int, Request]]:
+        """The requests by what is read once for several, if the model answers as it does without that."""
+        shared: dict[Head | None, dict[int, Request]] = {}
+        found = heads(self.reader, [request.prompt for request in window.values()]) if self._shares is not False else ()
+        for head, (index, request) in zip_longest(found, window.items()):
+            if head is not None and self._shares is None:
+                try:
+                    self._shares = agree(
+                        self.engine, self.reader, request.prompt, head, self._after(head, decode), decode
+                    )
+                except (BadImage, ModelError):
+                    head = None
+            shared.setdefault(head if self._shares else None, {})[index] = request
+        return shared
+
+    def _answered(
+        self, requests: Mapping[int, Request], decode: Decode, head: Head | None, after: State | None
+    ) -> Generator[tuple[int, Output | Failure], None, dict[int, Request]]:
+        """Answer requests after their head; gives back those that have to be read as wholes."""
+        groups: dict[type[Job], Group] = {Search: [], Scoring: []}
+        inseparable: dict[int, Request] = {}
+        for index, request in requests.items():
+            try:
+                job = self._job(request, decode, head, before=after.mask.shape[1] if after else 0)
+                groups[type(job)].append((index, job))
+            except (BadImage, ModelError) as error:
+                yield index, Failure(str(error))
+            except Inseparable:
+                inseparable[index] = request
+        for group in groups.values():
+            yield from self._batched(group, after)
+        return inseparable
+
+    def _after(self, head: Head | None, decode: Decode) -> State | None:
+        """What was read of a head; the latest is kept, for the next window most likely wants it too."""
+        if head is None:
+            return None
+        if head not in self._opened:
+            opening = self.reader.opening(head, decode)
+            self._check(opening, 0)
+            self._opened = {head: self.engine.read([opening])}
+        return self._opened[head]
+
+    def _job(self, request: Request, decode: Decode, head: Head | None, *, before: int) -> Job:
+        strings = request.continuations if isinstance(request, LogLikelihood) else request.choices
+        if strings is None:
+            assert isinstance(request, Generate)
+            prompt = self.reader.encoded(request.prompt, decode, head)
+            self._check(prompt, before + request.max_tokens)
             return Search(request, prompt, (), self.reader.wording, frozenset(self.ends))
-        prompt, branches = self.reader.branched(request.prompt, request.choices, decode, end=self._end)
-        self._check(prompt, max(len(branch.ids) for branch in branches))
+        end = self._end if isinstance(request, Generate) or request.terminated else None
+        prompt, branches = self.reader.branched(request.prompt, strings, decode, end=end, head=head)
+        self._check(prompt, before + max(len(branch.ids) for branch in branches))
+        if isinstance(request, LogLikelihood):
+            return Scoring(prompt, branches)
         return Search(request, prompt, branches, self.reader.wording, frozenset(self.ends))
-
-    def _scoring(self, request: LogLikelihood, decode: Decode) -> Scoring:
-        end = self._end if request.terminated else None
-        scoring = Scoring(*self.reader.branched(request.prompt, request.continuations, decode, end=end))
-        self._check(scoring.prompt, max(len(branch.ids) for branch in scoring.branches))
-        return scoring
 
     def _check(self, prompt: Encoded, more: int) -> None:
         if self.context is not None and len(prompt.ids) + more > self.context:
             raise ModelError(
-                f"the prompt takes {len(prompt.ids)} tokens and its answer up to {more}; "
+                f"the prompt and its longest answer take up to {len(prompt.ids) + more} tokens; "
                 f"{self.name} has {self.context} positions, so ask with fewer shots"
             )
 
@@ -165,9 +210,7 @@ class HFModel:
             raise ModelError(f"{self.name} has no end-of-text token, which choices and terminated scores need")
         return self.ends[0]
 
-    def _batched(
-        self, jobs: list[tuple[int, T]], run: Callable[[list[T]], Sequence[Output]]
-    ) -> Iterator[tuple[int, Output | Failure]]:
+    def _batched(self, jobs: Group, after: State | None) -> Iterator[tuple[int, Output | Failure]]:
         import torch
 
         pending = sorted(jobs, key=lambda job: (_inputs(job[1]), len(job[1].prompt.ids)))
@@ -176,7 +219,7 @@ class HFModel:
             batch = pending[:size]
             outputs: Sequence[Output | Failure]
             try:
-                outputs = run([job for _, job in batch])
+                outputs = self._run([job for _, job in batch], after)
             except torch.OutOfMemoryError:
                 if self.batch_size > 1:
                     self.batch_size //= 2
@@ -185,6 +228,13 @@ class HFModel:
                 outputs = [Failure(f"{self.engine.device} is out of memory with one prompt of {length} tokens")]
             yield from ((index, output) for (index, _), output in zip(batch, outputs, strict=True))
             pending = pending[size:]
+
+    def _run(self, jobs: Sequence[Job], after: State | None) -> Sequence[Output]:
+        searches = [job for job in jobs if isinstance(job, Search)]
+        scorings = [job for job in jobs if isinstance(job, Scoring)]
+        if searches:
+            return generate(self.engine, searches, after=after)
+        return score(self.engine, scorings, rows=self.batch_size, after=after)
 
 
 def _inputs(job: Job) -> tuple[str, ...]:

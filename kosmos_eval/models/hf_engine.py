@@ -8,17 +8,21 @@ Shapes: B prompts, L tokens of the longest, R rows that follow, S tokens of a ro
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kosmos_eval.models.hf_cache import has_room, rows_of
 from kosmos_eval.models.hf_prompt import Encoded
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+ROOM = 16
+"""Tokens that there is room for behind a prompt before its cache has to be moved."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,13 @@ class Engine:
     device: torch.device
     origin: int
 
-    def read(self, prompts: Sequence[Encoded]) -> State:
-        """Read a batch of prompts, each image encoded once; all must have the same kinds of inputs."""
+    def read(self, prompts: Sequence[Encoded], *, after: State | None = None) -> State:
+        """Read a batch of prompts.
+
+        Args:
+            prompts: all with the same kinds of inputs.
+            after: what all of them follow, one row, which is kept.
+        """
         import torch
 
         longest = max(len(prompt.ids) for prompt in prompts)
@@ -68,9 +77,15 @@ class Engine:
         inputs |= {name: _stacked([p.pixels[name] for p in prompts]) for name in prompts[0].pixels}
         inputs = {name: value.to(self.device) for name, value in inputs.items()}
         network = self.network if prompts[0].pixels else self.writer
-        positions = self._positions(inputs)
+        positions, past = self._positions(inputs), None
+        if after is not None:
+            positions = positions + (after.position - self.origin)
+            inputs["attention_mask"] = torch.cat([after.mask.expand(len(prompts), -1), inputs["attention_mask"]], dim=1)
+            past = rows_of(after.cache, torch.zeros_like(inputs["input_ids"][:, 0]), room=longest + ROOM)
         with torch.inference_mode():
-            made = network(**inputs, position_ids=positions, use_cache=True, **_last_only(network))
+            made = network(
+                **inputs, position_ids=positions, past_key_values=past, use_cache=True, **_last_only(network)
+            )
         following = positions.amax(dim=(0, 2) if positions.ndim == 3 else 1) + 1
         return State(made.past_key_values, inputs["attention_mask"], following, made.logits[:, -1:])
 
@@ -88,11 +103,11 @@ class Engine:
         """
         import torch
 
-        cache = copy.deepcopy(state.cache) if keep else state.cache
         chosen = torch.tensor(rows, device=self.device)
-        if list(rows) != list(range(len(state.mask))):
-            cache.batch_select_indices(chosen)
         longest = max(map(len, texts))
+        same = list(rows) == list(range(len(state.mask)))
+        reused = same and not keep and has_room(state.cache)
+        cache = state.cache if reused else rows_of(state.cache, chosen, room=longest + ROOM * (not keep))
         ids = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts], device=self.device)
         new = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts], device=self.device)
         mask = torch.cat([state.mask[chosen], new], dim=1)

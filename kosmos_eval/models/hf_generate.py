@@ -1,4 +1,4 @@
-"""Greedy and beam search, free or within a set of strings.
+"""Greedy and beam search and sampling, free or within a set of strings.
 
 The beam search is transformers' (``early_stopping=False``): 2 K candidates a step, those that end are set aside with
 log-probability / tokens ** length_penalty, and it stops when K are aside and the best running one is no better.
@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kosmos_eval.models.hf_engine import Engine
+from kosmos_eval.models.hf_engine import Engine, State
 from kosmos_eval.models.hf_prompt import Branch, Encoded
 from kosmos_eval.models.hf_text import Wording
+from kosmos_eval.models.sampling import drawn, stream
 from kosmos_eval.request import Completion, Generate
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Search:
         for branch in self.branches:
             for i, token in enumerate(branch.ids):
                 self.allowed.setdefault(branch.ids[:i], set()).add(token)
+        self._random = stream(self.request)
 
     def step(self, scores: Tensor) -> None:
         """Lengthen the running beams by a token, given the log-probabilities (R, V) of the batch's rows."""
@@ -92,11 +94,15 @@ class Search:
     def _candidates(self, beam: Beam, scores: Tensor) -> list[Beam]:
         import torch
 
+        sampling = self.request.sampling
         if self.branches:
             among = torch.tensor(sorted(self.allowed[beam.ids]), device=scores.device)
             values, tokens = scores[among], among
         else:
-            values, tokens = scores.topk(min(self._kept, len(scores)))
+            values, tokens = scores.topk(min(self._kept, len(scores)) if sampling is None else len(scores))
+        if sampling is not None:
+            place = drawn(values[None], [sampling], [self._random.random()])
+            values, tokens = values[place], tokens[place]
         return [
             Beam(ids := (*beam.ids, token), beam.logprob + value, beam.row, self._ended(ids))
             for value, token in zip(values.tolist(), tokens.tolist(), strict=True)
@@ -115,9 +121,9 @@ class Search:
         return best is not None and best > self.finished[-1][0]
 
 
-def generate(engine: Engine, searches: Sequence[Search]) -> list[Completion]:
-    """Run a batch of searches to their ends; finished ones leave the batch."""
-    state = engine.read([search.prompt for search in searches])
+def generate(engine: Engine, searches: Sequence[Search], *, after: State | None) -> list[Completion]:
+    """Run a batch of searches to their ends, ``after`` what all their prompts follow; finished ones leave it."""
+    state = engine.read([search.prompt for search in searches], after=after)
     for row, search in enumerate(searches):
         search.running = [Beam((), 0.0, row)]
     while True:

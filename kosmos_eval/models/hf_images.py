@@ -24,7 +24,7 @@ def by_processor(processor: Any, wording: Wording, known: Collection[str]) -> Ex
     def expand(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
         import torch
 
-        special = wording.specials_added(text)
+        special = tokens.special
         try:
             made = processor(text=[text], images=[list(pictures)], add_special_tokens=special, return_tensors="pt")
         except ValueError as error:

@@ -65,6 +65,23 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What several prompts begin with.
+
+    Args:
+        text: as the model reads it, with a placeholder for each image.
+        images: in their order.
+    """
+
+    text: str
+    images: tuple[Image, ...]
+
+
+class Inseparable(Exception):
+    """A token of a continuation reaches back into the head, so that prompt has to be read as a whole."""
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads prompts for one model.
 
@@ -77,18 +94,22 @@ class Reader:
     expand: Expand
     _taken: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def encoded(self, prompt: Prompt, decode: Decode) -> Encoded:
-        """The inputs of a prompt.
+    def encoded(self, prompt: Prompt, decode: Decode, head: Head | None = None) -> Encoded:
+        """The inputs of a prompt, or of what follows its head.
 
         Raises:
             BadImage: if an image cannot be decoded, or the processor refuses its form.
             ModelError: if the model cannot read such a prompt.
         """
-        text = self.wording.text(prompt)
-        return self._expanded(text, self.wording.tokens(text), prompt, decode)
+        text, images = self._rest(prompt, head)
+        return self._expanded(text, self.wording.tokens(text, first=head is None), images, decode)
+
+    def opening(self, head: Head, decode: Decode) -> Encoded:
+        """The inputs of a head."""
+        return self._expanded(head.text, self.wording.tokens(head.text), head.images, decode)
 
     def branched(
-        self, prompt: Prompt, strings: Sequence[str], decode: Decode, *, end: int | None
+        self, prompt: Prompt, strings: Sequence[str], decode: Decode, *, end: int | None, head: Head | None = None
     ) -> tuple[Encoded, tuple[Branch, ...]]:
         """What the continuations of a prompt share, as inputs, and each one's own tokens.
 
@@ -97,26 +118,33 @@ class Reader:
             strings: the continuations.
             decode: decodes an image.
             end: a token that is added to each string, if given.
+            head: what the prompt begins with, if only what follows it is wanted.
+
+        Raises:
+            Inseparable: if that cannot be.
         """
-        text = self.wording.text(prompt)
-        alone = self.wording.tokens(text)
-        base = self._expanded(text, alone, prompt, decode)
-        after = text.rfind(self.wording.placeholder) + len(self.wording.placeholder) if prompt.images else 0
-        tail = alone.ids[alone.since(after) :] if prompt.images else base.ids
-        head = base.ids[: len(base.ids) - len(tail)]
-        if base.ids[len(head) :] != tail:
+        text, images = self._rest(prompt, head)
+        alone = self.wording.tokens(text, first=head is None)
+        base = self._expanded(text, alone, images, decode)
+        after = text.rfind(self.wording.placeholder) + len(self.wording.placeholder) if images else 0
+        tail = alone.ids[alone.since(after) :] if images else base.ids
+        before = base.ids[: len(base.ids) - len(tail)]
+        if base.ids[len(before) :] != tail:
             raise ModelError("the model's processor changes the text after an image, so no boundary is exact in it")
         if not strings:
             raise ModelError("the request has no strings to choose from or to score")
         sequences, starts = [], []
-        joints = self.wording.tokenised([self.wording.joined(text, string) for string in strings])
+        together = [self.wording.joined(text, string) for string in strings]
+        joints = self.wording.tokenised(together, first=head is None)
         for string, joint in zip(strings, joints, strict=True):
-            kept = joint.since(after) if prompt.images else 0
-            sequences.append((*head, *joint.ids[kept:], *(() if end is None else (end,))))
-            starts.append(len(head) + joint.beyond(len(text)) - kept)
+            kept = joint.since(after) if images else 0
+            sequences.append((*before, *joint.ids[kept:], *(() if end is None else (end,))))
+            starts.append(len(before) + joint.beyond(len(text)) - kept)
             if starts[-1] >= len(sequences[-1]):
                 raise ModelError(f"the continuation {string!r} has no tokens")
         if min(starts) == 0:
+            if head is not None:
+                raise Inseparable
             sequences, starts = [(self.wording.start, *ids) for ids in sequences], [start + 1 for start in starts]
         shared = min(_common(sequences), *starts)
         branches = (Branch(ids[shared:], start - shared) for ids, start in zip(sequences, starts, strict=True))
@@ -141,10 +169,15 @@ class Reader:
             self._taken[size] = len(blank.ids) - len(tokens.ids)
         return self._taken[size]
 
-    def _expanded(self, text: str, tokens: Tokens, prompt: Prompt, decode: Decode) -> Encoded:
-        if not prompt.images:
+    def _rest(self, prompt: Prompt, head: Head | None) -> tuple[str, tuple[Image, ...]]:
+        """The text and images of a prompt after its head."""
+        text = self.wording.text(prompt)
+        return (text[len(head.text) :], prompt.images[len(head.images) :]) if head else (text, prompt.images)
+
+    def _expanded(self, text: str, tokens: Tokens, images: Sequence[Image], decode: Decode) -> Encoded:
+        if not images:
             return Encoded(tokens.ids or (self.wording.start,))
-        return self.expand(text, tokens, [decode(image) for image in prompt.images])
+        return self.expand(text, tokens, [decode(image) for image in images])
 
 
 def _common(sequences: Sequence[tuple[int, ...]]) -> int:

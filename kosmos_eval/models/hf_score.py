@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kosmos_eval.models.hf_engine import Engine
+from kosmos_eval.models.hf_engine import Engine, State
 from kosmos_eval.models.hf_prompt import Branch, Encoded
 from kosmos_eval.request import Likelihoods
 
@@ -39,9 +39,9 @@ class Scoring:
     branches: tuple[Branch, ...]
 
 
-def score(engine: Engine, scorings: Sequence[Scoring], *, rows: int) -> list[Likelihoods]:
-    """Score the branches of a batch of prompts, at most ``rows`` of them at a time."""
-    state = engine.read([scoring.prompt for scoring in scorings])
+def score(engine: Engine, scorings: Sequence[Scoring], *, rows: int, after: State | None) -> list[Likelihoods]:
+    """Score the branches of a batch of prompts, which follow ``after``, at most ``rows`` branches at a time."""
+    state = engine.read([scoring.prompt for scoring in scorings], after=after)
     sums = [[_Sum() for _ in scoring.branches] for scoring in scorings]
     longer: list[tuple[int, Branch, _Sum]] = []
     for row, scoring in enumerate(scorings):

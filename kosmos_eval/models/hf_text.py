@@ -10,10 +10,17 @@ from kosmos_eval.prompt import Prompt
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text's tokens before any image is expanded, and where in the text each begins and ends."""
+    """A text's tokens before any image is expanded.
+
+    Args:
+        ids: the tokens.
+        offsets: where in the text each begins and ends.
+        special: whether the tokenizer was to add its special tokens.
+    """
 
     ids: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
+    special: bool = True
 
     def since(self, position: int) -> int:
         """Index of the first token that begins at or after a position of the text."""
@@ -81,16 +88,16 @@ class Wording:
             continuation = continuation.removeprefix(" ")
         return text + continuation
 
-    def tokens(self, text: str) -> Tokens:
-        """Tokenise with the special tokens that begin a text and without those that end one."""
-        return self.tokenised([text])[0]
+    def tokens(self, text: str, *, first: bool = True) -> Tokens:
+        """Tokenise with the special tokens that begin a text, if it is the first, and without those that end one."""
+        return self.tokenised([text], first=first)[0]
 
-    def tokenised(self, texts: Sequence[str]) -> list[Tokens]:
+    def tokenised(self, texts: Sequence[str], *, first: bool = True) -> list[Tokens]:
         """The `tokens` of texts that begin alike."""
-        special = self.specials_added(texts[0])
+        special = first and self.specials_added(texts[0])
         made = self.tokenizer(list(texts), add_special_tokens=special, return_offsets_mapping=True)
         return [
-            Tokens(tuple(ids[: len(ids) - self.trailing * special]), tuple((a, b) for a, b in offsets))
+            Tokens(tuple(ids[: len(ids) - self.trailing * special]), tuple((a, b) for a, b in offsets), special)
             for ids, offsets in zip(made["input_ids"], made["offset_mapping"], strict=True)
         ]
 

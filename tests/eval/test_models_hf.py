@@ -12,7 +12,7 @@ import pytest
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.models.hf import load
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood
+from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
 
 CORPUS = [
     "Question: what is this? Answer: yes Answer: no Answer: C Answer: Cat",
@@ -630,3 +630,87 @@ def test_unknown_settings_are_named(folder):
 def test_importing_the_adapter_imports_no_torch():
     code = "import sys, kosmos_eval.models.hf; print([m for m in ('torch', 'transformers', 'PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+DEMONSTRATIONS = Prompt(RED, " a red cat.\n", BLUE, " a blue dog.\n")
+SHOWN = [
+    DEMONSTRATIONS + Prompt(image, text) for image in (RED, BLUE) for text in (" The photo of the", " An image of")
+]
+
+
+def counted(monkeypatch, engine):
+    """The tokens of each batch of prompts that is read."""
+    read, batches = type(engine).read, []
+
+    def counting(self, prompts, *, after=None):
+        batches.append([len(prompt.ids) for prompt in prompts])
+        return read(self, prompts, after=after)
+
+    monkeypatch.setattr(type(engine), "read", counting)
+    return batches
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_demonstrations_are_read_once_and_change_no_answer(folder, family, monkeypatch):
+    tiny = load(str(folder(family)), device="cpu", chat_template="none")
+    requests = [Generate(prompt, 6, beams=beams) for prompt in SHOWN for beams in (1, 2)]
+    requests += [LogLikelihood(prompt, NAMES_OF_THINGS) for prompt in SHOWN]
+    requests += [Generate(prompt, choices=(" cat", " dog")) for prompt in SHOWN]
+    batches = counted(monkeypatch, tiny.engine)
+    shared = answered(tiny, *requests)
+    longest = max(length for batch in batches[3:] for length in batch)  # after the head, and one prompt read both ways
+    assert tiny._shares is (family != "kosmos2")  # that one does not see images after a cache, so it reads wholes
+    assert tiny._shares is (longest < len(tiny.reader.encoded(SHOWN[0], Image.pixels).ids) // 2)
+    alone = [answered(tiny, request)[0] for request in requests]
+    for one, other in zip(shared, alone, strict=True):
+        if isinstance(one, Completion):
+            assert (one.text, one.tokens) == (other.text, other.tokens)
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+        else:
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+            assert (one.tokens, one.greedy) == (other.tokens, other.greedy)
+
+
+def test_texts_share_what_they_begin_with_too(model, monkeypatch):
+    shown = "".join(f"Question: what is this? Answer: {answer}\n" for answer in ("yes", "no", "C", "Cat") * 2)
+    requests = [LogLikelihood(Prompt(f"{shown}Question: {word}? Answer:"), NAMES_OF_THINGS) for word in "abcd"]
+    batches = counted(monkeypatch, model("text").engine)
+    outputs = answered(model("text"), *requests)
+    assert max(length for batch in batches[3:] for length in batch) < 60
+    for request, output in zip(requests, outputs, strict=True):
+        expected = [plain(model("text"), request.prompt, string)[0] for string in NAMES_OF_THINGS]
+        assert output.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_that_does_not_continue_a_cache_by_a_prompt_reads_each_as_a_whole(folder, monkeypatch):
+    tiny = load(str(folder("llava")), device="cpu", chat_template="none")
+    expected = answered(tiny, *(Generate(prompt, 4) for prompt in SHOWN))
+    read = type(tiny.engine).read
+
+    def forgetful(self, prompts, *, after=None):
+        return read(self, prompts)
+
+    tiny._shares, tiny._opened = None, {}
+    monkeypatch.setattr(type(tiny.engine), "read", forgetful)
+    found = answered(tiny, *(Generate(prompt, 4) for prompt in SHOWN))
+    assert [output.text for output in found] == [output.text for output in expected]
+    assert tiny._shares is False
+
+
+def test_a_broken_demonstration_fails_those_that_show_it_by_name(model):
+    broken = Prompt(Image(b"GIF"), " a cat.\n")
+    outputs = answered(model("llava"), *(Generate(broken + prompt, 2) for prompt in SHOWN), Generate(ASKED[1], 2))
+    assert all("cannot be decoded" in output.reason for output in outputs[:-1])
+    assert isinstance(outputs[-1], Completion)
+
+
+def test_a_text_is_drawn_alike_alone_and_in_a_batch(model):
+    requests = [Generate(p, 6, sampling=Sampling(top_p=0.9, seed=seed)) for p in SHOWN for seed in (0, 1)]
+    together = answered(model("llava"), *requests)
+    assert [output.text for output in together] == [answered(model("llava"), each)[0].text for each in requests]
+    assert len({output.text for output in together}) > len(SHOWN)
+    sharp = Sampling(temperature=1e-3)
+    assert (
+        answered(model("llava"), Generate(SHOWN[0], 6, sampling=sharp))[0].text
+        == answered(model("llava"), Generate(SHOWN[0], 6))[0].text
+    )
