@@ -164,3 +164,19 @@ def test_files_without_anything_usable_say_so(tmp_path):
     (tmp_path / "a.jsonl").write_text("{}\n" * 9)
     with pytest.raises(BadData, match=r"stream text has no usable row in .*a\.jsonl; the log says what was skipped"):
         read(Stream("text", "text", tokens=10, paths=[str(tmp_path / "a.jsonl")]), 0)
+
+
+def test_a_document_whose_image_cannot_be_decoded_counts_nothing_and_is_named(tmp_path, caplog):
+    for name, content in (("good.png", picture()), ("torn.png", picture()[:60])):
+        (tmp_path / name).write_bytes(content)
+    row = {"images": ["good.png", None, "torn.png", None], "texts": [None, "One.", None, "Two."]}
+    lines = [row, {"images": ["good.png", None], "texts": [None, "Good."]}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    stream = Stream("pages", "obelics", tokens=30, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
+    with caplog.at_level(logging.WARNING, "kosmos_model.data"):
+        (part,) = Batches(Plan((stream,), 0, 64, 1000, 16), TOKENIZER)[0]
+    assert f"skipped {tmp_path}/torn.png" in caplog.text
+    said = [TOKENIZER.decode(tokens.tolist()) for tokens in part.tokens]
+    counted = {text: float(weights.sum()) for text, weights in zip(said, part.weights, strict=True)}
+    assert counted["One.Two."] == 0.0 < counted["Good."]
+    assert len(part.pixels) == 2

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from kosmos_eval.errors import BadData, KosmosEvalError
+from kosmos_eval.errors import BadData, BadImage, KosmosEvalError
 from kosmos_eval.prompt import Image
 from kosmos_model.data.documents import Document
+from kosmos_model.data.files import skip
+from kosmos_model.data.formats import Skipped
 from kosmos_model.data.streams import Stream, documents
 from kosmos_model.image import to_tensor
 from kosmos_model.text import BOS, EOS, PAD, Tokenizer
@@ -113,24 +115,38 @@ def _cut(entries: Sequence[Entry], part_tokens: int) -> Iterator[list[Entry]]:
 
 
 def part(entries: Sequence[Entry], *, image_size: int) -> Part:
-    """Documents with the emphasis and the number of their streams as tensors."""
+    """Documents with the emphasis and the number of their streams as tensors.
+
+    A document with an image that cannot be decoded counts nothing; the log names the image.
+    """
     longest = max(len(document) for document, _, _ in entries)
     tokens = torch.full((len(entries), longest), PAD)
     weights = torch.zeros(len(entries), longest)
-    places: dict[Image, int] = {}
+    images = dict.fromkeys(image for document, _, _ in entries for image in document.images)
+    seen = {image: _pixels(image, image_size) for image in images}
+    places = {image: place for place, image in enumerate(images)}
     shown: list[int] = []
     for row, (document, emphasis, _) in enumerate(entries):
         tokens[row, : len(document)] = torch.tensor(document.tokens)
-        weights[row, : len(document)] = emphasis * torch.tensor(document.weights)
-        shown += [places.setdefault(image, len(places)) for image in document.images]
-    pixels = [to_tensor(image.pixels(), image_size) for image in places]
+        if all(seen[image] is not None for image in document.images):
+            weights[row, : len(document)] = emphasis * torch.tensor(document.weights)
+        shown += [places[image] for image in document.images]
+    blank = torch.zeros(3, image_size, image_size)
     return Part(
         tokens,
         weights,
         torch.tensor([number for _, _, number in entries]),
-        torch.stack(pixels) if pixels else torch.empty(0, 3, image_size, image_size),
+        torch.stack([blank if pixels is None else pixels for pixels in seen.values()]) if seen else blank[None][:0],
         torch.tensor(shown, dtype=torch.long),
     )
+
+
+def _pixels(image: Image, side: int) -> Tensor | None:
+    try:
+        return to_tensor(image.pixels(), side)
+    except BadImage as error:
+        skip(Skipped(image.name, str(error)))
+        return None
 
 
 def in_step(parts: Sequence[Part], number: int, *, image_size: int) -> list[Part]:

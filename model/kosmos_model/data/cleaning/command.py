@@ -78,6 +78,10 @@ def cleaned(plan: Any, out: Path, *, fresh: bool = False, console: Console) -> d
     shutil.rmtree(work / "sifted", ignore_errors=True)
     counts: dict[str, Any] = json.loads((out / COUNTS).read_text())
     print_counts(counts, console)
+    if plan.language_model is None and any(corpus.rules != "pairs" for corpus in plan.corpora):
+        console.print("the plan names no language_model: no other language was looked for")
+    if not plan.against:
+        console.print("the plan names no tasks in against: evaluation data was not looked for")
     if any(tally["skipped"] for tally in counts.values()):
         console.print(f"what was skipped is named in {out / 'skipped'}", highlight=False, soft_wrap=True)
     return counts
