@@ -1,8 +1,8 @@
-"""Runs side by side in one CSV file, in which only what is comparable is ranked.
+"""Runs side by side in one CSV file and its page, in which only what is comparable is ranked.
 
-Rows of one task, number of shots and metric are comparable where they asked the same prompts of the same samples with
-the same task options. A row's rank is one more than the number of comparable rows that are surely better, which is to
-say whose interval lies wholly above its own: rows whose intervals overlap tie.
+Rows of one task, number of shots, variant and metric are comparable where they asked the same prompts of the same
+samples with the same task options. A row's rank is one more than the number of comparable rows that are surely better,
+which is to say whose interval lies wholly above its own: rows whose intervals overlap tie.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval import runs
 from kosmos_eval.errors import BadData, RunError
+from kosmos_eval.report.board import page
+from kosmos_eval.report.rows import OVER
+from kosmos_eval.variant import parted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,9 +26,12 @@ NUMBERS = ("shots", "score", "low", "high", "n", "failed", "chance")
 ORIGIN = ("data", "options", "split", "limit", "seed", "version", "date", "model_fingerprint", "run")
 """Columns that say where a row comes from: ``data`` is a digest of ids and prompts, ``options`` one of the task's."""
 
-SCORES = ("rank", "status", "model", "task", "shots", "metric", "score", "low", "high", "unit", "n", "failed", "chance")
+PLACE = ("task", "shots", "variant", "metric")
+"""Rows that agree in these stand in one table."""
+
+SCORES = ("rank", "status", "model", *PLACE, "score", "low", "high", "unit", "n", "failed", "chance")
 COLUMNS = (*SCORES, "headline", "note", *ORIGIN)
-SAME = ("model", "model_fingerprint", "task", "shots", "metric", "options", "split", "limit", "seed")
+SAME = ("model", "model_fingerprint", *PLACE, "options", "split", "limit", "seed")
 """Rows that agree in these are one row made again: the later replaces the earlier."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -35,7 +41,7 @@ def update(board: Path, sources: Sequence[Path]) -> DataFrame:
     """Merge runs into a leaderboard; other processes that write to it wait for their turn.
 
     Args:
-        board: the CSV file, made if need be and replaced as a whole.
+        board: the CSV file, made if need be and replaced as a whole, as is the page of the same name beside it.
         sources: folders of runs, or others' ``scores.csv`` files.
 
     Returns:
@@ -54,14 +60,19 @@ def update(board: Path, sources: Sequence[Path]) -> DataFrame:
             there = _table(board) if board.exists() else []
             merged = {tuple(row[name] for name in SAME): row for row in [*there, *added]}
             frame = ranked(pandas.DataFrame(list(merged.values()), columns=list(COLUMNS)))
-            part = board.with_name(f".{board.name}.part")
-            neutral(frame).to_csv(part, index=False)
-            part.replace(board)
+            _replace(board, neutral(frame).to_csv(index=False))
+            _replace(board.with_suffix(".html"), page(frame))
     except Timeout as error:
         raise RunError(f"{board} is locked by another process for a minute; try again when it is done") from error
     except OSError as error:
         raise RunError(f"cannot write {board}: {error.strerror or error}; choose another --out") from error
     return frame
+
+
+def _replace(path: Path, content: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(content, encoding="utf-8", newline="")
+    part.replace(path)
 
 
 def rows(source: Path) -> list[dict[str, Any]]:
@@ -76,17 +87,17 @@ def rows(source: Path) -> list[dict[str, Any]]:
         if not scores.exists():
             raise RunError(f"{source} has no scores.csv yet; finish the run with the command that began it")
         found = _table(scores)
-        digests = _digests(run)
+        asked = _asked(run)
         for row in found:
-            row |= _origin(config, row, digests) | {"run": source.name}
+            row |= _origin(config, row, asked) | {"run": source.name}
     else:
         found = _table(source)
         for row in found:
             row["model"] = row["model"] or source.resolve().parent.name
             row["status"] = "data unknown"
-    firsts: set[tuple[Any, Any]] = set()
+    firsts: set[tuple[Any, ...]] = set()
     for row in found:
-        place = (row["task"], row["shots"])
+        place = (row["task"], row["shots"], row["variant"])
         row["headline"] = row["headline"] or ("" if place in firsts else "yes")
         firsts.add(place)
     return found
@@ -96,15 +107,15 @@ def ranked(frame: DataFrame) -> DataFrame:
     """The rows with ranks among what is comparable, and for all others why they have none."""
     frame = frame.reset_index(drop=True)
     frame["rank"] = ""
-    for _, same in frame.groupby(["task", "shots", "metric"], sort=False):
+    for _, same in frame.groupby(list(PLACE), sort=False):
         usual = _usual(same)
         frame.loc[same.index, "status"] = [_status(row, usual) for row in same.to_dict("records")]
         compared = frame.loc[same.index][frame.loc[same.index, "status"] == ""]
         ranks = [str(1 + int((compared["low"] > high).sum())) for high in compared["high"]]
         frame.loc[compared.index, "rank"] = ranks
     frame["place"] = [int(rank) if rank else len(frame) + 1 for rank in frame["rank"]]
-    order = ["task", "shots", "headline", "metric", "place", "score", "model"]
-    upward = [True, True, False, True, True, False, True]
+    order = ["task", "shots", "variant", "headline", "metric", "place", "score", "model"]
+    upward = [True, True, True, False, True, True, False, True]
     return frame.sort_values(order, ascending=upward, kind="stable").drop(columns="place").reset_index(drop=True)
 
 
@@ -143,7 +154,7 @@ def _status(row: Mapping[Any, Any], usual: tuple[str, str]) -> str:
 
 
 def _origin(
-    config: Mapping[str, Any], row: Mapping[str, Any], digests: Mapping[tuple[str, int], str]
+    config: Mapping[str, Any], row: Mapping[str, Any], asked: Mapping[tuple[str, int, str], list[str]]
 ) -> dict[str, Any]:
     options = config.get("options", {})
     task = options.get("tasks", {}).get(row["task"], options.get("options", {}))
@@ -153,7 +164,7 @@ def _origin(
     return {
         "status": "" if "finished" in config or "answers" in options else "unfinished",
         "model": str(config["model_name"]),
-        "data": digests.get((row["task"], int(row["shots"])), ""),
+        "data": _digest(asked, row["task"], int(row["shots"]), row["variant"]),
         "options": sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16],
         "split": " ".join(
             str(part) for part in (source.get("kind"), source.get("split"), source.get("revision")) if part
@@ -166,16 +177,31 @@ def _origin(
     }
 
 
-def _digests(run: runs.Run) -> dict[tuple[str, int], str]:
-    """Task and shots to 16 hex digits over the ids and prompts; none where prompts were not recorded."""
-    asked: dict[tuple[str, int], list[str]] = {}
+def _asked(run: runs.Run) -> dict[tuple[str, int, str], list[str]]:
+    """Task, shots and variant to what was asked: ids with the digests of their prompts."""
+    asked: dict[tuple[str, int, str], list[str]] = {}
     for record in run.records.values():
-        asked.setdefault((record.task, record.shots), []).append(f"{record.id} {record.prompt}")
-    return {
-        place: sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
-        for place, lines in asked.items()
-        if not all(line.endswith(" ") for line in lines)
-    }
+        lines = asked.setdefault((record.task, record.shots, record.variant), [])
+        lines.append(f"{record.id} {record.prompt}")
+    return asked
+
+
+def _digest(asked: Mapping[tuple[str, int, str], Sequence[str]], task: str, shots: int, variant: str) -> str:
+    """16 hex digits over the ids and prompts of a row; none where prompts were not recorded.
+
+    A mean over wordings or draws has those of all that it is the mean of.
+    """
+    summed = [part for part, over in OVER.items() if over in parted(variant)]
+    rest = {name: value for name, value in parted(variant).items() if name not in OVER.values()}
+    lines = [
+        line if not summed else f"{other} {line}"
+        for (name, count, other), own in asked.items()
+        if (name, count) == (task, shots)
+        and rest == {part: value for part, value in parted(other).items() if part not in summed}
+        for line in own
+    ]
+    known = lines and not all(line.endswith(" ") for line in lines)
+    return sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16] if known else ""
 
 
 def _table(path: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def print_standing(frame: DataFrame, console: Console) -> None:
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
     previous = None
     for row in frame[frame["headline"] == "yes"].to_dict("records"):
-        place = (row["task"], row["shots"], row["metric"])
+        place = (", ".join(filter(None, (row["task"], row["variant"]))), row["shots"], row["metric"])
         if previous not in (None, place):
             table.add_section()
         head = [escape(str(part)) for part in place] if place != previous else ["", "", ""]

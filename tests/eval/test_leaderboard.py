@@ -24,8 +24,14 @@ def ran(tmp_path):
         task, version = given.get("task", "task"), given.get("version", "0.1.0")
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        made = rows(task, 0, {"accuracy": metric, "other": metric}, shown=0, failed=failed, notes=["note"])
-        (folder / "scores.csv").write_text(Report(model, tuple(made)).csv())
+        variants, shots = given.get("variants", [""]), given.get("shots", 0)
+        marks = {"accuracy": metric, "other": metric}
+        made = [
+            row
+            for variant in variants
+            for row in rows(task, shots, marks, shown=shots, failed=failed, notes=["note"], variant=variant)
+        ]
+        (folder / "scores.csv").write_text(Report.of(model, made).csv())
         config = {
             "options": {"tasks": {task: options or {}}, "seed": 0, "limit": None, "model_fingerprint": model},
             "model_name": model,
@@ -33,8 +39,9 @@ def ran(tmp_path):
             "started": "2026-01-01",
         } | ({"finished": "2026-01-02"} if finished else {})
         (folder / "run.json").write_text(json.dumps(config))
-        for number in range(3):
-            Run(folder).append(Record(task, 0, str(number), prompt=prompt))
+        for variant in variants:
+            for number in range(3):
+                Run(folder).append(Record(task, shots, str(number), prompt=prompt + variant, variant=variant))
         return folder
 
     return run
@@ -141,9 +148,78 @@ def test_two_writers_at_once_lose_nothing(ran, tmp_path):
     )
     halves = [folders[:4], folders[4:]]
     started = [subprocess.Popen([sys.executable, "-c", code, board, *half]) for half in halves]
-    assert [process.wait(60) for process in started] == [0, 0]
+    assert [process.wait(300) for process in started] == [0, 0]
     assert set(pandas.read_csv(board)["model"]) == {f"m{number}" for number in range(8)}
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_variants_stand_in_tables_of_their_own(ran, tmp_path):
+    runs = [ran("a", A, variants=["", "images=blank"]), ran("b", B)]
+    frame = update(tmp_path / "board.csv", runs)
+    heads = frame[frame["headline"] == "yes"]
+    places = heads[["variant", "model", "rank", "status"]].to_numpy().tolist()
+    assert places == [["", "a", "1", ""], ["", "b", "1", ""], ["images=blank", "a", "1", ""]]
+
+
+def test_means_over_draws_are_comparable_where_all_their_prompts_are(ran, tmp_path):
+    variants = ["", "seed=1", "seed=2"]
+    runs = [ran("a", A, variants=variants), ran("b", C, variants=variants), ran("c", B, variants=variants, prompt="x")]
+    means = update(tmp_path / "board.csv", runs).query("variant == 'seeds=3' and headline == 'yes'")
+    found = {row["model"]: (row["rank"], row["status"]) for row in means.to_dict("records")}
+    assert found == {"a": ("1", ""), "b": ("2", ""), "c": ("", "other data or prompts")}
+
+
+def test_a_leaderboard_without_variants_is_read_and_merged(ran, tmp_path):
+    board = tmp_path / "board.csv"
+    update(board, [ran("a", A)])
+    pandas.read_csv(board, dtype=str, keep_default_na=False).drop(columns="variant").to_csv(board, index=False)
+    assert standing(update(board, [ran("b", B)])) == {"a": ("1", ""), "b": ("1", "")}
+
+
+def test_mixed_versions_stand_side_by_side_with_their_versions(ran, tmp_path):
+    frame = update(tmp_path / "board.csv", [ran("a", A, version="0.0.9"), ran("b", C, version="0.2.0")])
+    heads = frame[frame["headline"] == "yes"]
+    assert heads[["model", "rank", "version"]].to_numpy().tolist() == [["a", "1", "0.0.9"], ["b", "2", "0.2.0"]]
+
+
+HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
+
+
+@pytest.fixture
+def board(ran, tmp_path):
+    """The page of a leaderboard with a hostile name, ties, a curve, a blind row and rows that have no rank."""
+    runs = [ran(HOSTILE, A, variants=["", "images=blank"]), ran("=b", B), ran("c", C), ran("d", A, failed=3)]
+    runs += [ran(HOSTILE, B, shots=4), ran("=b", C, shots=4), ran("e", A, prompt="x", task=HOSTILE)]
+    update(tmp_path / "board.csv", runs)
+    return tmp_path / "board.html"
+
+
+def test_the_page_ranks_ties_and_says_why_a_row_has_no_rank(board):
+    content = board.read_text(encoding="utf-8")
+    assert "not ranked: incomplete" in content and "3 failed" in content
+    ranks = [part.split("<")[0] for part in content.split('id="task-2"')[1].split('class="r rank">')[1:]]
+    assert ranks[:4] == ["1", "1", "3", "–"]
+
+
+def test_the_page_needs_nothing_beside_itself_and_text_stays_text(board):
+    content = board.read_text(encoding="utf-8")
+    assert "window.pwned" in content and "<script>window.pwned" not in content and "<img" not in content
+    assert "http://" not in content and "https://" not in content and "default-src 'none'" in content
+
+
+def test_each_model_has_a_curve_over_its_shots(board):
+    content = board.read_text(encoding="utf-8")
+    chart = content.split('<figure class="chart">')[1].split("</figure>")[0]
+    assert chart.count("<polyline") == 3 and chart.count("<circle") == 5  # c has one number of shots
+    assert chart.count("<li>") == 3 and "=b, 4 shots: 70.00 %" in chart
+
+
+def test_a_browser_shows_the_page_on_a_phone_and_runs_nothing(board, browser):
+    browser.open(board, width=390, dark=True)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    assert browser.run("window.pwned === undefined && document.images.length === 0")
+    assert HOSTILE in browser.run("document.querySelector('#task-2 tbody th').textContent")
+    assert browser.run("document.querySelector('#task-2 .blind').textContent") == "90.00 %"
 
 
 def test_the_console_says_who_is_ranked_and_why_not(ran, tmp_path):
