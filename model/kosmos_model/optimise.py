@@ -87,7 +87,7 @@ def accumulate(model: Kosmos, parts: Sequence[Part], *, streams: int) -> Tensor:
         raise ModelError("the loss is not a finite number; lower the recipe's rate or raise its warmup")
     for weight in trained:
         if weight.grad is not None:
-            weight.grad /= total
+            weight.grad /= total.clamp(min=1e-12)  # where nothing counts, gradients are 0 already
     return sums.cpu()
 
 

@@ -96,11 +96,16 @@ def folders(tmp_path_factory):
         )
         for rank in "01"
     ]
-    run(RECIPE, out / "alone", steps=2)
-    for process in processes:
-        _, err = process.communicate(timeout=600)
-        assert process.returncode == 0, err
-    del PRESETS["tiny"]
+    try:
+        run(RECIPE, out / "alone", steps=2)
+        for process in processes:
+            _, err = process.communicate(timeout=1200)
+            assert process.returncode == 0, err
+    finally:
+        del PRESETS["tiny"]
+        for process in processes:
+            process.kill()
+            process.communicate()
     return out
 
 
