@@ -126,8 +126,8 @@ def _with(rationale: str, request: Request, alone: Prompt, sample: Sample) -> Re
     question = _split(alone)[1]
     before, rest = _split(request.prompt)
     assert rest.endswith(question), f"{request.prompt} does not end with {question!r}"
-    shots = rest.removesuffix(question)
-    return replace(request, prompt=Prompt(*before, shots, f"{rationale} {question.lstrip()}".rstrip()))
+    words = f"{rationale} {question.lstrip()}" if question.strip() else rationale
+    return replace(request, prompt=Prompt(*before, rest.removesuffix(question), words))
 
 
 def _split(prompt: Prompt) -> tuple[Sequence[str | Image], str]:
