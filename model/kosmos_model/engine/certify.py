@@ -23,6 +23,7 @@ from kosmos_model.engine.walk import Batch, Prefixes, out_of_memory
 
 CROWD = 0.75  # when fewer requests than this share are undecided, the others leave
 
+GROUP = 16  # nodes that share a copy of the keys on their paths
 TOGETHER = 64  # contests that run together, at most
 
 
@@ -126,15 +127,19 @@ class _Computer:
 
     def compute(self, rows: Ints, nodes: Ints) -> None:
         """Compute nodes (rows, W), of which -1 is none, and let the contest know."""
-        course, width = self.contest.course, nodes.shape[1]
-        depths = np.where(nodes < 0, 0, course.endings.tree.depths[nodes])
-        start, stop = self.view.start, self.view.start + width
+        course, device = self.contest.course, self.lengths.device
+        nodes = _grouped(nodes)
+        width, (start, stop) = nodes.shape[1], (self.view.start, self.view.start + nodes.shape[1])
         self.slots[rows[:, None], nodes] = np.arange(start, stop)
-        paths = course.paths[nodes, : int(depths.max()) + 1]  # (rows, W, L)
-        device = self.lengths.device
-        slots = np.where(paths < 0, start, self.slots[rows[:, None, None], paths])
+        groups = nodes.reshape(len(rows), -1, min(GROUP, width))  # (rows, G, C)
+        above = _above(course, groups)  # (rows, G, U)
+        slots = np.where(above < 0, start, self.slots[rows[:, None, None], above])
+        key, query = above[:, :, None], groups[..., None]
+        ends = np.where(above < 0, -1, course.endings.tree.ends[above])[:, :, None]
+        sees = torch.from_numpy((key <= query) & (query < ends)).to(device)
         self.view.slots = torch.from_numpy(slots).to(device)
-        self.view.paths = additive(torch.from_numpy(paths >= 0).to(device), like=self.view.prompts)[:, None]
+        self.view.paths = additive(sees, like=self.view.prompts)[:, :, None]
+        depths = np.where(nodes < 0, 0, course.endings.tree.depths[nodes])
         tokens = np.where(nodes < 0, 0, course.endings.tree.tokens[nodes])
         states = self.decoder.hidden(
             self.decoder.embed_tokens(torch.from_numpy(tokens).to(device)),
@@ -159,3 +164,21 @@ class _Computer:
         self.lengths, self.view.prompts = self.lengths[chosen], self.view.prompts[chosen]
         for layer in self.layers:
             layer.keep(chosen)
+
+
+def _grouped(nodes: Ints) -> Ints:
+    """Nodes (rows, W) in ascending order, so that neighbours share their paths, -1 behind them to whole groups."""
+    nodes = np.sort(np.where(nodes < 0, np.iinfo(np.int64).max, nodes), axis=1)
+    nodes[nodes == np.iinfo(np.int64).max] = -1
+    missing = -nodes.shape[1] % GROUP if nodes.shape[1] > GROUP else 0
+    return np.pad(nodes, ((0, 0), (0, missing)), constant_values=-1)
+
+
+def _above(course: Course, groups: Ints) -> Ints:
+    """The nodes (rows, G, U) of groups (rows, G, C) and all above them, -1 behind them."""
+    paths = course.paths[groups].reshape(-1, groups.shape[2] * course.paths.shape[1])
+    unions = [np.unique(path[path >= 0]) for path in paths]
+    table = np.full((len(unions), max(map(len, unions))), -1, dtype=np.int64)
+    for row, union in zip(table, unions, strict=True):
+        row[: len(union)] = union
+    return table.reshape(*groups.shape[:2], -1)

@@ -1,6 +1,6 @@
 """Attention of nodes that are computed in any order, each after those above it: to a prompt and along its own path.
 
-Shapes: R requests, W nodes of each in a step, P slots of a prompt, L nodes of a path (the last is the node itself),
+Shapes: R requests, W nodes of each in a step in G groups of C, P slots of a prompt, U nodes on the paths to a group,
 H heads, d width of a head.
 """
 
@@ -23,8 +23,8 @@ class View:
     Args:
         prompts: (R, 1, 1, P) added to the scores of the prompts' slots.
         start: how many nodes of each request were computed before.
-        slots: (R, W, L) which of a request's nodes a path is of, in the order in which they were computed.
-        paths: (R, 1, W, L) added to the scores of these.
+        slots: (R, G, U) which of a request's nodes the paths to a group are of, in the order of their computation.
+        paths: (R, G, 1, C, U) added to the scores of these.
     """
 
     prompts: Tensor
@@ -56,13 +56,17 @@ class Paths:
         for nodes, new in zip(self.nodes, (keys, values), strict=True):
             nodes[:, view.start : stop] = new
         row = torch.arange(len(keys), device=keys.device)[:, None, None]
-        path_keys, path_values = (nodes[row, view.slots] for nodes in self.nodes)  # (R, W, L, H, d)
-        queries = queries / math.sqrt(queries.shape[-1])
-        to_prompt = torch.matmul(queries.transpose(1, 2), self.prompts[0].transpose(-1, -2)) + view.prompts
-        to_path = torch.einsum("rwhd,rwlhd->rhwl", queries, path_keys) + view.paths
-        weights = torch.cat([to_prompt, to_path], -1).softmax(-1, dtype=torch.float32).to(values.dtype)
-        attended = torch.matmul(weights[..., :split], self.prompts[1]).transpose(1, 2)
-        return attended + torch.einsum("rhwl,rwlhd->rwhd", weights[..., split:], path_values)
+        path_keys, path_values = (nodes[row, view.slots].transpose(2, 3) for nodes in self.nodes)  # (R, G, H, U, d)
+        queries = queries.transpose(1, 2) / math.sqrt(queries.shape[-1])  # (R, H, W, d)
+        split_up = (*queries.shape[:2], view.paths.shape[1], view.paths.shape[3], -1)
+        grouped = queries.reshape(split_up).transpose(1, 2)  # (R, G, H, C, d)
+        to_prompt = torch.matmul(queries, self.prompts[0].transpose(-1, -2)) + view.prompts  # (R, H, W, P)
+        to_path = torch.matmul(grouped, path_keys.transpose(-1, -2)) + view.paths  # (R, G, H, C, U)
+        scores = torch.cat([to_prompt, to_path.transpose(1, 2).flatten(2, 3)], -1)
+        weights = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
+        along = weights[..., split:].reshape(split_up).transpose(1, 2)
+        from_path = torch.matmul(along, path_values).transpose(1, 2).flatten(2, 3)  # (R, H, W, d)
+        return (torch.matmul(weights[..., :split], self.prompts[1]) + from_path).transpose(1, 2)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the requests alone."""
@@ -80,5 +84,5 @@ def memories(prefixes: Prefixes) -> tuple[list[Paths], View]:
     """The memory of each layer behind some prompts, and the view that all of them share."""
     sees = additive(prefixes.sees(), like=prefixes.states)[:, None, None]
     empty = sees.new_empty(len(sees), 0, 0)
-    view = View(sees, 0, empty.long(), empty[:, None])
+    view = View(sees, 0, empty.long(), empty[:, :, None, None])
     return [Paths(layer, view) for layer in prefixes.cache.layers], view
