@@ -62,6 +62,11 @@ class Compared:
     variant: str = ""
 
     @property
+    def name(self) -> str:
+        """The task, and how it was asked otherwise than usual."""
+        return ", ".join(filter(None, (self.task, self.variant)))
+
+    @property
     def verdict(self) -> str:
         """What the samples say, in words."""
         found = self.difference

@@ -32,7 +32,7 @@ def print_comparison(found: Comparison, console: Console, *, changes: int) -> No
     for row in found.rows:
         if row.left_out or row.otherwise:
             otherwise = f", {row.otherwise} of the compared were prompted otherwise" if row.otherwise else ""
-            said = f"{row.task}, {row.shots} shots: {row.left_out} samples left out, scored in one run only{otherwise}"
+            said = f"{row.name}, {row.shots} shots: {row.left_out} samples left out, scored in one run only{otherwise}"
             console.print(said, highlight=False, soft_wrap=True, markup=False)
     for note in found.notes:
         console.print(note, highlight=False, soft_wrap=True, markup=False)
@@ -65,7 +65,7 @@ def _cells(row: Compared) -> list[str]:
     flips = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
     colour = {"B is better": "green", "B is worse": "red"}.get(row.verdict, "default")
     said = f"[{colour}]{row.verdict}[/{colour}]"
-    return [row.task, str(row.shots), escape(row.metric), *scores, *p_values, str(row.n), *flips, said]
+    return [row.name, str(row.shots), escape(row.metric), *scores, *p_values, str(row.n), *flips, said]
 
 
 def _changed(found: Comparison, most: int) -> Table:
@@ -76,7 +76,7 @@ def _changed(found: Comparison, most: int) -> Table:
         for change in row.changes[:most]:
             marks = [_shown(change.first, row), _shown(change.second, row)]
             answers = [escape(_short(change.first_answer)), escape(_short(change.second_answer))]
-            table.add_row(row.task, str(row.shots), escape(change.id), *marks, *answers)
+            table.add_row(row.name, str(row.shots), escape(change.id), *marks, *answers)
         table.add_section()
     return table
 

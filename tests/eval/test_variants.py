@@ -338,4 +338,4 @@ def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path,
     code, _, err = command(monkeypatch, capsys, *asked[:-3], "--images", "blank", *asked[-2:])
     assert code == 2 and "leave out --images blank" in err
     code, out, _ = command(monkeypatch, capsys, "compare", tmp_path / "run", tmp_path / "run")
-    assert code == 0
+    assert code == 0 and "images=blank" in out
