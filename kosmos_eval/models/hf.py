@@ -18,7 +18,7 @@ from kosmos_eval.errors import BadImage, ModelError, UnknownName
 from kosmos_eval.models.hf_engine import Engine, State, engine_of
 from kosmos_eval.models.hf_generate import Search, generate
 from kosmos_eval.models.hf_images import by_hand, by_processor, unseen
-from kosmos_eval.models.hf_load import Loaded, digest, find, load_folder
+from kosmos_eval.models.hf_load import QUANTISED, Loaded, digest, find, load_folder
 from kosmos_eval.models.hf_prompt import Decode, Encoded, Head, Inseparable, Reader
 from kosmos_eval.models.hf_score import Scoring, score
 from kosmos_eval.models.hf_share import agree, heads
@@ -38,6 +38,7 @@ def load(
     batch_size: int = 8,
     chat_template: str = "auto",
     revision: str | None = None,
+    device_map: str | None = None,
 ) -> HFModel:
     """Load a model from a folder, or by its name on the Hub.
 
@@ -59,8 +60,8 @@ def load(
     if batch_size < 1:
         raise ModelError(f"batch_size is {batch_size}; expected at least 1")
     folder = find(path, revision)
-    loaded = load_folder(folder, device=device, dtype=dtype)
-    settings = (str(loaded.network.dtype), chat_template)
+    loaded = load_folder(folder, device=device, dtype=dtype, device_map=device_map)
+    settings = (dtype if dtype in QUANTISED else str(loaded.network.dtype), chat_template)
     return HFModel(
         name=f"hf:{Path(path).resolve().name if Path(path).exists() else Path(path).name}",
         engine=engine_of(loaded.network),

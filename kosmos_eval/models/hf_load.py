@@ -1,8 +1,10 @@
 """Find, check and load a transformers model folder; nothing in it is ever unpickled or executed."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,14 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTISED: dict[str, dict[str, Any]] = {
+    "int8": {"load_in_8bit": True},
+    "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+    "fp4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
+}
+"""Weights in fewer bits, as bitsandbytes makes them while they are loaded."""
+
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf")
 _DECIDES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
 
@@ -66,13 +76,14 @@ def _snapshot(name: str, revision: str | None) -> Path:
         ) from error
 
 
-def load_folder(folder: Path, *, device: str, dtype: str) -> Loaded:
+def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None = None) -> Loaded:
     """Load network, tokenizer and processor.
 
     Args:
         folder: what `find` found.
         device: ``auto`` takes a GPU where there is one.
-        dtype: ``auto`` is the checkpoint's own, float32 on a CPU.
+        dtype: ``auto`` is the checkpoint's own, float32 on a CPU; `QUANTISED` has others.
+        device_map: how the layers are spread over all devices of this process; None puts them on one.
 
     Raises:
         ModelError: if transformers cannot load it without running code of the folder.
@@ -80,16 +91,15 @@ def load_folder(folder: Path, *, device: str, dtype: str) -> Loaded:
     import transformers
     from safetensors import SafetensorError
 
-    if dtype not in DTYPES:
-        raise UnknownName("dtype", dtype, DTYPES)
     place = device_named(device)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         kind: Any = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+        placed = placement(config, place, dtype=dtype, device_map=device_map)
         network, report = kind.from_pretrained(
             folder,
-            dtype="float32" if dtype == "auto" and place.type == "cpu" else dtype,
+            **placed,
             use_safetensors=True,
             output_loading_info=True,
             local_files_only=True,
@@ -108,7 +118,36 @@ def load_folder(folder: Path, *, device: str, dtype: str) -> Loaded:
         raise ModelError(
             f"{folder} has a slow tokenizer; a fast one (tokenizer.json) is needed to find exact boundaries"
         )
-    return Loaded(network.to(place).eval(), tokenizer, processor if sees else None)
+    network = network if "device_map" in placed else network.to(place)
+    return Loaded(network.eval(), tokenizer, processor if sees else None)
+
+
+def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str | None) -> dict[str, Any]:
+    """What transformers is told of type and place of the weights.
+
+    Raises:
+        ModelError: if that cannot be.
+    """
+    if dtype not in (*DTYPES, *QUANTISED):
+        raise UnknownName("dtype", dtype, (*DTYPES, *QUANTISED))
+    if device_map is not None and device_map not in DEVICE_MAPS:
+        raise UnknownName("device_map", device_map, DEVICE_MAPS)
+    if device_map is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ModelError("device_map spreads a model over the GPUs of one process; start it without torchrun")
+    told: dict[str, Any] = {"dtype": "float32" if dtype == "auto" and place.type == "cpu" else dtype}
+    if dtype in QUANTISED:
+        if find_spec("bitsandbytes") is None:
+            raise ModelError(f"dtype {dtype} is made by bitsandbytes, which is not installed; pip install bitsandbytes")
+        import torch
+        from transformers import BitsAndBytesConfig
+
+        bits = BitsAndBytesConfig(**QUANTISED[dtype], bnb_4bit_compute_dtype=torch.bfloat16)
+        told = {"dtype": "bfloat16", "quantization_config": bits}
+    if device_map is not None:
+        told["device_map"] = device_map
+    elif dtype in QUANTISED or getattr(config, "quantization_config", None) is not None:
+        told["device_map"] = {"": str(place)}  # what is quantised while it is loaded cannot be moved afterwards
+    return told
 
 
 def device_named(name: str) -> "torch.device":
