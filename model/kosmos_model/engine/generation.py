@@ -217,11 +217,10 @@ def candidates(logits: Tensor, searches: Sequence[Search | None], *, forbidden: 
     value, token = logits.topk(count, dim=-1) if count > 1 else logits.max(-1, keepdim=True)  # (B, K, C)
     sampled = [(row, search) for row, search in enumerate(searches) if search and search.random]
     if sampled:
-        row = torch.tensor([row for row, _ in sampled], device=logits.device)
+        place = torch.tensor([row for row, _ in sampled], device=logits.device)
         rules = [search.request.sampling for _, search in sampled if search.request.sampling]
-        token[row, 0, 0] = drawn(
-            logits[row, 0], rules, [search.random.random() for _, search in sampled if search.random]
-        )
+        numbers = [search.random.random() for _, search in sampled if search.random]
+        token[place, 0, 0] = drawn(logits[place, 0], rules, numbers)
         value = logits.gather(-1, token)
     value = value + before[..., None]
     if count > 1:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
 from kosmos_eval.profile import Work
@@ -67,12 +68,12 @@ class Slots:
 class _Layer:
     """The weights of one layer."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         attention, ffn = layer.self_attn, layer.ffn
         apart = [(one.weight, one.bias) for one in (attention.q_proj, attention.k_proj, attention.v_proj)]
         with torch.no_grad():
             joined = [torch.cat(each) for each in zip(*apart, strict=True)] if attention.embed_dim <= JOINED else None
-        self.projections = [joined] if joined else apart
+        self.projections = [joined] if joined else [[*pair] for pair in apart]
         self.out, self.fc1, self.fc2 = ((one.weight, one.bias) for one in (attention.out_proj, ffn.fc1, ffn.fc2))
         norms = layer.self_attn_layer_norm, attention.inner_attn_ln, layer.final_layer_norm, ffn.ffn_layernorm
         self.norms = [(one.normalized_shape, one.weight, one.bias, one.eps) for one in norms]
@@ -150,7 +151,7 @@ def _rotated(pairs: Tensor, factors: Tensor | None) -> Tensor:
     """Turn queries and keys (B, K, 2, H, d) by complex factors, in fp32 whatever their type."""
     if factors is None:
         return pairs
-    turned = torch.view_as_complex(pairs.float().unflatten(-1, (-1, 2))) * factors
+    turned = torch.view_as_complex(pairs.float().view(*pairs.shape[:-1], -1, 2)) * factors
     return torch.view_as_real(turned).flatten(-2).to(pairs.dtype)
 
 

@@ -18,7 +18,7 @@ from kosmos_model.kosmos import Kosmos
 def token_price(decoder: KosmosDecoder) -> int:
     """Operations of a token with the weights of all layers, a multiply-add as two; attention's products aside."""
     weights = (weight for layer in decoder.layers for weight in layer.parameters() if weight.ndim == 2)
-    return 2 * sum(weight.numel() for weight in weights)
+    return 2 * sum(int(weight.numel()) for weight in weights)
 
 
 def image_price(model: Kosmos) -> int:
