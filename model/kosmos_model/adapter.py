@@ -115,7 +115,12 @@ class KosmosModel:
 
 
 def kosmos_nano(
-    *, device: str = "auto", dtype: str = "auto", fit: str = "squash", batch_tokens: int | str = "auto"
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    fit: str = "squash",
+    batch_tokens: int | str = "auto",
+    fsdp: bool = False,
 ) -> KosmosModel:
     """The small KOSMOS-1 that is shipped; where its weights are not, it is untrained and says so.
 
@@ -124,6 +129,7 @@ def kosmos_nano(
         dtype: auto, float32, bfloat16; auto is bfloat16 on a GPU and float32 elsewhere.
         fit: squash or crop, how an image becomes a square.
         batch_tokens: tokens computed at once; auto asks the device.
+        fsdp: spread the layers over the processes of torchrun, which then answer in step.
 
     Raises:
         ModelError: if an option cannot be.
@@ -141,14 +147,20 @@ def kosmos_nano(
     trained = WEIGHTS.exists()
     if trained:
         fill(model, read_weights(WEIGHTS), source=WEIGHTS)
-    model.eval().to(settings.device, settings.dtype)
+    _put(model, settings, fsdp=fsdp)
     note = None if trained else "untrained"
     pixels, tokens = Square(config.image_size, fit), settings.batch_tokens
     return KosmosModel(model, tokenizer, name="kosmos-nano", pixels=pixels, batch_tokens=tokens, note=note)
 
 
 def kosmos(
-    path: str, *, device: str = "auto", dtype: str = "auto", fit: str = "squash", batch_tokens: int | str = "auto"
+    path: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    fit: str = "squash",
+    batch_tokens: int | str = "auto",
+    fsdp: bool = False,
 ) -> KosmosModel:
     """A Kosmos in a folder of ``config.json``, ``model.safetensors`` and ``tokenizer.spm``.
 
@@ -158,6 +170,7 @@ def kosmos(
         dtype: auto, float32, bfloat16; auto is bfloat16 on a GPU and float32 elsewhere.
         fit: squash or crop, how an image becomes a square.
         batch_tokens: tokens computed at once; auto asks the device.
+        fsdp: spread the layers over the processes of torchrun, which then answer in step.
 
     Raises:
         ModelError: if an option cannot be, or the folder holds no model.
@@ -168,9 +181,20 @@ def kosmos(
     from kosmos_model.image import Square
 
     model, tokenizer = load(path)
-    model.eval().to(settings.device, settings.dtype)
+    _put(model, settings, fsdp=fsdp)
     name, pixels = Path(path).resolve().name, Square(model.config.image_size, fit)
     return KosmosModel(model, tokenizer, name=name, pixels=pixels, batch_tokens=settings.batch_tokens)
+
+
+def _put(model: Kosmos, settings: Settings, *, fsdp: bool) -> None:
+    """Put a model where it answers, in evaluation mode."""
+    model.eval().to(settings.dtype)
+    if not fsdp:
+        model.to(settings.device)
+        return
+    from kosmos_model.spread import spread
+
+    spread(model, settings.device)
 
 
 def live(model: Kosmos, tokenizer: Tokenizer, *, name: str = "kosmos", fit: str = "squash") -> KosmosModel:
@@ -187,7 +211,8 @@ def fingerprint(model: Kosmos, tokenizer: PromptTokenizer, *, pixels: str) -> st
     total = sha256(f"{model.config!r} {pixels} ".encode() + tokenizer.proto)
     for name, weight in sorted(model.named_parameters()):
         total.update(f"{name} {weight.dtype} {tuple(weight.shape)} ".encode())
-        total.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight  # every rank has to ask
+        total.update(whole.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
@@ -252,6 +277,10 @@ def _budget(model: Kosmos, tokens: int | None) -> Budget:
     if tokens is not None or weight.device.type != "cuda":
         return Budget(tokens or 2048, 16 * (tokens or 2048))
     free, _ = torch.cuda.mem_get_info(weight.device)
+    if any(hasattr(weight, "device_mesh") for weight in model.parameters()):
+        from kosmos_model.spread import least
+
+        free = least(free)
     slot = 2 * model.config.layers * model.config.width * weight.element_size()  # keys and values of a token
     slots = max(8192, min(1 << 20, int(free * 0.25) // slot))  # a batch, and a copy of it for those that go on
     return Budget(min(65_536, slots), slots)
