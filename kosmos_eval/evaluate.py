@@ -157,35 +157,36 @@ def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambd
 
 
 def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
-    """Each sample of a window as soon as the outputs of all its stages are there, or one of them failed."""
+    """Each sample of a window as soon as the outputs of all its stages are there, or one of them failed.
+
+    What several ask alike is asked once, so that candidates which look alike (blank ones) tie exactly.
+    """
     while window:
-        places = [(asked, len(asked.outputs) + index) for asked in window for index in range(_open(asked))]
-        requests = [asked.requests[place] for asked, place in places]
+        alike: dict[Request, list[tuple[Asked, int]]] = {}
         for asked in window:
-            asked.outputs += [None] * _open(asked)
+            for place in range(len(asked.outputs), len(asked.requests)):
+                alike.setdefault(asked.requests[place], []).append((asked, place))
+                asked.outputs.append(None)
+        places = list(alike.values())
         later: list[Asked] = []
-        missing = len(places)
-        for index, output in through("model", model.answers(requests)):
-            asked, place = places[index]
-            asked.outputs[place] = output
-            missing -= 1
-            if isinstance(output, Failure) and asked.error is None:
-                asked.error = output.reason
-            if any(output is None for output in asked.outputs):
-                continue
-            follow = _follow_up(cell, asked)
-            asked.requests += follow
-            if follow:
-                later.append(asked)
-            else:
-                yield asked
-        if missing:
-            raise RuntimeError(f"model {model.name} left {missing} of {len(places)} requests unanswered")
+        left = len(places)
+        for index, output in through("model", model.answers(list(alike))):
+            left -= 1
+            for asked, place in places[index]:
+                asked.outputs[place] = output
+                if isinstance(output, Failure) and asked.error is None:
+                    asked.error = output.reason
+                if any(output is None for output in asked.outputs):
+                    continue
+                follow = _follow_up(cell, asked)
+                asked.requests += follow
+                if follow:
+                    later.append(asked)
+                else:
+                    yield asked
+        if left:
+            raise RuntimeError(f"model {model.name} left {left} of {len(places)} requests unanswered")
         window = later
-
-
-def _open(asked: Asked) -> int:
-    return len(asked.requests) - len(asked.outputs)
 
 
 def _follow_up(cell: Cell, asked: Asked) -> Sequence[Request]:
