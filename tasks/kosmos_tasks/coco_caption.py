@@ -30,7 +30,7 @@ from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import captions, coco_files
 from kosmos_tasks.answer_files import results_json
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI
+from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,7 +70,7 @@ class CocoCaption:
         hub="lmms-lab/COCO-Caption2017",
         get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
         "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json; all under coco/",
-        suites=("default", KOSMOS1, FEW_SHOT, MINI),
+        suites=("default", KOSMOS1, FEW_SHOT, MINI, TRANSFER),
     )
 
     @property

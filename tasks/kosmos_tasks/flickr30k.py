@@ -27,7 +27,7 @@ from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, read_json, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import captions
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI
+from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,7 +63,7 @@ class Flickr30k:
         hub="royokong/flickr30k_test",
         get="https://shannon.cs.illinois.edu/DenotationGraph: flickr30k-images/; "
         "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json; both under flickr30k/",
-        suites=(KOSMOS1, FEW_SHOT, MINI),
+        suites=(KOSMOS1, FEW_SHOT, MINI, TRANSFER),
     )
 
     @property

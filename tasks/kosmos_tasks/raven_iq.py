@@ -34,7 +34,7 @@ from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import raven_files
 from kosmos_tasks.answer_files import label_lines
-from kosmos_tasks.suites import KOSMOS1, MINI
+from kosmos_tasks.suites import KOSMOS1, MINI, TRANSFER
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -84,7 +84,7 @@ class RavenIQ:
         get="https://github.com/WellyZhang/RAVEN: CONFIGURATION/RAVEN_N_SPLIT.npz; https://aka.ms/kosmos-iq50: exp-N/ "
         "with query-K.png, answer-a.png .. answer-f.png and the right letter in answer.txt; all under raven/",
         extension=True,
-        suites=("default", KOSMOS1, MINI),
+        suites=("default", KOSMOS1, MINI, TRANSFER),
     )
 
     @property

@@ -10,3 +10,5 @@ FEW_SHOT = Suite("kosmos1-fewshot", shots=(2, 4, 8))
 """Captions and questions about images after demonstrations (Tables 3 and 5)."""
 MINI = Suite("mini")
 """Every task that has a generated split."""
+TRANSFER = Suite("kosmos1-transfer")
+"""What the paper compares before and after language-only instruction tuning (Tables 6 and 14)."""

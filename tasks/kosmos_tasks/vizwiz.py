@@ -27,7 +27,7 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import vizwiz_files
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI
+from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
 from kosmos_tasks.vqav2 import marked, sample_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class VizWiz:
         hub="lmms-lab/VizWiz-VQA",
         get="https://vizwiz.org/tasks-and-datasets/vqa: {train,val,test}.json, there or in Annotations/, and the "
         "images in train/, val/, test/, all under vizwiz/",
-        suites=(KOSMOS1, FEW_SHOT, MINI),
+        suites=(KOSMOS1, FEW_SHOT, MINI, TRANSFER),
     )
 
     @property

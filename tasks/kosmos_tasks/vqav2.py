@@ -30,7 +30,7 @@ from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import vqa_files
 from kosmos_tasks.answer_files import results_json
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI
+from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,7 +75,7 @@ class VQAv2:
         hub="lmms-lab/VQAv2",
         get="https://visualqa.org/download.html: v2_OpenEnded_mscoco_SPLIT_questions.json, "
         "v2_mscoco_SPLIT_annotations.json and the images in train2014/, val2014/, test2015/, all under vqav2/",
-        suites=("default", KOSMOS1, FEW_SHOT, MINI),
+        suites=("default", KOSMOS1, FEW_SHOT, MINI, TRANSFER),
     )
 
     @property
