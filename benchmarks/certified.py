@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
@@ -23,6 +24,7 @@ from kosmos_model.engine.wording import endings
 from kosmos_model.text import EOS
 
 BATCH = 64
+RULES: dict[str, Literal["sum", "mean per token"]] = {"sum": "sum", "mean": "mean per token"}
 
 
 @torch.inference_mode()
@@ -76,8 +78,7 @@ def measure(name: str, *, images: int, rounds: int, rules: Sequence[str]) -> Non
     prompts = [Prompt(image, "The photo of the") for image in digits(images)]
     for by in rules:
         for best in (1, 5):
-            rule = "sum" if by == "sum" else "mean per token"
-            requests = [LogLikelihood(p, names, terminated=True, best=best, by=rule) for p in prompts]
+            requests = [LogLikelihood(p, names, terminated=True, best=best, by=RULES[by]) for p in prompts]
             engines: list[Engine] = []
 
             def ours(asked: list[LogLikelihood] = requests, used: list[Engine] = engines) -> dict[int, object]:
@@ -92,7 +93,7 @@ def measure(name: str, *, images: int, rounds: int, rules: Sequence[str]) -> Non
             agree(requests, [each for each in likelihoods if isinstance(each, Likelihoods)], expected)
             _, after = endings(subject.tokenizer, prompts[0], names, terminated=True)
             nodes = f"{engines[-1].searched / images:,.0f} of {len(after.tree):,} nodes an image"
-            print(f"{name:5} top {best} by {rule:14} {timed}  {nodes}", flush=True)
+            print(f"{name:5} top {best} by {RULES[by]:14} {timed}  {nodes}", flush=True)
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--model", choices=[*MODELS], default="nano")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rules", nargs="+", choices=["sum", "mean"], default=["sum", "mean"])
+    parser.add_argument("--rules", nargs="+", choices=[*RULES], default=[*RULES])
     asked = parser.parse_args()
     one_thread()
     measure(asked.model, images=asked.images, rounds=asked.rounds, rules=asked.rules)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kosmos_eval.request import Likelihoods
 from kosmos_model.decoder import KosmosDecoder
-from kosmos_model.engine.attention import Memories, additive
+from kosmos_model.engine.attention import Memories
 from kosmos_model.engine.contest import Contest, Course
 from kosmos_model.engine.paths import memories
 from kosmos_model.engine.scoring import scored
@@ -23,7 +23,7 @@ from kosmos_model.engine.walk import Batch, Prefixes, out_of_memory
 
 CROWD = 0.75  # when fewer requests than this share are undecided, the others leave
 
-GROUP = 16  # nodes that share a copy of the keys on their paths
+GROUP = 64  # nodes that share a copy of the keys on their paths
 TOGETHER = 64  # contests that run together, at most
 
 
@@ -137,8 +137,7 @@ class _Computer:
         key, query = above[:, :, None], groups[..., None]
         ends = np.where(above < 0, -1, course.endings.tree.ends[above])[:, :, None]
         sees = torch.from_numpy((key <= query) & (query < ends)).to(device)
-        self.view.slots = torch.from_numpy(slots).to(device)
-        self.view.paths = additive(sees, like=self.view.prompts)[:, :, None]
+        self.view.turn(torch.from_numpy(slots).to(device), sees, like=self.decoder.embed_tokens.weight)
         depths = np.where(nodes < 0, 0, course.endings.tree.depths[nodes])
         tokens = np.where(nodes < 0, 0, course.endings.tree.tokens[nodes])
         states = self.decoder.hidden(

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 TIE = 1e-5  # marks so close are taken to be equal, in nats
 TOO_MANY = 0.8  # of all nodes: from this share on everything is scored
-FIRST, WIDE = 16, 64  # nodes of a step, before as many strings are complete as are wanted, and then
+FIRST, WIDE = 16, 128  # nodes of a step, before as many strings are complete as are wanted, and then
 
 
 @dataclass(frozen=True, eq=False)
