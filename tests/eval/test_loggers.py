@@ -81,6 +81,9 @@ def test_mlflow_reads_what_was_logged(tmp_path):
 @installed("wandb")
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_keeps_its_run_offline(tmp_path):
+    import wandb
+
     where = Tracker.named("wandb").log(report(), CONFIG, tmp_path)
+    wandb.teardown()
     (kept,) = where.glob("wandb/offline-run-*/*.wandb")
     assert b"images=blank" in kept.read_bytes()
