@@ -77,6 +77,15 @@ def latest(folder: Path) -> Path | None:
     return max(_folders(folder), default=None)
 
 
+def finish(folder: Path) -> None:
+    """Make the model of the latest checkpoint the folder's own, ``model``; its weights come last, each file whole."""
+    saved, model = max(_folders(folder)), folder / "model"
+    model.mkdir(exist_ok=True)
+    for name in (checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.WEIGHTS):
+        shutil.copyfile(saved / name, model / f".{name}.tmp")
+        (model / f".{name}.tmp").replace(model / name)
+
+
 def read(saved: Path, *, identity: Mapping[str, Any]) -> Position:
     """How far the run of ``step-N`` is.
 

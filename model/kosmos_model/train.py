@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.hook import EvalHook
-from kosmos_model import checkpoint, resume
+from kosmos_model import resume
 from kosmos_model.adapter import live
 from kosmos_model.data.batches import Batches, Plan, drawn, in_step, loader
 from kosmos_model.data.streams import seed_of
@@ -125,9 +125,8 @@ def keep(taken: Iterator[Measured], run: Run, recipe: Recipe, *, folder: Path, r
                     found = hook(measured.step, run.model)
                 if log is not None:
                     log.scores(measured.step, found)
-    with whole(run.model):
-        if ranks.first:
-            checkpoint.save(run.model, folder / "model", tokenizer=run.tokenizer)
+    if ranks.first:
+        resume.finish(folder)
 
 
 def evaluation(recipe: Recipe, run: Run, *, folder: Path, say: Callable[[str], None]) -> EvalHook | None:

@@ -90,6 +90,15 @@ def test_the_trained_model_is_a_checkpoint_folder_and_older_steps_are_gone(tmp_p
     assert model.config == TINY
     assert tokenizer.proto == NANO.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["losses.csv", "model", "step-000006"]
+    assert len(list((tmp_path / "model").iterdir())) == 3
+
+
+def test_a_finished_run_that_lost_its_model_has_it_again(tmp_path):
+    weights = train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet()) / checkpoint.WEIGHTS
+    before = weights.read_bytes()
+    weights.unlink()
+    train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
+    assert weights.read_bytes() == before
 
 
 def test_losses_are_told_by_stream_and_a_stream_begins_after_its_steps(tmp_path):
