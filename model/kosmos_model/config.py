@@ -38,6 +38,7 @@ class KosmosConfig:
         scale_embedding: whether embeddings, images' too, are multiplied by sqrt(width).
         latents: image embeddings that the resampler gives for one image.
         resampler_depth: 0 for the published single cross-attention, N for Flamingo's Perceiver of N layers.
+        local_latents: whether each latent of the Perceiver begins by looking at its own part of the image.
         image_size: side of the square input image, in pixels.
         patch_size: side of one patch, in pixels.
         stem: how patches are made: ``patch`` (CLIP's single convolution) or ``conv`` (a stack of stride-2 ones).
@@ -65,6 +66,7 @@ class KosmosConfig:
     scale_embedding: bool = False
     latents: int = 64
     resampler_depth: int = 0
+    local_latents: bool = False
     image_size: int = 224
     patch_size: int = 14
     stem: str = "patch"
@@ -157,6 +159,7 @@ PRESETS = {
         attention_dropout=0.0,
         latents=8,
         resampler_depth=1,
+        local_latents=True,
         image_size=96,
         patch_size=16,
         stem="conv",

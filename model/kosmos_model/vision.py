@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from kosmos_eval.errors import ModelError
 from kosmos_model.config import KosmosConfig
+from kosmos_model.image import MEAN, STD
 
 
 class ImageEncoder(nn.Module):
@@ -57,7 +58,8 @@ class ImageEncoder(nn.Module):
 class ConvStem(nn.Module):
     """Patches by a stack of stride-2 convolutions, which small encoders learn from fewer images than one large stride.
 
-    See Xiao et al. 2021, "Early Convolutions Help Transformers See Better".
+    See Xiao et al. 2021, "Early Convolutions Help Transformers See Better". Pixels are measured from a learned ground,
+    white at first: otherwise what is drawn on white is a small part of each feature, and reading is hardly learned.
     """
 
     def __init__(self, width: int, patch_size: int) -> None:
@@ -67,6 +69,7 @@ class ConvStem(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, after), nn.GELU()]
+        self.ground = nn.Parameter((1 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1))
         self.layers = nn.Sequential(*layers)
         self.projection = nn.Conv2d(width, width, 1)
 
@@ -77,7 +80,7 @@ class ConvStem(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(I, 3, H, W) -> (I, D, H / patch, W / patch)."""
-        patches: Tensor = self.projection(self.layers(pixels))
+        patches: Tensor = self.projection(self.layers(self.ground - pixels))
         return patches
 
 

@@ -201,7 +201,7 @@ def test_the_seed_decides_the_weights_and_leaves_the_outside_alone():
     for (name, weight), again in zip(one.named_parameters(), same.parameters(), strict=True):
         assert torch.equal(weight, again), name
     assert not torch.equal(one.decoder.embed_tokens.weight, other.decoder.embed_tokens.weight)
-    assert not torch.equal(one.resampler.latent_query, other.resampler.latent_query)
+    assert not torch.equal(one.resampler.dense.weight, other.resampler.dense.weight)
 
 
 def test_kosmos_1_has_the_parameters_of_the_paper():

@@ -40,15 +40,16 @@ def test_heads_attend_apart():
     torch.testing.assert_close(pooled, torch.tensor([[[10.0, 10.0]]]))  # one head sees the first, the other the second
 
 
-def test_the_resampler_does_not_care_for_the_order_of_image_tokens():
-    resampler = build_resampler(NANO)
-    features = torch.randn(2, 5, NANO.vision_width)
-    torch.testing.assert_close(resampler(features), resampler(features.flip(1)))
+@pytest.mark.parametrize("local", [False, True])
+def test_the_order_of_image_tokens_matters_to_local_latents_alone(local):
+    resampler = build_resampler(dataclasses.replace(NANO, local_latents=local))
+    features = torch.randn(2, 37, NANO.vision_width)
+    assert torch.allclose(resampler(features), resampler(features.flip(1)), atol=1e-4) != local
 
 
 def test_images_are_pooled_apart():
     resampler = build_resampler(NANO)
-    features = torch.randn(3, 5, NANO.vision_width)
+    features = torch.randn(3, 37, NANO.vision_width)
     torch.testing.assert_close(resampler(features)[1:2], resampler(features[1:2]))
 
 
@@ -70,7 +71,7 @@ def test_the_published_form_is_the_connector_of_kosmos_2():
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_every_form_gives_as_many_embeddings_as_latents_and_learns(depth):
     resampler = build_resampler(dataclasses.replace(NANO, resampler_depth=depth))
-    pooled = resampler(torch.randn(2, 7, NANO.vision_width))
+    pooled = resampler(torch.randn(2, 37, NANO.vision_width))
     assert pooled.shape == (2, NANO.latents, NANO.width)
     (pooled * torch.randn_like(pooled)).sum().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in resampler.parameters())
@@ -85,6 +86,25 @@ def test_a_perceiver_that_attends_to_nothing_passes_its_latents_on():
         torch.nn.init.eye_(perceiver.dense.weight)
         perceiver.dense.bias.zero_()
     torch.testing.assert_close(perceiver(torch.randn(1, 3, 4))[0], F.layer_norm(perceiver.latent_query, (4,)))
+
+
+def test_local_latents_begin_by_looking_at_their_own_part_of_the_image():
+    torch.manual_seed(0)
+    resampler = build_resampler(dataclasses.replace(NANO, local_latents=True))
+    assert isinstance(resampler, Perceiver)
+    attention, tokens = resampler.layers[0].x_attn, resampler.layers[0].token_norm(torch.zeros(37, NANO.vision_width))
+    queries = attention.q_proj(resampler.layers[0].latent_norm(resampler.latent_query)).unflatten(-1, (8, 64))
+    keys = attention.k_proj(tokens + resampler.places)[1:].unflatten(-1, (8, 64))
+    weights = (torch.einsum("qhd,khd->qhk", queries, keys) / 8).softmax(-1).mean(1).view(8, 6, 6)
+    row = weights.sum(2) @ torch.arange(6.0)  # the middle of what each latent looks at
+    column = weights.sum(1) @ torch.arange(6.0)
+    assert row.view(4, 2).mean(1).diff().min() > 0.5
+    assert column.view(4, 2).mean(0).diff().min() > 0.5
+
+
+def test_without_a_side_latents_look_everywhere_alike():
+    assert Perceiver(4, 4, latents=2, depth=1).places is None
+    assert not build_resampler(dataclasses.replace(NANO, local_latents=False)).state_dict().keys() & {"places"}
 
 
 def test_attention_dropout_is_for_training_only():

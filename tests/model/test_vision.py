@@ -2,10 +2,12 @@ import dataclasses
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from kosmos_eval.errors import ModelError
 from kosmos_model.config import KosmosConfig
+from kosmos_model.image import to_tensor
 from kosmos_model.vision import ConvStem, ImageEncoder, freeze_all_but_last_layer, load_clip
 
 CONFIG = KosmosConfig(
@@ -118,6 +120,12 @@ def test_another_clip_is_refused(change, message, tmp_path):
     clip_vision(**change).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=message):
         load_clip(ImageEncoder(CONFIG), tmp_path)
+
+
+def test_an_empty_white_picture_is_no_signal_to_the_conv_stem():
+    white = to_tensor(Image.new("RGB", (16, 16), "white"), 16)[None]
+    stem = ConvStem(8, 8)
+    assert torch.allclose(stem.layers(stem.ground - white), torch.zeros(1), atol=1e-4)
 
 
 def test_clip_does_not_load_into_a_conv_stem(tmp_path):

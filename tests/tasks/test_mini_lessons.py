@@ -19,6 +19,7 @@ STREAMS = (
     lessons.opinions,
     lessons.digits,
     lessons.matrices,
+    lessons.missing,
     lessons.panels,
     lessons.new_words,
 )
@@ -28,7 +29,7 @@ def some(stream, count=40, seed=0):
     return list(islice(stream(seed), count))
 
 
-@pytest.mark.parametrize("stream", [*STREAMS, lessons.sentences], ids=lambda stream: stream.__name__)
+@pytest.mark.parametrize("stream", [*STREAMS, lessons.names, lessons.sentences], ids=lambda stream: stream.__name__)
 def test_a_stream_is_its_seed(stream):
     assert some(stream, 5, seed=3) == some(stream, 5, seed=3)
     assert some(stream, 5, seed=3) != some(stream, 5, seed=4)
@@ -69,7 +70,8 @@ def test_no_digit_of_the_test_side_is_ever_drawn(monkeypatch):
 def test_no_new_thing_of_the_test_side_is_ever_drawn_or_named(monkeypatch):
     found = drawn_by(lessons.new_words, new_words, "draw", monkeypatch, holder=new_words)
     assert {side(thing.outline) for thing in found} == {"train"}
-    assert {side(sample.target) for lesson in some(lessons.new_words) for sample in lesson} == {"train"}
+    taught = [lesson for stream in (lessons.names, lessons.new_words) for lesson in some(stream)]
+    assert {side(sample.target) for lesson in taught for sample in lesson} == {"train"}
 
 
 def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(monkeypatch):
@@ -78,7 +80,7 @@ def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(monkeypatch):
     assert not known & set(some(lessons.sentences, 400))
 
 
-@pytest.mark.parametrize("stream", [lessons.matrices, lessons.panels])
+@pytest.mark.parametrize("stream", [lessons.matrices, lessons.missing, lessons.panels])
 def test_matrices_come_from_the_training_side(stream, monkeypatch):
     found = []
     original = matrices.puzzles
@@ -114,8 +116,9 @@ def test_candidates_are_asked_for_as_the_task_does():
         assert sample.prompt == raven_iq.question(context, candidate)
 
 
-def test_what_is_asked_of_new_things_was_shown_before():
-    for lesson in some(lessons.new_words):
+@pytest.mark.parametrize("stream", [lessons.names, lessons.new_words])
+def test_what_is_asked_of_new_things_was_shown_before(stream):
+    for lesson in some(stream):
         shown = lesson[0].prompt.text()
         assert all(f"This is a {sample.target}\n" in shown for sample in lesson)
 
@@ -130,6 +133,22 @@ def test_new_things_are_shown_and_asked_about_as_the_task_does():
     for name in (*query.choices, *lesson_names(first)):
         without = [text.replace(name, "NAME") for text in without]
     assert without[0] == without[1]
+
+
+def test_things_told_in_words_keep_their_name():
+    for lesson in some(lessons.names):
+        lines = [line.removesuffix(" This is a") for line in lesson[0].prompt.text().split("\n")]
+        told = dict(line.split(" This is a ") for line in lines[:-1])
+        assert len(set(told.values())) == len(told) == 2
+        assert [told[lines[-1]], *(told[sample.prompt.text().removesuffix(" This is a")] for sample in lesson[1:])] == [
+            sample.target for sample in lesson
+        ]
+
+
+def test_most_matrices_are_plain():
+    sizes = [len(lesson[0].prompt.images) for lesson in some(lessons.missing, 300)]
+    assert set(sizes) == {3, 8}
+    assert 0.7 < sizes.count(3) / len(sizes) < 0.9
 
 
 def lesson_names(sample):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import count, islice
@@ -24,7 +24,7 @@ from kosmos_tasks.mini import new_words as naming
 from kosmos_tasks.mini import opinions as reviews
 from kosmos_tasks.mini import scene_questions, scene_text
 from kosmos_tasks.mini.recipe import side
-from kosmos_tasks.mini.scenes import Scene, draw, scenes
+from kosmos_tasks.mini.scenes import COLORS, KINDS, Scene, draw, scenes
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -164,18 +164,33 @@ def _shaken(picture: PIL.Image.Image, rng: random.Random) -> PIL.Image.Image:
     )
 
 
+PLAIN_MATRICES = 0.8
+"""The share of 2 x 2 matrices: they are shorter, and what is learned from them helps with the others."""
+
+
 def matrices(seed: int) -> Iterator[Lesson]:
-    """Raven puzzles: the right candidate, two wrong ones, and the missing panel in words; a lesson for each."""
+    """Raven puzzles: the right candidate and a wrong one, each a lesson."""
     rng = random.Random(f"lessons/matrices/{seed}")
-    for _, puzzle in raven.puzzles("train", seed):
-        context = [_picture(raven.draw(panel)) for panel in puzzle.context]
-        opening = Prompt(f"Here are {'three' if len(context) == 3 else 'eight'} images:", *context)
+    for puzzle, opening in _puzzles(seed, rng):
         right = puzzle.candidates[puzzle.target]
-        wrong = rng.sample([panel for panel in puzzle.candidates if panel != right], 2)
-        lessons = [_candidate(opening, right, "Yes"), *(_candidate(opening, panel, "No") for panel in wrong)]
-        words = Sample("", Prompt(opening, "The following image is"), target=described(right))
-        for lesson in rng.sample([*lessons, words], 4):
-            yield [lesson]
+        wrong = rng.choice([panel for panel in puzzle.candidates if panel != right])
+        yield from rng.sample([[_candidate(opening, right, "Yes")], [_candidate(opening, wrong, "No")]], 2)
+
+
+def missing(seed: int) -> Iterator[Lesson]:
+    """Raven puzzles: the missing panel in words."""
+    rng = random.Random(f"lessons/missing/{seed}")
+    for puzzle, opening in _puzzles(seed, rng):
+        right = puzzle.candidates[puzzle.target]
+        yield [Sample("", Prompt(opening, "The following image is"), target=described(right))]
+
+
+def _puzzles(seed: int, rng: random.Random) -> Iterator[tuple[raven.Puzzle, Prompt]]:
+    for _, puzzle in raven.puzzles("train", seed):
+        if (puzzle.width == 2) != (rng.random() < PLAIN_MATRICES):
+            continue
+        context = [_picture(raven.draw(panel)) for panel in puzzle.context]
+        yield puzzle, Prompt(f"Here are {'three' if len(context) == 3 else 'eight'} images:", *context)
 
 
 def _candidate(opening: Prompt, panel: raven.Panel, answer: str) -> Sample:
@@ -212,16 +227,25 @@ def new_words(seed: int) -> Iterator[Lesson]:
     """Episodes of new things with invented names; each answer asked for was shown before, in one to four rounds."""
     rng = random.Random(f"lessons/new_words/{seed}")
     for _, episode in naming.episodes("train", seed, ways=2):
-        ways, rounds = len(episode.things), rng.choice((1, 2, 2, 3, 4))
-        shown = [*episode.shown[: ways * rounds], episode.shown[-1]]
-        seen = [_named(episode, index, view) for index, view in shown]
-        first = Prompt.join([*(sample.shown for sample in seen[:ways]), seen[ways].prompt], separator="\n")
-        yield [replace(seen[ways], prompt=first), *seen[ways + 1 :]]
+        pictures = {view: _picture(naming.draw(episode.things[index], view)) for index, view in episode.shown}
+        yield _naming(episode, rng, lambda index, view, shown=pictures: shown[view])
 
 
-def _named(episode: naming.Episode, index: int, view: naming.View) -> Sample:
-    picture = _picture(naming.draw(episode.things[index], view))
-    return asked(picture, "This is a", answer=episode.names[index])
+def names(seed: int) -> Iterator[Lesson]:
+    """The same with things that are told in words, from which looking up a name is learned first."""
+    rng = random.Random(f"lessons/names/{seed}")
+    kinds = [f"{color} {kind} " for color in COLORS for kind in KINDS]
+    for _, episode in naming.episodes("train", seed, ways=2):
+        told = rng.sample(kinds, len(episode.things))
+        yield _naming(episode, rng, lambda index, view, told=told: told[index])
+
+
+def _naming(episode: naming.Episode, rng: random.Random, shown: Callable[[int, naming.View], str | Image]) -> Lesson:
+    ways, rounds = len(episode.things), rng.choice((1, 2, 2, 3, 4))
+    order = [*episode.shown[: ways * rounds], episode.shown[-1]]
+    seen = [asked(shown(index, view), "This is a", answer=episode.names[index]) for index, view in order]
+    first = Prompt.join([*(sample.shown for sample in seen[:ways]), seen[ways].prompt], separator="\n")
+    return [replace(seen[ways], prompt=first), *seen[ways + 1 :]]
 
 
 def sentences(seed: int) -> Iterator[str]:
