@@ -1,0 +1,98 @@
+"""The five tasks of the main job through ``hf:`` and ``openai:``, around one and the same transformers model."""
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from kosmos_eval import Completion, Generate, Source
+from kosmos_eval.build import build_tasks
+from kosmos_eval.cells import cells
+from kosmos_eval.errors import ModelError, UnknownName
+from kosmos_eval.evaluate import evaluate_cell
+from kosmos_eval.models import hf_load
+from kosmos_eval.models.hf import HFModel, load
+from kosmos_eval.models.openai import OpenAIModel
+from kosmos_eval.runs import Run
+from tests.eval.test_models_hf import save_llava
+
+SERVER = Path(__file__).parents[1] / "fixtures" / "openai_transformers.py"
+FIVE = ["coco_caption", "vqav2", "raven_iq", "rendered_sst2", "imagenet"]
+
+
+@dataclass
+class Greedy:
+    """A model that is asked for the only decoding that servers offer."""
+
+    model: HFModel
+    name: str = "greedy"
+    fingerprint: str = "0"
+
+    def fits(self, request):
+        return self.model.fits(request)
+
+    def answers(self, requests):
+        return self.model.answers([replace(r, beams=1) if isinstance(r, Generate) else r for r in requests])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    saved = tmp_path_factory.mktemp("llava")
+    save_llava(saved)
+    return saved
+
+
+@pytest.fixture
+def server(folder):
+    process = subprocess.Popen([sys.executable, "-W", "ignore", SERVER, folder], stdout=subprocess.PIPE, text=True)
+    yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_five_tasks_give_the_same_greedy_texts_by_both(folder, server):
+    def asked(model):
+        run = Run()
+        tasks = build_tasks(FIVE, Source())
+        for cell in cells(tasks, shots=(0, 1), limit=2, seed=0):
+            evaluate_cell(model, cell, run, lambda label, done, total: None)
+        assert not [record.error for record in run.records.values() if record.error]
+        return run.records
+
+    ours = asked(Greedy(load(str(folder), device="cpu", chat_template="none")))
+    theirs = asked(OpenAIModel(f"llava@{server}", beams="greedy", concurrency=1, timeout=600.0))
+    assert ours.keys() == theirs.keys() and len(ours) == 20
+    compared = 0
+    for key, record in ours.items():
+        assert theirs[key].prompt == record.prompt  # asked the same, decoding aside
+        free = record.outputs if record.task in ("coco_caption", "vqav2") else record.outputs[1:]
+        if record.task in ("coco_caption", "vqav2", "imagenet"):
+            for output, other in zip(free, theirs[key].outputs[-len(free) :], strict=True):
+                assert isinstance(output, Completion) and isinstance(other, Completion)
+                assert output.text.strip() == other.text.strip(), key
+                compared += 1
+    assert compared == 12
+    assert len({output.text for record in ours.values() for output in record.outputs if hasattr(output, "text")}) > 4
+
+
+def test_layers_spread_over_the_devices_of_one_process_give_the_same_answers(folder, monkeypatch):
+    requests = [Generate(task.samples()[0].prompt, 8) for task in build_tasks(["vqav2"], Source()).values()]
+    one, other = (load(str(folder), device="cpu", device_map=how) for how in (None, "auto"))
+    assert dict(one.answers(requests)) == dict(other.answers(requests))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ModelError, match="device_map spreads a model over the GPUs of one process; start it without"):
+        load(str(folder), device="cpu", device_map="auto")
+    with pytest.raises(UnknownName, match="no device_map is called 'ballanced'; did you mean 'balanced'"):
+        load(str(folder), device="cpu", device_map="ballanced")
+
+
+def test_fewer_bits_are_asked_of_bitsandbytes_and_its_absence_is_one_line(folder, monkeypatch):
+    monkeypatch.setattr(hf_load, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="dtype int8 is made by bitsandbytes, which is not installed; pip install"):
+        load(str(folder), device="cpu", dtype="int8")
+    monkeypatch.setattr(hf_load, "find_spec", lambda name: name)
+    told = hf_load.placement(object(), hf_load.device_named("cpu"), dtype="int8", device_map=None)
+    assert told["quantization_config"].load_in_8bit and told["device_map"] == {"": "cpu"}
