@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kosmos_eval.models.sampling import drawn, stream
+from kosmos_eval.profile import Counting, Work
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, LogLikelihood, Request, Sampling
+from kosmos_model.adapter import KosmosModel
 from kosmos_model.config import PRESETS
 from kosmos_model.engine import generation
 from kosmos_model.engine.answers import Engine
 from kosmos_model.engine.step import Step
 from kosmos_model.engine.walk import Budget
+from kosmos_model.engine.work import image_price
 from kosmos_model.image import to_tensor
 from kosmos_model.kosmos import Kosmos, build
 from kosmos_model.text import EOS, NANO, Tokenizer
@@ -163,6 +166,16 @@ def test_the_engine_counts_what_was_asked_and_what_it_computed(monkeypatch: pyte
     assert engine.work.tokens_computed == shared + own + sum(strings) + sum(texts)
     assert (engine.work.images_asked, engine.work.images_encoded) == (11, 3)
     assert engine.work.flops > 0
+
+
+def test_the_bundled_model_counts_images_too() -> None:
+    model, tokenizer = _parts()
+    wrapped = KosmosModel(model, tokenizer, name="tiny", pixels=lambda image: to_tensor(image.pixels(), SIZE))
+    assert wrapped.work == Work()
+    (_, _), *_ = wrapped.answers([Generate(Prompt(_image(0), "a"), 2)])
+    assert isinstance(wrapped, Counting)
+    text = wrapped.work.flops - image_price(model)
+    assert 0 < text < image_price(model) * 10
 
 
 def test_counting_leaves_no_hook_behind() -> None:

@@ -24,7 +24,7 @@ def token_price(decoder: KosmosDecoder) -> int:
 def image_price(model: Kosmos) -> int:
     """Operations of an image in encoder and resampler, counted on a blank one."""
     weight, size = model.decoder.embed_tokens.weight, model.config.image_size
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:  # it follows modules by their gradients
         model.embed_images(weight.new_zeros(1, 3, size, size))
     return int(counter.get_total_flops())
 
