@@ -152,9 +152,10 @@ def localise(perceiver: Perceiver, side: int) -> None:
         if perceiver.places is not None:
             perceiver.places[1:] = 2 * sinusoids(_grid(side, side, side), width)
         perceiver.latent_query.copy_(sinusoids(_grid(rows, columns, side), width))
-        for layer in perceiver.layers:
-            layer.x_attn.q_proj.weight.copy_(KEENNESS * layer.x_attn.k_proj.weight)
-            layer.x_attn.k_proj.weight.mul_(KEENNESS)
+        for attention in perceiver.modules():
+            if isinstance(attention, CrossAttention):
+                attention.q_proj.weight.copy_(KEENNESS * attention.k_proj.weight)
+                attention.k_proj.weight.mul_(KEENNESS)
 
 
 def _grid(rows: int, columns: int, side: int) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import count, islice
@@ -227,8 +227,8 @@ def new_words(seed: int) -> Iterator[Lesson]:
     """Episodes of new things with invented names; each answer asked for was shown before, in one to four rounds."""
     rng = random.Random(f"lessons/new_words/{seed}")
     for _, episode in naming.episodes("train", seed, ways=2):
-        pictures = {view: _picture(naming.draw(episode.things[index], view)) for index, view in episode.shown}
-        yield _naming(episode, rng, lambda index, view, shown=pictures: shown[view])
+        shown = {(index, view): _picture(naming.draw(episode.things[index], view)) for index, view in episode.shown}
+        yield _naming(episode, rng, shown)
 
 
 def names(seed: int) -> Iterator[Lesson]:
@@ -237,13 +237,15 @@ def names(seed: int) -> Iterator[Lesson]:
     kinds = [f"{color} {kind} " for color in COLORS for kind in KINDS]
     for _, episode in naming.episodes("train", seed, ways=2):
         told = rng.sample(kinds, len(episode.things))
-        yield _naming(episode, rng, lambda index, view, told=told: told[index])
+        yield _naming(episode, rng, {(index, view): told[index] for index, view in episode.shown})
 
 
-def _naming(episode: naming.Episode, rng: random.Random, shown: Callable[[int, naming.View], str | Image]) -> Lesson:
+def _naming(
+    episode: naming.Episode, rng: random.Random, shown: Mapping[tuple[int, naming.View], str | Image]
+) -> Lesson:
     ways, rounds = len(episode.things), rng.choice((1, 2, 2, 3, 4))
     order = [*episode.shown[: ways * rounds], episode.shown[-1]]
-    seen = [asked(shown(index, view), "This is a", answer=episode.names[index]) for index, view in order]
+    seen = [asked(shown[index, view], "This is a", answer=episode.names[index]) for index, view in order]
     first = Prompt.join([*(sample.shown for sample in seen[:ways]), seen[ways].prompt], separator="\n")
     return [replace(seen[ways], prompt=first), *seen[ways + 1 :]]
 
