@@ -207,11 +207,12 @@ def live(model: Kosmos, tokenizer: Tokenizer, *, name: str = "kosmos", fit: str 
 def fingerprint(model: Kosmos, tokenizer: PromptTokenizer, *, pixels: str) -> str:
     """Sha256 over everything that decides a model's answers, in hex."""
     import torch
+    from torch.distributed.tensor import DTensor
 
     total = sha256(f"{model.config!r} {pixels} ".encode() + tokenizer.proto)
     for name, weight in sorted(model.named_parameters()):
         total.update(f"{name} {weight.dtype} {tuple(weight.shape)} ".encode())
-        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight  # every rank has to ask
+        whole = weight.full_tensor() if isinstance(weight, DTensor) else weight  # every rank has to ask
         total.update(whole.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 

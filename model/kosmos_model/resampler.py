@@ -175,8 +175,8 @@ def build_resampler(config: KosmosConfig) -> Resampler | Perceiver:
     """The resampler of a config: xavier weights, no biases, latents of unit variance."""
     plain: dict[str, Any] = {"latents": config.latents, "dropout": config.attention_dropout}
     resampler: Resampler | Perceiver
+    side = config.image_size // config.patch_size if config.local_latents else 0
     if config.resampler_depth:
-        side = config.image_size // config.patch_size if config.local_latents else 0
         resampler = Perceiver(config.vision_width, config.width, depth=config.resampler_depth, side=side, **plain)
     else:
         resampler = Resampler(config.vision_width, config.width, heads=config.heads, **plain)

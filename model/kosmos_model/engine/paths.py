@@ -67,13 +67,13 @@ class Paths:
             nodes[:, view.start : stop] = new
         row = torch.arange(len(keys), device=keys.device)[:, None, None]
         groups = view.slots.shape[1]
-        seen = (
+        all_keys, all_values = (
             torch.cat([prompt[:, None].expand(-1, groups, -1, -1, -1), nodes[row, view.slots]], 2).flatten(0, 1)
             for prompt, nodes in zip(self.prompts, self.nodes, strict=True)
         )  # (R * G, T, H, d)
         asked = queries.reshape(-1, view.mask.shape[2], *queries.shape[2:])  # (R * G, C, H, d)
-        asked, *seen = (each.transpose(1, 2) for each in (asked, *seen))
-        return scaled_dot_product_attention(asked, *seen, attn_mask=view.mask).transpose(1, 2).reshape(queries.shape)
+        q, k, v = (each.transpose(1, 2) for each in (asked, all_keys, all_values))
+        return scaled_dot_product_attention(q, k, v, attn_mask=view.mask).transpose(1, 2).reshape(queries.shape)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the requests alone."""
