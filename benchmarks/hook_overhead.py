@@ -55,14 +55,9 @@ def main() -> None:
 
     adam = torch.optim.AdamW(network.parameters(), lr=1e-4)
     said: list[str] = []
-    hook = EvalHook(
-        build_tasks(given.tasks.split(","), Source()),
-        every=1,
-        budget=given.budget,
-        wrap=wrap,
-        strict=True,
-        say=said.append,
-    )
+    tasks = build_tasks(given.tasks.split(","), Source())
+    shots = (0, 4, 8)  # more samples than fit
+    hook = EvalHook(tasks, every=1, budget=given.budget, shots=shots, wrap=wrap, strict=True, say=said.append)
     print(f"budget {given.budget:.0f} s; aimed at 90 %, kept between 70 and 110 %")
     for step in range(given.evaluations):
         tokens = torch.randint(8, len(tokenizer), (4, 64))
