@@ -135,7 +135,7 @@ class Decoding:
             ours = torch.from_numpy(common).to(device)
             kept = [torch.stack([slots[ours] for slots in layer]) for layer in batch.slots]
             self._common = torch.stack(kept).transpose(2, 3).contiguous()
-        own = batch.states.new_zeros(len(batch.slots), 2, len(nodes), heads, used + SPARE * self._width, size)
+        own = batch.states.new_empty(len(batch.slots), 2, len(nodes), heads, used + SPARE * self._width, size)
         for number, layer in enumerate(batch.slots):
             for part, slots in enumerate(layer):
                 own[number, part, :, :, :used] = slots[place].transpose(1, 2)

@@ -42,15 +42,15 @@ class Slots:
     def reserve(self, count: int) -> None:
         """Make room for so many slots more."""
         if self.used + count > self.own.shape[4]:
-            shape = (*self.own.shape[:4], self.used + max(count, 16, self.used // 4), self.own.shape[5])
-            grown = self.own.new_zeros(shape)
+            shape = (*self.own.shape[:4], self.used + max(count, 32, self.used // 2), self.own.shape[5])
+            grown = self.own.new_empty(shape)  # what is not used is written before it is read
             grown[..., : self.used, :] = self.own[..., : self.used, :]
             self.own = grown
 
     def select(self, rows: Tensor, slots: Tensor, *, spare: int) -> Slots:
         """Some slots (N, T) of some rows (N,), with room for ``spare`` more."""
         layers, two, _, heads, _, width = self.own.shape
-        own = self.own.new_zeros(layers, two, len(rows), heads, slots.shape[1] + spare, width)
+        own = self.own.new_empty(layers, two, len(rows), heads, slots.shape[1] + spare, width)
         head = torch.arange(heads, device=rows.device)[:, None]
         own[..., : slots.shape[1], :] = self.own[:, :, rows[:, None, None], head, slots[:, None]]
         return Slots(self.shared, own, slots.shape[1])
