@@ -149,9 +149,8 @@ def _gap(one: Output, other: Output) -> float:
     if isinstance(one, Likelihoods) and isinstance(other, Likelihoods) and len(one.logprobs) == len(other.logprobs):
         pairs = list(zip(one.logprobs, other.logprobs, strict=True))
     elif isinstance(one, Completion) and isinstance(other, Completion):
-        known = one.logprob is not None and other.logprob is not None
-        pairs = [(one.logprob, other.logprob)] if known else []  # type: ignore[list-item]
-        if one.text != other.text and not (known and _widest(pairs) <= CLOSE):
+        pairs = [] if one.logprob is None or other.logprob is None else [(one.logprob, other.logprob)]
+        if one.text != other.text and not (pairs and _widest(pairs) <= CLOSE):
             return inf
     else:
         return inf

@@ -122,10 +122,9 @@ def intervals(scores: CaptionScores, *, seed: int = 0) -> dict[str, tuple[float,
     sums = np.stack([rng.multinomial(n, per_draw) @ columns for _ in range(RESAMPLES)])  # (resamples, columns)
 
     bleu, statistics = np.split(sums, [10], axis=1)
-    resampled = dict(zip(BLEU, _bleu_of_sums(bleu).T, strict=True))
-    resampled["METEOR"] = np.array(meteor.scores(statistics.tolist())[:-1])
+    drawn = [*_bleu_of_sums(bleu).T, np.array(meteor.scores(statistics.tolist())[:-1])]
     tails = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
-    ends = {name: np.percentile(drawn, tails) for name, drawn in resampled.items()}
+    ends = {name: np.percentile(each, tails) for name, each in zip([*BLEU, "METEOR"], drawn, strict=True)}
     return found | {name: (float(low), float(high)) for name, (low, high) in ends.items() if high - low > 1e-9}
 
 

@@ -166,7 +166,7 @@ def _grid(rows: int, columns: int, side: int) -> Tensor:
 
 def sinusoids(points: Tensor, width: int) -> Tensor:
     """(N, 2) coordinates -> (N, width) sines and cosines of each, of wavelengths from 2 pi to 200 pi."""
-    rates = 100 ** -torch.linspace(0, 1, width // 4)
+    rates = 100 ** -torch.linspace(0, 1, width // 4, device=points.device)
     angles = points[:, :, None] * rates  # (N, 2, width / 4)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
 

@@ -50,8 +50,8 @@ def triplets(row: Mapping[str, Any], place: Place) -> list[Sample]:
 def answered(given: Any, output: Any) -> Sample:
     """What is given and what is to be answered.
 
-    >>> answered("Name a color.", " red ")
-    Sample(id='', prompt=Prompt('Name a color. Answer:'), target='red', references=(), group=None)
+    >>> answered("Name a color.", " red ").shown.text()
+    'Name a color. Answer: red'
 
     Raises:
         BadData: if one of them is no text.
