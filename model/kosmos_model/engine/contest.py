@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 TIE = 1e-5  # marks so close are taken to be equal, in nats
 TOO_MANY = 0.8  # of all nodes: from this share on everything is scored
-FIRST, WIDE = 16, 128  # nodes of a step, before as many strings are complete as are wanted, and then
+FIRST, WIDE, WIDER = 16, 32, 128  # nodes of a step, before enough strings are complete, and then, by sum or by mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,8 @@ class Contest:
         """The nodes (rows, W) to compute next, the most promising first; -1 is none, and a row of them is decided."""
         least, bounds = self.least[rows], self.open[rows, :-1]
         promising = (bounds >= least[:, None]) & (bounds > -np.inf)
-        width = min(WIDE if np.isfinite(least).any() else FIRST, int(promising.sum(1).max(initial=0)))
+        wide = WIDER if self.dives else WIDE
+        width = min(wide if np.isfinite(least).any() else FIRST, int(promising.sum(1).max(initial=0)))
         if not width:
             return np.full((len(rows), 0), -1, dtype=np.int64)
         seeking = ~np.isfinite(least)
