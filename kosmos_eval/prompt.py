@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -78,8 +80,19 @@ class Image:
         except OSError as error:
             raise BadImage(f"cannot read image {self.source}: {error.strerror or error}") from error
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of `pixels`, from the header alone.
+
+        Raises:
+            BadImage: as `pixels` does, but for what a header does not tell.
+        """
+        with self._opened() as opened:
+            width, height = opened.size
+            return (height, width) if _orientation(opened) > 4 else (width, height)
+
     def pixels(self, *, draft: int | None = None) -> Pixels:
-        """Decode to RGB, transparency on a white ground.
+        """Decode to RGB, upright as EXIF says, transparency on a white ground, 16 bits brought to 8.
 
         Args:
             draft: where the format allows (JPEG), decode at a reduced size of at least this many pixels a side.
@@ -87,6 +100,13 @@ class Image:
         Raises:
             BadImage: if the image is truncated, of an unknown format, or larger than Pillow's safety limit.
         """
+        with self._opened() as opened:
+            if draft is not None:
+                opened.draft("RGB", (draft, draft))
+            return _on_white(_upright(opened))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Pixels]:
         import PIL.Image
 
         with warnings.catch_warnings():
@@ -94,9 +114,9 @@ class Image:
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
             try:
                 with PIL.Image.open(io.BytesIO(self.encoded())) as opened:
-                    if draft is not None:
-                        opened.draft("RGB", (draft, draft))
-                    return _on_white(opened)
+                    yield opened
+            except PIL.UnidentifiedImageError as error:
+                raise BadImage(f"{self.name} cannot be decoded: it is of no format that Pillow knows") from error
             except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
                 raise BadImage(f"{self.name} is too large to decode safely: {error}") from error
             except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -106,7 +126,27 @@ class Image:
         return f"Image({self.source!r})" if isinstance(self.source, str) else f"Image(<{self.digest[:12]}>)"
 
 
+def _upright(opened: Pixels) -> Pixels:
+    """The picture as viewers and browsers show it; Pillow itself turns TIFF alone."""
+    from PIL.Image import Transpose as To
+
+    flips = None, To.FLIP_LEFT_RIGHT, To.ROTATE_180, To.FLIP_TOP_BOTTOM
+    turn = (*flips, To.TRANSPOSE, To.ROTATE_270, To.TRANSVERSE, To.ROTATE_90)[_orientation(opened) - 1]
+    return opened if turn is None else opened.transpose(turn)
+
+
+def _orientation(opened: Pixels) -> int:
+    """EXIF's orientation, 1 (upright) to 8; 1 where there is none that can be read."""
+    try:
+        found = opened.getexif().get(0x0112, 1) if "exif" in opened.info else 1
+    except (struct.error, SyntaxError, ValueError, TypeError):
+        return 1
+    return found if found in range(1, 9) else 1
+
+
 def _on_white(opened: Pixels) -> Pixels:
+    if opened.mode.startswith("I"):
+        return opened.convert("I").point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
     if opened.mode not in ("RGBA", "LA", "PA") and "transparency" not in opened.info:
         return opened.convert("RGB")
     import PIL.Image

@@ -61,6 +61,32 @@ def test_greyscale_becomes_rgb():
     assert Image(png(mode="L", colour=7)).pixels().getpixel((0, 0)) == (7, 7, 7)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photograph_that_its_exif_turns_is_seen_upright_and_so_is_its_size(kind):
+    sideways, exif, buffer = PIL.Image.new("RGB", (64, 32), "black"), PIL.Image.Exif(), io.BytesIO()
+    sideways.paste("white", (0, 0, 32, 32))
+    exif[0x0112] = 6  # the camera was held so that the picture's top is on the left
+    sideways.save(buffer, kind, exif=exif)
+    image = Image(buffer.getvalue())
+    assert image.size == image.pixels().size == (32, 64)
+    assert image.pixels().getpixel((16, 4))[0] > 250
+    assert image.pixels().getpixel((16, 60))[0] < 5
+
+
+def test_an_exif_that_cannot_be_read_turns_nothing():
+    plain = io.BytesIO()
+    PIL.Image.new("RGB", (8, 4)).save(plain, "JPEG")
+    start, rest = plain.getvalue()[:2], plain.getvalue()[2:]
+    broken = start + b"\xff\xe1" + struct.pack(">H", 16) + b"Exif\0\0no tiff!" + rest
+    assert Image(broken).size == Image(broken).pixels().size == (8, 4)
+
+
+def test_sixteen_bits_a_pixel_become_eight_and_not_white():
+    buffer = io.BytesIO()
+    PIL.Image.new("I;16", (1, 1), 128 * 257).save(buffer, "PNG")
+    assert Image(buffer.getvalue()).pixels().getpixel((0, 0)) == (128, 128, 128)
+
+
 def test_a_truncated_jpeg_is_a_bad_image():
     buffer = io.BytesIO()
     PIL.Image.effect_noise((64, 64), 90).save(buffer, "JPEG")
@@ -87,5 +113,5 @@ def test_a_huge_image_is_refused_without_decoding_it():
 
 
 def test_text_is_no_image():
-    with pytest.raises(BadImage, match="cannot be decoded"):
+    with pytest.raises(BadImage, match="cannot be decoded: it is of no format that Pillow knows"):
         Image(b"<svg>").pixels()
