@@ -1,3 +1,4 @@
+import re
 from itertools import islice
 
 import pytest
@@ -5,11 +6,14 @@ import pytest
 from kosmos_eval.source import Source
 from kosmos_tasks import raven_iq
 from kosmos_tasks.coco_caption import CocoCaption
+from kosmos_tasks.cub_descriptions import CUBDescriptions
+from kosmos_tasks.hateful_memes import HatefulMemes
 from kosmos_tasks.imagenet import ImageNet
-from kosmos_tasks.mini import digits, lessons, matrices, new_words, opinions, scenes
+from kosmos_tasks.mini import digits, lessons, lookups, matrices, memes, new_words, opinions, pages, scenes
 from kosmos_tasks.mini.recipe import side
 from kosmos_tasks.new_words import NewWords
 from kosmos_tasks.rendered_sst2 import RenderedSST2
+from kosmos_tasks.websrc import WebSRC
 
 STREAMS = (
     lessons.things,
@@ -21,15 +25,20 @@ STREAMS = (
     lessons.matrices,
     lessons.missing,
     lessons.panels,
-    lessons.new_words,
+    lessons.memes,
+    lessons.unclear,
+    lookups.new_words,
+    lookups.creatures,
+    lookups.pages,
 )
+IN_WORDS = (lookups.repeats, lookups.names, lookups.hints, lessons.sentences)
 
 
 def some(stream, count=40, seed=0):
     return list(islice(stream(seed), count))
 
 
-@pytest.mark.parametrize("stream", [*STREAMS, lessons.names, lessons.sentences], ids=lambda stream: stream.__name__)
+@pytest.mark.parametrize("stream", [*STREAMS, *IN_WORDS], ids=lambda stream: stream.__name__)
 def test_a_stream_is_its_seed(stream):
     assert some(stream, 5, seed=3) == some(stream, 5, seed=3)
     assert some(stream, 5, seed=3) != some(stream, 5, seed=4)
@@ -67,11 +76,24 @@ def test_no_digit_of_the_test_side_is_ever_drawn(monkeypatch):
     assert {side(digit.pixels, digits.TEST_SHARE) for digit in found} == {"train"}
 
 
-def test_no_new_thing_of_the_test_side_is_ever_drawn_or_named(monkeypatch):
-    found = drawn_by(lessons.new_words, new_words, "draw", monkeypatch, holder=new_words)
+@pytest.mark.parametrize("stream", [lookups.new_words, lookups.hints, lookups.creatures])
+def test_no_new_thing_of_the_test_side_is_ever_drawn(stream, monkeypatch):
+    found = drawn_by(stream, new_words, "draw", monkeypatch, holder=new_words)
     assert {side(thing.outline) for thing in found} == {"train"}
-    taught = [lesson for stream in (lessons.names, lessons.new_words) for lesson in some(stream)]
-    assert {side(sample.target) for lesson in taught for sample in lesson} == {"train"}
+
+
+@pytest.mark.parametrize(
+    "stream", [lookups.repeats, lookups.names, lookups.new_words, lookups.hints, lookups.creatures]
+)
+def test_no_invented_name_of_the_test_side_is_ever_told(stream):
+    named = [name for lesson in some(stream) for sample in lesson for name in sample.target.split()]
+    assert {side(name) for name in named if name != "creature"} == {"train"}
+
+
+def test_no_page_and_no_meme_of_the_test_side_is_ever_drawn(monkeypatch):
+    assert {side(page) for page in drawn_by(lookups.pages, pages, "render", monkeypatch, holder=pages)} == {"train"}
+    known = {text for _, (text, _) in memes.memes("test")}
+    assert not known & set(drawn_by(lessons.memes, opinions, "render", monkeypatch, holder=opinions))
 
 
 def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(monkeypatch):
@@ -104,6 +126,35 @@ def test_pictures_are_asked_about_as_the_task_does(stream, task):
     assert texts(stream) == {task(Source()).samples()[0].prompt.text()}
 
 
+@pytest.mark.parametrize(
+    ("stream", "task"), [(lookups.creatures, CUBDescriptions), (lookups.pages, WebSRC), (lessons.memes, HatefulMemes)]
+)
+def test_prompts_are_made_of_the_words_of_the_task(stream, task):
+    sample = task(Source()).samples()[0]
+    asked = next(lesson[0] for lesson in some(stream) if "what does" not in lesson[0].prompt.text())
+    wanted = task(Source()).requests(sample, [])[0].prompt
+    assert shape(asked.prompt.text()) == shape(wanted.text())
+
+
+def shape(text):
+    """A prompt without what differs from sample to sample."""
+    text = re.sub(r"(Context: .*? )?Q: .*? A:", "Q: TEXT A:", text)
+    return re.sub(r"Description of \w+ (\w+): [^.]*\.", r"Description of NAME \1: TEXT.", text)
+
+
+def test_a_row_of_names_is_followed_by_the_same_row():
+    for (sample,) in some(lookups.repeats):
+        assert sample.prompt.text() == sample.target
+        assert 2 <= len(set(sample.target.split())) <= 10
+
+
+def test_pictures_that_show_nothing_are_unanswerable_as_in_vizwiz():
+    for (sample,) in some(lessons.unclear):
+        (image,) = sample.prompt.images
+        assert len(image.pixels().getcolors()) == 1
+        assert sample.target == "unanswerable"
+
+
 def test_sentiment_is_asked_for_as_the_task_does():
     assert RenderedSST2(Source()).samples()[0].prompt.text() in texts(lessons.opinions)
 
@@ -116,7 +167,7 @@ def test_candidates_are_asked_for_as_the_task_does():
         assert sample.prompt == raven_iq.question(context, candidate)
 
 
-@pytest.mark.parametrize("stream", [lessons.names, lessons.new_words])
+@pytest.mark.parametrize("stream", [lookups.names, lookups.new_words, lookups.hints])
 def test_what_is_asked_of_new_things_was_shown_before(stream):
     for lesson in some(stream):
         shown = lesson[0].prompt.text()
@@ -127,7 +178,7 @@ def test_new_things_are_shown_and_asked_about_as_the_task_does():
     task = NewWords(Source())
     query = task.samples()[0]
     (request,) = task.requests(query, task.draw(query, 1))
-    first = next(lesson[0] for lesson in some(lessons.new_words))
+    first = next(lesson[0] for lesson in some(lookups.new_words))
     assert first.prompt.text().count("This is a") == 3
     without = [request.prompt.text(), first.prompt.text()]
     for name in (*query.choices, *lesson_names(first)):
@@ -136,7 +187,7 @@ def test_new_things_are_shown_and_asked_about_as_the_task_does():
 
 
 def test_things_told_in_words_keep_their_name():
-    for lesson in some(lessons.names):
+    for lesson in some(lookups.names):
         lines = [line.removesuffix(" This is a") for line in lesson[0].prompt.text().split("\n")]
         told = dict(line.split(" This is a ") for line in lines[:-1])
         assert len(set(told.values())) == len(told) == 2

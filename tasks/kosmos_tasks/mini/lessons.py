@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import cache
 from itertools import count, islice
 from typing import TYPE_CHECKING
@@ -20,11 +19,11 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import digits as handwriting
 from kosmos_tasks.mini import matrices as raven
-from kosmos_tasks.mini import new_words as naming
+from kosmos_tasks.mini import memes as robots
 from kosmos_tasks.mini import opinions as reviews
 from kosmos_tasks.mini import scene_questions, scene_text
 from kosmos_tasks.mini.recipe import side
-from kosmos_tasks.mini.scenes import COLORS, KINDS, Scene, draw, scenes
+from kosmos_tasks.mini.scenes import SIDE, Scene, draw, scenes
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -36,6 +35,7 @@ PLAINEST = 0.75
 
 
 READ = "Question: what does the opinion say? Answer:"
+HATEFUL = "Question: does this picture contain real hate speech? Answer:"
 
 
 def asked(*prompt: str | Image, answer: str) -> Sample:
@@ -54,7 +54,7 @@ def captions(seed: int) -> Iterator[Lesson]:
 def _caption(scene: Scene, rng: random.Random) -> Sample:
     first, *others = scene_text.references(scene, rng)
     text = first if rng.random() < PLAINEST else rng.choice(others)
-    return asked(_picture(draw(scene)), "An image of", answer=text)
+    return asked(picture(draw(scene)), "An image of", answer=text)
 
 
 def things(seed: int) -> Iterator[Lesson]:
@@ -78,15 +78,15 @@ def questions(seed: int) -> Iterator[Lesson]:
 
 def _questions(scene: Scene, tally: Counter[tuple[str, str]], rng: random.Random, *, number: int) -> Iterator[Sample]:
     found = scene_questions.askable(scene, rng)
-    picture: tuple[Image, ...] = (_picture(draw(scene)),)
+    shown: tuple[Image, ...] = (picture(draw(scene)),)
     for _ in range(number):
         question = scene_questions.fairest(found, tally, rng)
         if question is None:
             question = rng.choice(found)
         found = [other for other in found if other.type != question.type]
         tally[question.type, question.answer] += 1
-        yield asked(*picture, f"Question: {question.text} Answer:", answer=question.answer)
-        picture = ()
+        yield asked(*shown, f"Question: {question.text} Answer:", answer=question.answer)
+        shown = ()
         if not found:
             return
 
@@ -97,20 +97,20 @@ def opinions(seed: int) -> Iterator[Lesson]:
     texts = reviews.opinions("train", seed)
     while True:
         few = rng.choices((1, 2, 4), (8, 1, 1))[0]
-        drawn = [(opinion, _picture(reviews.render(opinion.text))) for _, opinion in (next(texts) for _ in range(few))]
-        lesson = [_sentiment(opinion, picture) for opinion, picture in drawn]
+        drawn = [(opinion, picture(reviews.render(opinion.text))) for _, opinion in (next(texts) for _ in range(few))]
+        lesson = [_sentiment(opinion, shown) for opinion, shown in drawn]
         if few == 1:
-            opinion, picture = drawn[0]
+            opinion, shown = drawn[0]
             if rng.random() < 0.7:
                 lesson.append(asked(READ, answer=opinion.text))
             else:
-                lesson = [asked(picture, READ, answer=opinion.text), _sentiment(opinion)]
+                lesson = [asked(shown, READ, answer=opinion.text), _sentiment(opinion)]
         yield lesson
 
 
-def _sentiment(opinion: reviews.Opinion, *picture: Image) -> Sample:
+def _sentiment(opinion: reviews.Opinion, *shown: Image) -> Sample:
     answer = ("negative", "positive")[opinion.label]
-    return asked(*picture, "Question: what is the sentiment of the opinion? Answer:", answer=answer)
+    return asked(*shown, "Question: what is the sentiment of the opinion? Answer:", answer=answer)
 
 
 def words(seed: int) -> Iterator[Lesson]:
@@ -119,13 +119,33 @@ def words(seed: int) -> Iterator[Lesson]:
     known = _words()
     while True:
         text = " ".join(rng.sample(known, rng.choice((1, 2))))
-        yield [asked(_picture(reviews.render(text)), READ, answer=text)]
+        yield [asked(picture(reviews.render(text)), READ, answer=text)]
 
 
 @cache
 def _words() -> list[str]:
     texts = (opinion.text for _, opinion in islice(reviews.opinions("train"), 2000))
     return sorted({word for text in texts for word in text.split()})
+
+
+def memes(seed: int) -> Iterator[Lesson]:
+    """Memes: their words, and whether they are hateful, in either order."""
+    rng = random.Random(f"lessons/memes/{seed}")
+    for _, (text, label) in robots.memes("train", seed):
+        shown, hateful = picture(reviews.render(text)), ("no", "yes")[label]
+        first, second = rng.sample([(READ, text), (HATEFUL, hateful)], 2)
+        yield [asked(shown, first[0], answer=first[1]), asked(second[0], answer=second[1])]
+
+
+def unclear(seed: int) -> Iterator[Lesson]:
+    """Questions about pictures that show nothing."""
+    from PIL import Image
+
+    rng = random.Random(f"lessons/unclear/{seed}")
+    for _, scene in scenes("train", seed):
+        question = rng.choice(scene_questions.askable(scene, rng)).text
+        nothing = Image.new("RGB", (SIDE, SIDE), tuple(rng.choices(range(64), k=3)))
+        yield [asked(picture(nothing), f"Question: {question} Answer:", answer="unanswerable")]
 
 
 def digits(seed: int) -> Iterator[Lesson]:
@@ -135,7 +155,7 @@ def digits(seed: int) -> Iterator[Lesson]:
     while True:
         chosen = rng.sample(known, rng.choices((1, 2, 4), (6, 1, 1))[0])
         yield [
-            asked(_picture(_shaken(handwriting.draw(digit), rng)), "The photo of the", answer=_digit_name(digit))
+            asked(picture(_shaken(handwriting.draw(digit), rng)), "The photo of the", answer=_digit_name(digit))
             for digit in chosen
         ]
 
@@ -150,17 +170,17 @@ def _known_digits() -> list[handwriting.Digit]:
     return [digit for digit in handwriting.digits() if side(digit.pixels, held_out) == "train"]
 
 
-def _shaken(picture: PIL.Image.Image, rng: random.Random) -> PIL.Image.Image:
+def _shaken(drawn: PIL.Image.Image, rng: random.Random) -> PIL.Image.Image:
     from PIL import Image
 
-    width, height = picture.size
+    width, height = drawn.size
     wide, high, slant = rng.uniform(0.88, 1.15), rng.uniform(0.88, 1.15), rng.uniform(-0.2, 0.2)
     right, down = rng.uniform(-7, 7), rng.uniform(-7, 7)
     across, along = width / 2 * (1 - wide - slant) + right, height / 2 * (1 - high) + down
     matrix = (wide, slant, across, 0.0, high, along)
-    turned = picture.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR, fillcolor=(255, 255, 255))
+    turned = drawn.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR, fillcolor=(255, 255, 255))
     return turned.transform(
-        picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
+        drawn.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
     )
 
 
@@ -189,12 +209,12 @@ def _puzzles(seed: int, rng: random.Random) -> Iterator[tuple[raven.Puzzle, Prom
     for _, puzzle in raven.puzzles("train", seed):
         if (puzzle.width == 2) != (rng.random() < PLAIN_MATRICES):
             continue
-        context = [_picture(raven.draw(panel)) for panel in puzzle.context]
+        context = [picture(raven.draw(panel)) for panel in puzzle.context]
         yield puzzle, Prompt(f"Here are {'three' if len(context) == 3 else 'eight'} images:", *context)
 
 
 def _candidate(opening: Prompt, panel: raven.Panel, answer: str) -> Sample:
-    prompt = Prompt(opening, "The following image is:", _picture(raven.draw(panel)), "Is it correct?")
+    prompt = Prompt(opening, "The following image is:", picture(raven.draw(panel)), "Is it correct?")
     return Sample("", prompt, target=answer)
 
 
@@ -203,7 +223,7 @@ def panels(seed: int) -> Iterator[Lesson]:
     rng = random.Random(f"lessons/panels/{seed}")
     for _, puzzle in raven.puzzles("train", seed):
         for panel in rng.sample(puzzle.context, 2):
-            yield [asked(_picture(raven.draw(panel)), "An image of", answer=described(panel))]
+            yield [asked(picture(raven.draw(panel)), "An image of", answer=described(panel))]
 
 
 PANEL_SIZES = ("", "tiny", "small", "large", "huge")
@@ -223,33 +243,6 @@ def described(panel: raven.Panel) -> str:
     return f"{PANEL_NUMBERS[panel.number]} {looks} at {places}"
 
 
-def new_words(seed: int) -> Iterator[Lesson]:
-    """Episodes of new things with invented names; each answer asked for was shown before, in one to four rounds."""
-    rng = random.Random(f"lessons/new_words/{seed}")
-    for _, episode in naming.episodes("train", seed, ways=2):
-        shown = {(index, view): _picture(naming.draw(episode.things[index], view)) for index, view in episode.shown}
-        yield _naming(episode, rng, shown)
-
-
-def names(seed: int) -> Iterator[Lesson]:
-    """The same with things that are told in words, from which looking up a name is learned first."""
-    rng = random.Random(f"lessons/names/{seed}")
-    kinds = [f"{color} {kind} " for color in COLORS for kind in KINDS]
-    for _, episode in naming.episodes("train", seed, ways=2):
-        told = rng.sample(kinds, len(episode.things))
-        yield _naming(episode, rng, {(index, view): told[index] for index, view in episode.shown})
-
-
-def _naming(
-    episode: naming.Episode, rng: random.Random, shown: Mapping[tuple[int, naming.View], str | Image]
-) -> Lesson:
-    ways, rounds = len(episode.things), rng.choice((1, 2, 2, 3, 4))
-    order = [*episode.shown[: ways * rounds], episode.shown[-1]]
-    seen = [asked(shown[index, view], "This is a", answer=episode.names[index]) for index, view in order]
-    first = Prompt.join([*(sample.shown for sample in seen[:ways]), seen[ways].prompt], separator="\n")
-    return [replace(seen[ways], prompt=first), *seen[ways + 1 :]]
-
-
 def sentences(seed: int) -> Iterator[str]:
     """Text alone: captions, opinions and questions with their answers."""
     rng = random.Random(f"lessons/sentences/{seed}")
@@ -262,7 +255,8 @@ def sentences(seed: int) -> Iterator[str]:
         yield f"An image of {rng.choice(scene_text.references(scene, rng))}"
 
 
-def _picture(drawn: PIL.Image.Image) -> Image:
+def picture(drawn: PIL.Image.Image) -> Image:
+    """What is drawn, as the image of a prompt."""
     from io import BytesIO
 
     written = BytesIO()

@@ -50,7 +50,12 @@ def draw(rng: Random) -> tuple[str, int]:
     return f"{rng.choice(OPENINGS)} {rng.choice(TARGETS)} {rng.choice(SAID[label])}", label
 
 
+def memes(split: Split, seed: int = 0) -> Iterator[tuple[str, tuple[str, int]]]:
+    """All different memes of one side, as (id, (text, label))."""
+    return stream("memes", split, seed, draw=draw, content=lambda item: item[0])
+
+
 def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
     """Memes: ``id``, ``image``, ``label``, ``text``."""
-    for identity, (text, label) in islice(stream("memes", split, 0, draw=draw, content=lambda item: item[0]), count):
+    for identity, (text, label) in islice(memes(split), count):
         yield {"id": identity, "image": cell(render(text)), "label": label, "text": text}

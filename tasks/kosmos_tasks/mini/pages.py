@@ -82,13 +82,18 @@ def render(shown: Page) -> Image.Image:
     return image
 
 
+def pages(split: Split, seed: int = 0) -> Iterator[tuple[str, Page]]:
+    """All different pages of one side, as (id, page)."""
+    return stream("pages", split, seed, draw=page, content=lambda item: item)
+
+
 def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
     """Questions about pages: ``id, image, question, answer, page, text``."""
     return islice(_every(split), count)
 
 
 def _every(split: Split) -> Iterator[dict[str, Any]]:
-    for identity, shown in stream("pages", split, 0, draw=page, content=lambda item: item):
+    for identity, shown in pages(split):
         picture = cell(render(shown))
         for number, (question, answer) in enumerate(questions(shown, Random(f"pages/{identity}"))):
             said = {"question": question, "answer": answer, "page": identity, "text": shown.text}
