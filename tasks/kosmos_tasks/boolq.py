@@ -1,8 +1,8 @@
 r"""BoolQ: yes-no questions that a passage answers (KOSMOS-1 section 4.8).
 
 Prompt: ``{passage}\nQuestion: {question}?\nAnswer:``, choices ``no`` and ``yes``: lm-evaluation-harness 0.4.13 (task
-boolq, ``acc``), which is the default reading. The paper does not give its prompt or rule; ``rule="mean per token"`` is
-that of GPT-3, which METALM follows.
+boolq, ``acc``), which is the default reading. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's
+(its figure G.29): ``question:`` and ``answer:`` in lower case, the mean over tokens (`kosmos_tasks.text_task`).
 
 Source: https://super.gluebenchmark.com, or the original release (https://github.com/google-research-datasets/
 boolean-questions), which keeps the title apart that SuperGLUE has before the passage; CC BY-SA 3.0. Hub:
@@ -16,9 +16,13 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
-from kosmos_tasks.text_task import ranking
+from kosmos_tasks.text_task import Reading, ranking
 
 ANSWERS = ("no", "yes")
+READINGS = {
+    "lm-eval": Reading("{passage}\nQuestion: {question}?\nAnswer:", ANSWERS),
+    "gpt3": Reading("{passage}\nquestion: {question}?\nanswer:", ANSWERS, rule="mean per token"),
+}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -33,9 +37,9 @@ def read(file: Path) -> Iterator[Row]:
         yield {"passage": passage, "question": said["question"], "label": said["answer"]}
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A passage with its question."""
-    prompt = Prompt(f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:")
+    prompt = Prompt(reading.wording.format(**row))
     return Sample(row["id"], prompt, target=ANSWERS[row["label"]], choices=ANSWERS)
 
 
@@ -45,9 +49,8 @@ ROWS = TextRows(
     folders=("BoolQ", "superglue/BoolQ", "boolq", "boolq_original"),
     files={"val": ("val*.jsonl", "dev.jsonl"), "train": ("train*.jsonl",)},
     read=read,
-    sample=sample_of,
     mini=everyday.boolq,
     hub=("aps/super_glue", "boolq"),
     hub_splits=("validation", "train"),
 )
-BoolQ = ranking(ROWS, "Yes-no questions that a passage answers.")
+BoolQ = ranking(ROWS, "Yes-no questions that a passage answers.", sample=sample_of, readings=READINGS)

@@ -2,7 +2,8 @@ r"""CommitmentBank: whether a text entails a hypothesis, contradicts it, or neit
 
 Prompt: ``{premise}\nQuestion: {hypothesis}. True, False, or Neither?\nAnswer:``, choices ``True``, ``False`` and
 ``Neither``: lm-evaluation-harness 0.4.13 (task cb, ``acc``), which is the default reading. The paper does not give its
-prompt or rule; ``rule="mean per token"`` is that of GPT-3, which METALM follows.
+prompt or rule. ``prompt="gpt3"`` is GPT-3's (its figure G.30): all but premise and hypothesis in lower case, the mean
+over tokens (`kosmos_tasks.text_task`).
 
 Source: https://super.gluebenchmark.com, licence not stated. Hub: aps/super_glue, cb, as lm-evaluation-harness has it.
 """
@@ -14,23 +15,32 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
-from kosmos_tasks.text_task import ranking
+from kosmos_tasks.text_task import Reading, ranking
 
-ANSWERS = ("True", "False", "Neither")
-"""In the order of SuperGLUE's labels: entailment, contradiction, neutral."""
+LABELS = ("entailment", "contradiction", "neutral")
+READINGS = {
+    "lm-eval": Reading(
+        "{premise}\nQuestion: {hypothesis}. True, False, or Neither?\nAnswer:", ("True", "False", "Neither")
+    ),
+    "gpt3": Reading(
+        "{premise}\nquestion: {hypothesis}. true, false, or neither?\nanswer:",
+        ("true", "false", "neither"),
+        rule="mean per token",
+    ),
+}
+"""Their answers stand in the order of SuperGLUE's labels."""
 
 
 def read(file: Path) -> Iterator[Row]:
     """The rows of SuperGLUE's file."""
-    label = one_of("entailment", "contradiction", "neutral", labels=(0, 1, 2))
-    wanted = {"premise": text, "hypothesis": text, "label": label}
+    wanted = {"premise": text, "hypothesis": text, "label": one_of(*LABELS, labels=(0, 1, 2))}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A text with its hypothesis."""
-    prompt = Prompt(f"{row['premise']}\nQuestion: {row['hypothesis']}. True, False, or Neither?\nAnswer:")
-    return Sample(row["id"], prompt, target=ANSWERS[row["label"]], choices=ANSWERS)
+    prompt, choices = Prompt(reading.wording.format(**row)), reading.answers
+    return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
 
 
 ROWS = TextRows(
@@ -39,9 +49,10 @@ ROWS = TextRows(
     folders=("CB", "superglue/CB", "cb"),
     files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
     read=read,
-    sample=sample_of,
     mini=everyday.cb,
     hub=("aps/super_glue", "cb"),
     hub_splits=("validation", "train"),
 )
-CB = ranking(ROWS, "Whether a text entails a hypothesis, contradicts it, or neither.")
+CB = ranking(
+    ROWS, "Whether a text entails a hypothesis, contradicts it, or neither.", sample=sample_of, readings=READINGS
+)

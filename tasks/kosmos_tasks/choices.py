@@ -32,16 +32,17 @@ def asked(prompt: Prompt, choices: Sequence[str], *, rule: Rule = "sum") -> list
     return [LogLikelihood(each, words) for each in prompts]
 
 
-def asked_in_context(sample: Sample, shots: Sequence[Sample]) -> list[LogLikelihood]:
+def asked_in_context(sample: Sample, shots: Sequence[Sample], *, separator: str = PARAGRAPH) -> list[LogLikelihood]:
     """The same ending after each of several contexts, which hold the choices (partial evaluation).
 
     Args:
         sample: its ``extra["contexts"]`` are the contexts, in the order of its choices; its target is the ending.
         shots: demonstrations.
+        separator: what stands between them.
     """
     prompts = [replace(sample, prompt=Prompt(context)) for context in sample.extra["contexts"]]
     ending = (f" {sample.target}",)
-    return [LogLikelihood(few_shot(prompt, shots, separator=PARAGRAPH), ending) for prompt in prompts]
+    return [LogLikelihood(few_shot(prompt, shots, separator=separator), ending) for prompt in prompts]
 
 
 def chosen(

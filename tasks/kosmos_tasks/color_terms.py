@@ -10,10 +10,10 @@ things. Not on the hub. Extension: the paper is zero-shot here; demonstrations a
 from collections.abc import Iterator
 from pathlib import Path
 
-from kosmos_tasks.memory_color import COLORS, csv_rows, sample_of
+from kosmos_tasks.memory_color import COLORS, READINGS, csv_rows, sample_of
 from kosmos_tasks.mini import appearance
 from kosmos_tasks.text_rows import Columns, Row, TextRows, columns, one_of, text
-from kosmos_tasks.text_task import COMMONSENSE, ranking
+from kosmos_tasks.text_task import commonsense
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -30,9 +30,10 @@ ROWS = TextRows(
     folders=("visual_commonsense/color_terms", "color_terms", "object_color"),
     files={"test": ("color-concrete-objects.csv",)},
     read=read,
-    sample=sample_of,
     mini=lambda split: (
         row | {"object": row["object"].removeprefix("an ").removeprefix("a ")} for row in appearance.colors(split)
     ),
 )
-ColorTerms = ranking(ROWS, "Which of eleven colors a concrete thing typically has.", reading=COMMONSENSE)
+ColorTerms = commonsense(
+    ROWS, "Which of eleven colors a concrete thing typically has.", sample=sample_of, readings=READINGS
+)

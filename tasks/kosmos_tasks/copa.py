@@ -2,8 +2,8 @@
 
 Prompt: the sentence without its full stop, then ``because`` or ``therefore``; the choices begin in lower case. This is
 lm-evaluation-harness 0.4.13 (task copa, ``acc``), which is the default reading, to the character: it has two spaces
-before a choice. The paper does not give its prompt or rule; ``rule="mean per token"`` is that of GPT-3, which METALM
-follows.
+before a choice. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's (its figure G.5): one space,
+and the mean over tokens (`kosmos_tasks.text_task`).
 
 Source: https://super.gluebenchmark.com, BSD 2-clause. Hub: aps/super_glue, copa, as lm-evaluation-harness has it.
 """
@@ -15,9 +15,13 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
-from kosmos_tasks.text_task import ranking
+from kosmos_tasks.text_task import Reading, ranking
 
 CONNECTORS = {"cause": "because", "effect": "therefore"}
+READINGS = {
+    "lm-eval": Reading("{premise} {connector}", gap=" "),
+    "gpt3": Reading("{premise} {connector}", rule="mean per token"),
+}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -26,11 +30,11 @@ def read(file: Path) -> Iterator[Row]:
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
-def sample_of(row: Row) -> Sample:
-    """A sentence with two others; they begin with the second space."""
-    prompt = Prompt(f"{row['premise'].strip()[:-1]} {CONNECTORS[row['question']]}")
-    choices = tuple(f" {choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"]))
-    return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
+def sample_of(row: Row, reading: Reading) -> Sample:
+    """A sentence with two others."""
+    asked = reading.wording.format(premise=row["premise"].strip()[:-1], connector=CONNECTORS[row["question"]])
+    choices = tuple(f"{reading.gap}{choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"]))
+    return Sample(row["id"], Prompt(asked), target=choices[row["label"]], choices=choices)
 
 
 ROWS = TextRows(
@@ -39,9 +43,10 @@ ROWS = TextRows(
     folders=("COPA", "superglue/COPA", "copa"),
     files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
     read=read,
-    sample=sample_of,
     mini=everyday.copa,
     hub=("aps/super_glue", "copa"),
     hub_splits=("validation", "train"),
 )
-COPA = ranking(ROWS, "Which of two sentences is the cause or the effect of another.")
+COPA = ranking(
+    ROWS, "Which of two sentences is the cause or the effect of another.", sample=sample_of, readings=READINGS
+)

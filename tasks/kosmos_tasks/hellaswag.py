@@ -1,8 +1,8 @@
 """HellaSwag: which of four sentences continues a description (KOSMOS-1 section 4.8).
 
 Prompt: ``{activity}: {beginning}``, cleaned as in lm-evaluation-harness 0.4.13 (task hellaswag), which is the default
-reading: marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule; that of GPT-3, which
-METALM follows, is the same prompt with ``rule="mean per token"``.
+reading: marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is
+GPT-3's (its figure G.9): the same prompt, and the mean over tokens (`kosmos_tasks.text_task`).
 
 Source: https://github.com/rowanz/hellaswag/tree/master/data, MIT. Hub: Rowan/hellaswag, as lm-evaluation-harness
 has it. The labels of its test split are not public.
@@ -16,7 +16,13 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Columns, Row, TextRows, columns, json_lines, one_of, text, texts
-from kosmos_tasks.text_task import BY_CHARACTER, ranking
+from kosmos_tasks.text_task import Reading, ranking
+
+WORDING = "{activity_label}: {ctx_a} {ctx_b}"
+READINGS = {
+    "lm-eval": Reading(WORDING, rule="mean per character", also=("mean per character", "sum")),
+    "gpt3": Reading(WORDING, rule="mean per token"),
+}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -26,11 +32,11 @@ def read(file: Path) -> Iterator[Row]:
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A description with its four endings."""
-    beginning = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
+    prompt = Prompt(cleaned(reading.wording.format(**row | {"ctx_b": row["ctx_b"].capitalize()})))
     choices = tuple(cleaned(ending) for ending in row["endings"])
-    return Sample(row["id"], Prompt(cleaned(beginning)), target=choices[int(row["label"])], choices=choices)
+    return Sample(row["id"], prompt, target=choices[int(row["label"])], choices=choices)
 
 
 def cleaned(passage: str) -> str:
@@ -49,9 +55,8 @@ ROWS = TextRows(
     folders=("hellaswag",),
     files={"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)},
     read=read,
-    sample=sample_of,
     mini=everyday.hellaswag,
     hub=("Rowan/hellaswag", None),
     hub_splits=("validation", "train"),
 )
-HellaSwag = ranking(ROWS, "Which of four sentences continues a description.", reading=BY_CHARACTER)
+HellaSwag = ranking(ROWS, "Which of four sentences continues a description.", sample=sample_of, readings=READINGS)

@@ -21,10 +21,11 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import appearance
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, lines, one_of, text
-from kosmos_tasks.text_task import COMMONSENSE, ranking
+from kosmos_tasks.text_task import Reading, commonsense
 
 COLORS = ("black", "blue", "brown", "green", "grey", "orange", "pink", "purple", "red", "white", "yellow")
 """What may be answered, here and for ColorTerms."""
+READINGS = {"paper": Reading("The color of {object} is?", COLORS, separator="\n")}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -46,9 +47,9 @@ def csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, {name: cell or "" for name, cell in row.items() if name is not None}
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A thing and its color."""
-    return Sample(row["id"], Prompt(f"The color of {row['object']} is?"), target=row["color"], choices=COLORS)
+    return Sample(row["id"], Prompt(reading.wording.format(**row)), target=row["color"], choices=COLORS)
 
 
 ROWS = TextRows(
@@ -57,7 +58,6 @@ ROWS = TextRows(
     folders=("visual_commonsense/memory_color", "memory_color", "object_color"),
     files={"test": ("memory_color_data.csv", "memory_colors.jsonl")},
     read=read,
-    sample=sample_of,
     mini=appearance.colors,
 )
-MemoryColor = ranking(ROWS, "Which of eleven colors a thing usually has.", reading=COMMONSENSE)
+MemoryColor = commonsense(ROWS, "Which of eleven colors a thing usually has.", sample=sample_of, readings=READINGS)

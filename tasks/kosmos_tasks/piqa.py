@@ -1,8 +1,8 @@
 r"""PIQA: which of two ways reaches a goal of everyday life (KOSMOS-1 section 4.8).
 
 Prompt: ``Question: {goal}\nAnswer:``, that of lm-evaluation-harness 0.4.13 (task piqa), which is the default reading:
-marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule; ``rule="mean per token"`` is
-that of GPT-3, which METALM follows.
+marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's
+(its figure G.4): the goal alone, and the mean over tokens (`kosmos_tasks.text_task`).
 
 Source: https://yonatanbisk.com/piqa, licence AFL-3.0. Hub: baber/piqa, as lm-evaluation-harness has it. The labels of
 the test split are not public.
@@ -16,7 +16,12 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, lines, one_of, text
-from kosmos_tasks.text_task import BY_CHARACTER, ranking
+from kosmos_tasks.text_task import Reading, ranking
+
+READINGS = {
+    "lm-eval": Reading("Question: {goal}\nAnswer:", rule="mean per character", also=("mean per character", "sum")),
+    "gpt3": Reading("{goal}", rule="mean per token"),
+}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -30,10 +35,10 @@ def read(file: Path) -> Iterator[Row]:
         yield said | columns({"label": label.strip()}, {"label": one_of("0", "1", labels=(0, 1))}, place=line)
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A goal with its two ways."""
-    choices = (row["sol1"], row["sol2"])
-    return Sample(row["id"], Prompt(f"Question: {row['goal']}\nAnswer:"), target=choices[row["label"]], choices=choices)
+    prompt, choices = Prompt(reading.wording.format(**row)), (row["sol1"], row["sol2"])
+    return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
 
 
 ROWS = TextRows(
@@ -42,9 +47,8 @@ ROWS = TextRows(
     folders=("piqa",),
     files={"valid": ("valid.jsonl", "dev.jsonl"), "train": ("train.jsonl",)},
     read=read,
-    sample=sample_of,
     mini=everyday.piqa,
     hub=("baber/piqa", None),
     hub_splits=("validation", "train"),
 )
-PIQA = ranking(ROWS, "Which of two ways reaches a goal.", reading=BY_CHARACTER)
+PIQA = ranking(ROWS, "Which of two ways reaches a goal.", sample=sample_of, readings=READINGS)

@@ -12,7 +12,6 @@ Our default where the paper is silent: each answer is one word, so the sums of l
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from kosmos_eval.errors import BadData
@@ -20,10 +19,15 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import appearance
 from kosmos_tasks.text_rows import Row, TextRows, lines
-from kosmos_tasks.text_task import COMMONSENSE, ranking
+from kosmos_tasks.text_task import Reading, commonsense
 
 ANSWERS = ("Yes", "No")
 ORDERS = ("larger first", "smaller first")
+READINGS = {
+    "paper": Reading(
+        "Is {first} larger than {second}?", ANSWERS, separator="\n", notes=(f"the paper asks {ORDERS[0]} only",)
+    )
+}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -41,9 +45,9 @@ def both(pair: Row) -> Iterator[Row]:
     yield {"first": pair["smaller"], "second": pair["larger"], "order": 1}
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A question about a pair."""
-    prompt = Prompt(f"Is {row['first']} larger than {row['second']}?")
+    prompt = Prompt(reading.wording.format(**row))
     group = " / ".join(sorted((row["first"], row["second"])))
     order = row["order"]
     return Sample(row["id"], prompt, target=ANSWERS[order], choices=ANSWERS, group=group, kind=ORDERS[order])
@@ -55,11 +59,8 @@ ROWS = TextRows(
     folders=("visual_commonsense/relative_size", "relative_size", "object_size"),
     files={"test": ("sizePairsFull.txt",)},
     read=read,
-    sample=sample_of,
     mini=lambda split: (row for pair in appearance.sizes(split) for row in both(pair)),
 )
-RelativeSize = ranking(
-    ROWS,
-    "Is one thing larger than another, asked in both orders.",
-    reading=replace(COMMONSENSE, notes=(f"the paper asks {ORDERS[0]} only",)),
+RelativeSize = commonsense(
+    ROWS, "Is one thing larger than another, asked in both orders.", sample=sample_of, readings=READINGS
 )

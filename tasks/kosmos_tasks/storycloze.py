@@ -1,8 +1,8 @@
 """StoryCloze: which of two sentences ends a story of four (KOSMOS-1 section 4.8).
 
 Prompt: the four sentences, with spaces between: lm-evaluation-harness 0.4.13 (task storycloze_2016, ``acc``), which is
-the default reading. The paper does not give its prompt or rule; that of GPT-3, which METALM follows, is the same prompt
-with ``rule="mean per token"``.
+the default reading. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's (its figure G.17): the
+same prompt, and the mean over tokens (`kosmos_tasks.text_task`).
 
 Source: https://cs.rochester.edu/nlp/rocstories, given on request; demonstrations are from the validation stories, as
 the training stories have one ending only. The hub's LSDSem/story_cloze has a script without the stories: use --data.
@@ -16,7 +16,7 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, one_of, text
-from kosmos_tasks.text_task import ranking
+from kosmos_tasks.text_task import Reading, ranking
 
 COLUMNS = {
     **{f"InputSentence{place}": f"input_sentence_{place}" for place in range(1, 5)},
@@ -25,6 +25,8 @@ COLUMNS = {
     "AnswerRightEnding": "answer_right_ending",
 }
 """The official header and the names of the columns on the hub."""
+WORDING = " ".join(f"{{input_sentence_{place}}}" for place in range(1, 5))
+READINGS = {"lm-eval": Reading(WORDING), "gpt3": Reading(WORDING, rule="mean per token")}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -36,10 +38,9 @@ def read(file: Path) -> Iterator[Row]:
             yield {COLUMNS[name]: said[name] for name in COLUMNS}
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A story with its two endings."""
-    prompt = Prompt(" ".join(row[f"input_sentence_{place}"] for place in range(1, 5)))
-    choices = (row["sentence_quiz1"], row["sentence_quiz2"])
+    prompt, choices = Prompt(reading.wording.format(**row)), (row["sentence_quiz1"], row["sentence_quiz2"])
     return Sample(row["id"], prompt, target=choices[row["answer_right_ending"] - 1], choices=choices)
 
 
@@ -55,8 +56,7 @@ ROWS = TextRows(
         "val2018": ("cloze_test_val__winter2018*.csv",),
     },
     read=read,
-    sample=sample_of,
     mini=everyday.storycloze,
-    shown=("train", "val"),
+    examples=("train", "val"),
 )
-StoryCloze = ranking(ROWS, "Which of two sentences ends a story of four.")
+StoryCloze = ranking(ROWS, "Which of two sentences ends a story of four.", sample=sample_of, readings=READINGS)

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Suite
 from kosmos_tasks.suites import KOSMOS1, LANGUAGE, MINI
@@ -32,11 +32,11 @@ class TextRows:
         files: split to the patterns of its official file, default split first. The first pattern that something
             matches counts, and of several files the largest.
         read: the rows of an official file, in its order.
-        sample: a row as a sample.
         mini: the generated rows of ``test`` or ``train``.
         hub: the data set's name on the hub, and its configuration.
         hub_splits: the hub's splits with labels, default split first.
-        shown: splits that demonstrations come from, the first that is there; else they are the evaluated one's own.
+        examples: splits that demonstrations come from, the first that is there; else they are the evaluated one's own.
+        first: splits that are only the beginning of their official file, and of how many rows.
     """
 
     task: str
@@ -44,11 +44,11 @@ class TextRows:
     folders: tuple[str, ...]
     files: Mapping[str, tuple[str, ...]]
     read: Callable[[Path], Iterable[Row]]
-    sample: Callable[[Row], Sample]
     mini: Callable[[str], Iterable[Row]]
     hub: tuple[str, str | None] = ("", None)
     hub_splits: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ("train",)
+    examples: tuple[str, ...] = ("train",)
+    first: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def splits(self) -> Mapping[str, tuple[str, ...]]:
@@ -66,15 +66,14 @@ class TextRows:
         """What a task of these rows says of itself; by default one of the paper's language tasks."""
         return About(metric, self.splits, self.hub[0], self.get, extension, suites)
 
-    def samples(self, source: Source) -> Samples:
-        """What is evaluated."""
-        return Samples(rows(self, source, self.split(source)), self.sample)
+    def evaluated(self, source: Source) -> "Dataset":
+        """The rows of the split that is evaluated."""
+        return rows(self, source, self.split(source))
 
-    def examples(self, source: Source) -> Samples:
-        """What demonstrations are drawn from."""
+    def shown(self, source: Source) -> "Dataset":
+        """The rows that demonstrations are drawn from."""
         known = self._known(source)
-        pool = next((split for split in self.shown if split in known), self.split(source))
-        return Samples(rows(self, source, pool), self.sample)
+        return rows(self, source, next((split for split in self.examples if split in known), self.split(source)))
 
     def file(self, source: Source, split: str) -> Path | None:
         """The official file of a split, where it is there."""
@@ -96,7 +95,8 @@ def rows(benchmark: TextRows, source: Source, split: str) -> "Dataset":
         found = from_hub(name, source=source, split=split, config=config)
     else:
         file = benchmark.file(source, split) if source.kind == "data" else None
-        found = table(benchmark.mini(split) if file is None else benchmark.read(file))
+        given = benchmark.mini(split) if file is None else islice(benchmark.read(file), benchmark.first.get(split))
+        found = table(given)
     return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
 
 

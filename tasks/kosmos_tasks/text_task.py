@@ -1,68 +1,91 @@
-"""A benchmark of texts as a task: its choices compete by likelihood."""
+"""A benchmark of texts as a task: its choices compete by likelihood, in one or several readings.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+The paper gives neither prompts nor rules of its language tasks. Each has two readings, named by its option ``prompt``.
+The usual one, ``lm-eval``, is the task of lm-evaluation-harness 0.4.13. ``gpt3`` is that of GPT-3 (its section 2.4 and
+the figures of its appendix G), plausibly also that of METALM and of this paper: choices compete by the mean over their
+tokens; none of the eight is among the tasks where GPT-3 divides by the probability without the prompt. GPT-3 has one or
+two line breaks between demonstrations, depending on the task; here they are two.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import ClassVar, Literal
+
+from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood
-from kosmos_eval.sample import Sample
+from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source
 from kosmos_eval.task import About, Score, Suite, Task
-from kosmos_tasks.choices import MARKS, PARAGRAPH, asked, ranked
+from kosmos_tasks.choices import MARKS, PARAGRAPH, asked, asked_in_context, ranked, ranked_in_context
 from kosmos_tasks.suites import KOSMOS1, LANGUAGE, MINI
-from kosmos_tasks.text_rows import TextRows
+from kosmos_tasks.text_rows import Row, TextRows
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How choices are asked and marked; by default as lm-evaluation-harness does.
+    """A way to ask for choices and to mark them.
 
     Args:
-        rule: how likelihoods are compared for the headline, unless the user says otherwise.
+        wording: the question, with what is filled in between braces.
+        answers: the choices, where they are the same for every sample.
+        gap: what stands between question and choice beside one space.
+        rule: how likelihoods are compared for the headline, unless the user says otherwise; None where the same text is
+            compared after each choice (partial evaluation), to which no rule of length applies.
         also: rules that further marks are by.
-        mark: what the mark of the rule is called; empty for its own name (`choices.MARKS`).
         separator: what stands between demonstrations.
         notes: what a report says beside the rule.
-        suites: the suites that the task is part of.
-        extension: the paper is zero-shot here.
     """
 
-    rule: Rule = "sum"
+    wording: str
+    answers: tuple[str, ...] = ()
+    gap: str = ""
+    rule: Rule | None = "sum"
     also: tuple[Rule, ...] = ()
-    mark: str = ""
     separator: str = PARAGRAPH
     notes: tuple[str, ...] = ()
-    suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI)
-    extension: bool = False
 
 
-COMMONSENSE = Reading(mark="accuracy", separator="\n", suites=(KOSMOS1, MINI), extension=True)
-"""The paper's prompts about what things look like."""
-BY_CHARACTER = Reading("mean per character", also=("mean per character", "sum"))
-"""Where lm-evaluation-harness has ``acc_norm`` beside ``acc``, and it is the headline."""
-
-
-def ranking(rows: TextRows, says: str, *, reading: Reading = Reading()) -> Callable[..., Task[Likelihoods]]:
+def ranking(
+    rows: TextRows,
+    says: str,
+    *,
+    sample: Callable[[Row, Reading], Sample],
+    readings: Mapping[str, Reading],
+    mark: str = "",
+    suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI),
+    extension: bool = False,
+) -> Callable[..., Task[Likelihoods]]:
     """The type of a task whose samples ask for the likeliest of their choices, registered by the name of its rows.
 
     Args:
         rows: where its samples come from.
         says: what it is, in a sentence.
-        reading: how its choices are asked and marked.
+        sample: a row as a sample, in a reading.
+        readings: how it is asked and marked, by name, the usual reading first.
+        mark: what the mark of the rule is called; empty for its own name (`choices.MARKS`).
+        suites: the suites that it is part of.
+        extension: the paper is zero-shot here.
     """
+    usual = next(iter(readings))
 
     @register(rows.task)
     @dataclass(frozen=True)
     class Ranking:
         source: Source = field(default_factory=Source)
-        rule: Rule = reading.rule
+        rule: Literal["usual", Rule] = "usual"
+        prompt: str = usual
 
         about: ClassVar[About] = rows.about(
-            reading.mark or MARKS[reading.rule], suites=reading.suites, extension=reading.extension
+            mark or MARKS[readings[usual].rule or "sum"], suites=suites, extension=extension
         )
+        prompts: ClassVar[Mapping[str, str]] = {name: reading.wording for name, reading in readings.items()}
+
+        def __post_init__(self) -> None:
+            _check(rows.task, self.prompt, readings, self.rule)
 
         @property
         def split(self) -> str:
@@ -71,29 +94,64 @@ def ranking(rows: TextRows, says: str, *, reading: Reading = Reading()) -> Calla
 
         @property
         def notes(self) -> Sequence[str]:
-            """The rule of the headline."""
-            return [f"by {self.rule} of log-probabilities", *reading.notes]
+            """The rule of the headline, and the reading unless it is the usual one."""
+            return [*_notes(self._reading), *([] if self.prompt == usual else [f"prompt {self.prompt}"])]
 
         def samples(self) -> Sequence[Sample]:
             """What is evaluated."""
-            return rows.samples(self.source)
+            return Samples(rows.evaluated(self.source), lambda row: sample(row, self._reading))
 
         def examples(self) -> Sequence[Sample]:
             """What demonstrations are drawn from."""
-            return rows.examples(self.source)
+            return Samples(rows.shown(self.source), lambda row: sample(row, self._reading))
 
         def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[LogLikelihood]:
-            """The choices."""
-            return asked(few_shot(sample, shots, separator=reading.separator), sample.choices, rule=self.rule)
+            """The choices; in partial evaluation, the same text after each."""
+            return _requests(sample, shots, self._reading)
 
         def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
             """Whether the right choice is the likeliest, by the rule and by others; of m that tie, each earns 1/m."""
-            return ranked(sample, outputs, rule=self.rule, also=reading.also, mark=reading.mark)
+            return _score(sample, outputs, self._reading, mark)
+
+        @property
+        def _reading(self) -> Reading:
+            """The reading, with the user's rule."""
+            reading = readings[self.prompt]
+            return reading if self.rule == "usual" else replace(reading, rule=self.rule)
 
     Ranking.__doc__ = f"""{says}
 
     Args:
         source: where the texts come from.
-        rule: how likelihoods are compared for the headline.
+        rule: how likelihoods are compared for the headline, unless as usual in its reading.
+        prompt: the reading, one of {", ".join(readings)}.
     """
     return Ranking
+
+
+def _check(task: str, prompt: str, readings: Mapping[str, Reading], rule: str) -> None:
+    if prompt not in readings:
+        raise UnknownName(f"prompt of {task}", prompt, readings)
+    if rule != "usual" and readings[prompt].rule is None:
+        raise KosmosEvalError(f"{task} compares the same text after each choice, where no rule applies; leave it out")
+
+
+def _notes(reading: Reading) -> Sequence[str]:
+    rule = "by partial evaluation" if reading.rule is None else f"by {reading.rule} of log-probabilities"
+    return [rule, *reading.notes]
+
+
+def _requests(sample: Sample, shots: Sequence[Sample], reading: Reading) -> Sequence[LogLikelihood]:
+    if reading.rule is None:
+        return asked_in_context(sample, shots, separator=reading.separator)
+    return asked(few_shot(sample, shots, separator=reading.separator), sample.choices, rule=reading.rule)
+
+
+def _score(sample: Sample, outputs: Sequence[Likelihoods], reading: Reading, mark: str) -> Score:
+    if reading.rule is None:
+        return ranked_in_context(sample, outputs)
+    return ranked(sample, outputs, rule=reading.rule, also=reading.also, mark=mark)
+
+
+commonsense = partial(ranking, mark="accuracy", suites=(KOSMOS1, MINI), extension=True)
+"""A task with one of the paper's prompts about what things look like."""

@@ -2,27 +2,25 @@
 
 Asked by partial evaluation, as in lm-evaluation-harness 0.4.13 (task winogrande, ``acc``) and in GPT-3: the text after
 the blank continues ``{text before the blank}{option}``, and the option counts after which it is the likelier. Both
-continuations are the same text, so no rule of length could change the choice. The paper does not give its reading.
+continuations are the same text, so no rule of length could change the choice. The paper does not give its reading;
+``prompt="gpt3"`` (GPT-3's figure G.14) is the same.
 
 Source: https://winogrande.allenai.org, CC BY. Hub: allenai/winogrande, winogrande_xl, as lm-evaluation-harness has it.
 The labels of the test split are not public. Twins, sentences that differ in a word and have the other answer, are a
 group.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from kosmos_eval.prompt import Prompt
-from kosmos_eval.registry import register
-from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score
-from kosmos_tasks.choices import asked_in_context, ranked_in_context
 from kosmos_tasks.mini import everyday
 from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
+from kosmos_tasks.text_task import Reading, ranking
+
+WORDING = "{before}{option}"
+READINGS = {"lm-eval": Reading(WORDING, rule=None), "gpt3": Reading(WORDING, rule=None)}
 
 
 def read(file: Path) -> Iterator[Row]:
@@ -38,11 +36,11 @@ def blank(value: object) -> str:
     return value
 
 
-def sample_of(row: Row) -> Sample:
+def sample_of(row: Row, reading: Reading) -> Sample:
     """A sentence; as a demonstration it shows the right option in its blank."""
     before, _, after = row["sentence"].partition("_")
     options, label = (row["option1"], row["option2"]), int(row["answer"]) - 1
-    contexts = tuple(before + option for option in options)
+    contexts = tuple(reading.wording.format(before=before, option=option) for option in options)
     return Sample(
         row["id"],
         Prompt(contexts[label]),
@@ -59,43 +57,9 @@ ROWS = TextRows(
     folders=("winogrande", "winogrande_1.1"),
     files={"dev": ("dev.jsonl",), "train": ("train_*.jsonl",)},
     read=read,
-    sample=sample_of,
     mini=everyday.winogrande,
     hub=("allenai/winogrande", "winogrande_xl"),
     hub_splits=("validation", "train"),
 )
 
-
-@register("winogrande")
-@dataclass(frozen=True)
-class WinoGrande:
-    """Which of two options fills the blank of a sentence.
-
-    Args:
-        source: where the sentences come from.
-    """
-
-    source: Source = field(default_factory=Source)
-
-    about: ClassVar[About] = ROWS.about("acc")
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return ROWS.split(self.source)
-
-    def samples(self) -> Sequence[Sample]:
-        """The sentences of the split."""
-        return ROWS.samples(self.source)
-
-    def examples(self) -> Sequence[Sample]:
-        """Training sentences, of the largest file that is there."""
-        return ROWS.examples(self.source)
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The end of the sentence after each option."""
-        return asked_in_context(sample, shots)
-
-    def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the end is likelier after the right option."""
-        return ranked_in_context(sample, outputs)
+WinoGrande = ranking(ROWS, "Which of two options fills the blank of a sentence.", sample=sample_of, readings=READINGS)
