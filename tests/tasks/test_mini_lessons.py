@@ -31,7 +31,7 @@ STREAMS = (
     lookups.creatures,
     lookups.pages,
 )
-IN_WORDS = (lookups.repeats, lookups.names, lookups.hints, lessons.sentences)
+IN_WORDS = (lookups.pairs, lookups.repeats, lookups.names, lookups.hints, lessons.sentences)
 
 
 def some(stream, count=40, seed=0):
@@ -140,6 +140,15 @@ def shape(text):
     """A prompt without what differs from sample to sample."""
     text = re.sub(r"(Context: .*? )?Q: .*? A:", "Q: TEXT A:", text)
     return re.sub(r"Description of \w+ (\w+): [^.]*\.", r"Description of NAME \1: TEXT.", text)
+
+
+def test_what_a_word_stands_for_was_shown_before():
+    for lesson in some(lookups.pairs):
+        *shown, first = lesson[0].prompt.text().split("\n")
+        told = dict(line.split() for line in shown)
+        assert [told[first], *(told[sample.prompt.text()] for sample in lesson[1:])] == [
+            sample.target for sample in lesson
+        ]
 
 
 def test_a_row_of_names_is_followed_by_the_same_row():

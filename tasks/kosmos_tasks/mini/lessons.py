@@ -116,14 +116,15 @@ def _sentiment(opinion: reviews.Opinion, *shown: Image) -> Sample:
 def words(seed: int) -> Iterator[Lesson]:
     """One or two words of opinions, from which reading is learned first."""
     rng = random.Random(f"lessons/words/{seed}")
-    known = _words()
+    known = vocabulary()
     while True:
         text = " ".join(rng.sample(known, rng.choice((1, 2))))
         yield [asked(picture(reviews.render(text)), READ, answer=text)]
 
 
 @cache
-def _words() -> list[str]:
+def vocabulary() -> list[str]:
+    """The words of opinions, in order."""
     texts = (opinion.text for _, opinion in islice(reviews.opinions("train"), 2000))
     return sorted({word for text in texts for word in text.split()})
 

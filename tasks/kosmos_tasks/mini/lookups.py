@@ -16,7 +16,7 @@ from kosmos_tasks import websrc
 from kosmos_tasks.mini import creatures as inventions
 from kosmos_tasks.mini import new_words as naming
 from kosmos_tasks.mini import pages as shop
-from kosmos_tasks.mini.lessons import Lesson, asked, picture
+from kosmos_tasks.mini.lessons import Lesson, asked, picture, vocabulary
 from kosmos_tasks.mini.recipe import side
 from kosmos_tasks.mini.scenes import COLORS, KINDS
 
@@ -34,6 +34,18 @@ def repeats(seed: int) -> Iterator[Lesson]:
 
 def _invented(rng: random.Random) -> Iterator[str]:
     return (name for name in iter(lambda: naming.invent(rng), "") if side(name) == "train")
+
+
+def pairs(seed: int) -> Iterator[Lesson]:
+    """Words that stand for words: after the first round, what follows each is known."""
+    rng = random.Random(f"lessons/pairs/{seed}")
+    known = vocabulary()
+    while True:
+        keys = rng.sample(known, rng.randint(2, 8))
+        values = {key: rng.choice(known) for key in keys}
+        order = [key for _ in range(rng.choice((2, 3, 4))) for key in rng.sample(keys, len(keys))]
+        seen = [asked(key, answer=values[key]) for key in order]
+        yield _after(len(keys), seen)
 
 
 def names(seed: int) -> Iterator[Lesson]:
@@ -66,8 +78,13 @@ def _naming(episode: naming.Episode, rng: random.Random, told: Mapping[tuple[int
     ways, rounds = len(episode.things), rng.choice(ROUNDS)
     order = [*episode.shown[: ways * rounds], episode.shown[-1]]
     seen = [asked(told.get(one) or _sight(episode, *one), "This is a", answer=episode.names[one[0]]) for one in order]
-    first = Prompt.join([*(sample.shown for sample in seen[:ways]), seen[ways].prompt], separator="\n")
-    return [replace(seen[ways], prompt=first), *seen[ways + 1 :]]
+    return _after(ways, seen)
+
+
+def _after(number: int, seen: Lesson) -> Lesson:
+    """A lesson of which the first samples are only shown, in the prompt of the next one."""
+    first = Prompt.join([*(sample.shown for sample in seen[:number]), seen[number].prompt], separator="\n")
+    return [replace(seen[number], prompt=first), *seen[number + 1 :]]
 
 
 def _sight(episode: naming.Episode, index: int, view: naming.View) -> Image:
