@@ -20,7 +20,9 @@ from kosmos_eval.hook_history import read
 from kosmos_eval.report.curves import BOTTOM, HEIGHT, Scale
 from kosmos_model.losses import LOSSES, SCORES
 
-WIDTH, LEFT, RIGHT, TITLE = 780.0, 56.0, 190.0, 28.0
+WIDTH, LEFT, RIGHT, TITLE = 900.0, 56.0, 310.0, 28.0
+COLUMN, ROWS = 140.0, 10
+"""How wide a column of names of curves is, and how many it has."""
 COLORS = (
     "#1b6ca8", "#c8553d", "#3d8b5f", "#8d5a97", "#b58900", "#5b6c7d", "#d0679d", "#2aa198", "#7a4f2a", "#4b4ba8",
     "#111111", "#9acd32",
@@ -97,15 +99,17 @@ def panel(title: str, series: Sequence[Series], *, top: float, last: float, halv
         yield f'<text class="middle" x="{x(step):.1f}" y="{base + HEIGHT - BOTTOM + 18:.1f}">{step:,.0f}</text>'
     for place, one in enumerate(series):
         color = COLORS[place % len(COLORS)]
+        dashes = ' stroke-dasharray="5 3"' if place >= len(COLORS) else ""
         if one.band:
             outline = [(step, low) for step, low, _ in one.band] + [(step, high) for step, _, high in one.band[::-1]]
             shape = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in outline)
             yield f'<polygon fill="{color}" fill-opacity="0.15" points="{shape}"/>'
         line = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in one.points)
-        yield f'<polyline fill="none" stroke="{color}" stroke-width="1.6" points="{line}"/>'
-        told = base + 20 + 17 * place
-        yield f'<circle cx="{WIDTH - RIGHT + 40}" cy="{told - 4:.1f}" r="4" fill="{color}"/>'
-        yield f'<text x="{WIDTH - RIGHT + 50}" y="{told:.1f}">{escape(one.name)} {one.points[-1][1]:.2f}</text>'
+        yield f'<polyline fill="none" stroke="{color}" stroke-width="1.6"{dashes} points="{line}"/>'
+        right, told = WIDTH - RIGHT + 20 + COLUMN * (place // ROWS), base + 20 + 17 * (place % ROWS)
+        ends = f'x1="{right}" x2="{right + 20}" y1="{told - 4:.1f}" y2="{told - 4:.1f}"'
+        yield f'<line {ends} stroke="{color}" stroke-width="3"{dashes}/>'
+        yield f'<text x="{right + 25}" y="{told:.1f}">{escape(one.name)} {one.points[-1][1]:.2f}</text>'
 
 
 def drawing(folder: Path) -> str:
