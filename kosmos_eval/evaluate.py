@@ -145,15 +145,22 @@ def _asked(model: Model, cell: Cell, run: Run, step: Callable[[], None]) -> Iter
 
 def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambda request: True) -> Asked:
     """The first requests of a sample, with as many whole demonstrations as fit into the model's context."""
-    shots = demonstrations(cell, sample)
+    asked = Asked(sample, demonstrations(cell, sample), [], "")
+    asked.requests = _fitting(cell, asked, fits)
+    asked.prompt = digest(asked.requests)
+    return asked
+
+
+def _fitting(cell: Cell, asked: Asked, fits: Callable[[Request], bool]) -> list[Request]:
+    """The next requests of a sample, whose first demonstrations are left out until all fit into the model's context."""
     while True:
-        requests = cell.requests(sample, shots)
+        requests = cell.requests(asked.sample, asked.shots, _answers(asked))
         if all(fits(request) for request in requests):
-            return Asked(sample, shots, requests, digest(requests))
-        if not shots:
-            error = "the prompt is longer than the model's context, even without demonstrations"
-            return Asked(sample, shots, requests, digest(requests), error=error)
-        del shots[0]
+            return requests
+        if not asked.shots:
+            asked.error = "the prompt is longer than the model's context, even without demonstrations"
+            return requests
+        asked.shots = asked.shots[1:]
 
 
 def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
@@ -178,21 +185,15 @@ def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
                     asked.error = output.reason
                 if any(output is None for output in asked.outputs):
                     continue
-                follow = _follow_up(cell, asked)
+                follow = [] if asked.error else _fitting(cell, asked, model.fits)
                 asked.requests += follow
-                if follow:
+                if follow and not asked.error:
                     later.append(asked)
                 else:
                     yield asked
         if left:
             raise RuntimeError(f"model {model.name} left {left} of {len(places)} requests unanswered")
         window = later
-
-
-def _follow_up(cell: Cell, asked: Asked) -> Sequence[Request]:
-    if asked.error is not None:
-        return ()
-    return cell.requests(asked.sample, asked.shots, _answers(asked))
 
 
 def _answers(asked: Asked) -> tuple[Output, ...]:

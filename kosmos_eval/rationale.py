@@ -3,7 +3,9 @@
 KOSMOS-1 section 4.5: the first prompt is the image and ``Introduce this picture in detail:``; the second one is the
 image, the rationale, and the question as it would be asked without. Ours where the paper is silent: the rationale is
 greedy and its white space is made single; it stands after the last image of the question, or before a question that
-has none; demonstrations show no rationales, and none precede the first prompt.
+has none; demonstrations show no rationales, and none precede the first prompt. A task with stages of its own keeps the
+rationale in the same place in all of them: after the images that it asks about at first, not after those that a later
+turn adds; a stage that shows none of a question's images has no rationale.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +14,8 @@ from inspect import Parameter, Signature, signature
 from itertools import takewhile
 from typing import Any, get_type_hints
 
-from kosmos_eval.prompt import Image, Prompt
+from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.prompt import Image, Part, Prompt
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import About, Score, Staged, Task, about
@@ -66,11 +69,17 @@ class Reasoned:
         return [Generate(_introduced(sample, self.task.requests(sample, ()), self.rationale), self.rationale_tokens)]
 
     def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
-        """What the task asks, with the rationale in the prompt; then the task's own further stages."""
-        if len(outputs) > 1:
-            return self.task.follow_up(sample, shots, outputs[1:]) if isinstance(self.task, Staged) else ()
-        pairs = zip(self.task.requests(sample, shots), self.task.requests(sample, ()), strict=True)
-        return [_with(_rationale(outputs), request, alone.prompt, sample) for request, alone in pairs]
+        """What the task asks, in each of its stages, with the rationale in the prompt."""
+        place = max(len(request.prompt.images) for request in self.task.requests(sample, ()))
+        asked, alone = (self._asked(sample, shown, outputs[1:]) for shown in (shots, ()))
+        pairs = zip(asked, alone, strict=True)
+        return [_with(_rationale(outputs), request, bare.prompt, place) for request, bare in pairs]
+
+    def _asked(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
+        """What the task itself asks next."""
+        if not outputs:
+            return self.task.requests(sample, shots)
+        return self.task.follow_up(sample, shots, outputs) if isinstance(self.task, Staged) else ()
 
     def score(self, sample: Sample, outputs: Sequence[Any]) -> Score:
         """The task's marks; the rationale is kept beside them."""
@@ -104,36 +113,60 @@ def reasoning(
 
 
 def _introduced(sample: Sample, asked: Sequence[Request], rationale: str) -> Prompt:
-    """The sample's images, or its text where it has none, and what asks for the rationale.
+    """The images that are asked about at first, or the text where there are none, and what asks for the rationale.
 
     Where a text is asked about in several contexts (partial evaluation), it is what they begin with alike, because the
     sample's own prompt gives the right one away.
     """
-    if sample.prompt.images:
-        return Prompt(*_split(sample.prompt)[0], rationale)
-    if sample.prompt == asked[0].prompt:
-        return Prompt(sample.prompt, " ", rationale)
+    first = asked[0].prompt
+    shown = sample.prompt if set(sample.prompt.images) <= set(first.images) else first
+    if shown.images:
+        return Prompt(*_split(shown, len(shown.images))[0], rationale)
+    if shown == first:
+        return Prompt(shown, " ", rationale)
     alike = takewhile(
         lambda letters: len(set(letters)) == 1, zip(*(each.prompt.text() for each in asked), strict=False)
     )
     return Prompt("".join(letters[0] for letters in alike).rstrip(), " ", rationale)
 
 
-def _with(rationale: str, request: Request, alone: Prompt, sample: Sample) -> Request:
-    """A request with the rationale in its prompt; ``alone`` is the same prompt without demonstrations."""
-    if not rationale or (sample.prompt.images and not alone.images):
+def _with(rationale: str, request: Request, alone: Prompt, place: int) -> Request:
+    """A request with the rationale after so many images of its question.
+
+    Args:
+        rationale: what the model said; nothing changes where it is empty.
+        request: what is asked.
+        alone: the same prompt without demonstrations: the question.
+        place: how many images the task asks about at first.
+
+    Raises:
+        KosmosEvalError: if the prompt does not end with the question, so that the rationale has no place.
+    """
+    if not rationale or (place and not alone.images):
         return request
-    question = _split(alone)[1]
-    before, rest = _split(request.prompt)
-    assert rest.endswith(question), f"{request.prompt} does not end with {question!r}"
-    words = f"{rationale} {question.lstrip()}" if question.strip() else rationale
-    return replace(request, prompt=Prompt(*before, rest.removesuffix(question), words))
+    first, others = _begun(_split(alone, place)[1])
+    later = sum(isinstance(part, Image) for part in others)
+    before, rest = _split(request.prompt, len(request.prompt.images) - later)
+    text, left = _begun(rest)
+    if left != others or not text.endswith(first):
+        raise KosmosEvalError(
+            f"a rationale has no place in {request.prompt.text()[-80:]!r}, which does not end with what is asked "
+            "without demonstrations; evaluate this task without a rationale"
+        )
+    words = f"{rationale} {first.lstrip()}" if first.strip() else rationale
+    return replace(request, prompt=Prompt(*before, text.removesuffix(first), words, *others))
 
 
-def _split(prompt: Prompt) -> tuple[Sequence[str | Image], str]:
-    """The parts of a prompt up to its last image, and the text after it."""
-    *before, last = prompt.parts or ("",)
-    return (prompt.parts, "") if isinstance(last, Image) else (before, last)
+def _split(prompt: Prompt, images: int) -> tuple[Sequence[Part], Sequence[Part]]:
+    """The parts of a prompt up to one of its images, or to the last if it has fewer, and those after it."""
+    ends = [place for place, part in enumerate(prompt.parts, start=1) if isinstance(part, Image)][:images]
+    end = ends[-1] if ends else 0
+    return prompt.parts[:end], prompt.parts[end:]
+
+
+def _begun(parts: Sequence[Part]) -> tuple[str, Sequence[Part]]:
+    """The text that parts begin with, and the others."""
+    return (parts[0], parts[1:]) if parts and isinstance(parts[0], str) else ("", parts)
 
 
 def _rationale(outputs: Sequence[Any]) -> str:

@@ -1,19 +1,20 @@
 """A rationale before the answer: where it stands in every form of prompt, what is kept, and options that round-trip."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from kosmos_eval.build import build_task, task_options
-from kosmos_eval.errors import UnknownName
+from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluate import evaluate
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.rationale import INTRODUCE, Reasoned, reasoning
 from kosmos_eval.registry import TASKS
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request
+from kosmos_eval.runs import Run
 from kosmos_eval.sample import Sample
 from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source
@@ -47,7 +48,7 @@ class Plain:
         return Score({"right": float(len(outputs))}, "x", {"own": 1})
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
-        return {"right": Metric(scores[0].marks["right"], None, None, 1)}
+        return {"right": Metric(scores[0].marks["right"], None, None, 1)} if scores else {}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,22 @@ class InContext:
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         return [LogLikelihood(Prompt(context), (" end",)) for context in self.contexts]
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Says one turn after the other, each after those before with their answers."""
+
+    turns: tuple[Prompt, ...]
+
+    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
+        return self.follow_up(sample, shots, ())
+
+    def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Completion]) -> Sequence[Request]:
+        if len(outputs) == len(self.turns):
+            return ()
+        said = [Prompt(turn, f" {output.text}\n") for turn, output in zip(self.turns, outputs, strict=False)]
+        return [Generate(Prompt.join([*(shot.shown for shot in shots), Prompt(*said, self.turns[len(said)])]), 5)]
 
 
 def second(task: Any, sample: Sample, shots: Sequence[Sample] = (), said: str = " It is\na cat. ") -> list[Prompt]:
@@ -163,3 +180,120 @@ def test_a_task_may_have_a_rationale_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert task == Reasoned(Plain(), "Why?", 9)
     given = task_options(task)
     assert build_task("twice", Source(**given.pop("source")), given) == task
+
+
+def told(*turns: Prompt, shots: Sequence[Sample] = (), rationale: str = "A cat.") -> list[Prompt]:
+    """Every prompt of a talk, answered a1, a2, ..."""
+    task, sample = Reasoned(Talk(turns), "Why?"), Sample("7", Prompt.join(turns, separator="\n"))  # type: ignore[arg-type]
+    requests, outputs, prompts = task.requests(sample, shots), [Completion(rationale)], []
+    while requests:
+        prompts.append(requests[0].prompt)
+        requests = task.follow_up(sample, shots, outputs)
+        outputs.append(Completion(f"a{len(outputs)}"))
+    return prompts
+
+
+def test_a_rationale_about_a_picture_stays_where_it_is_in_every_later_turn() -> None:
+    assert told(Prompt(PICTURE, "Q1"), Prompt("Q2"), Prompt("Q3")) == [
+        Prompt(PICTURE, "Why?"),
+        Prompt(PICTURE, "A cat. Q1"),
+        Prompt(PICTURE, "A cat. Q1 a1\nQ2"),
+        Prompt(PICTURE, "A cat. Q1 a1\nQ2 a2\nQ3"),
+    ]
+
+
+def test_a_rationale_about_a_text_stays_before_it_in_every_later_turn() -> None:
+    shown = Sample("8", Prompt("S"), "s. ")
+    assert told(Prompt("Q1"), Prompt("Q2")) == [Prompt("Q1 Why?"), Prompt("A cat. Q1"), Prompt("A cat. Q1 a1\nQ2")]
+    assert told(Prompt("Q1"), Prompt("Q2"), shots=[shown])[1:] == [
+        Prompt("S s. A cat. Q1"),
+        Prompt("S s. A cat. Q1 a1\nQ2"),
+    ]
+
+
+def test_pictures_of_later_turns_are_not_introduced_and_do_not_move_the_rationale() -> None:
+    assert told(Prompt(PICTURE, "Q1"), Prompt(OTHER, "Q2")) == [
+        Prompt(PICTURE, "Why?"),
+        Prompt(PICTURE, "A cat. Q1"),
+        Prompt(PICTURE, "A cat. Q1 a1\n", OTHER, "Q2"),
+    ]
+    assert told(Prompt("Q1"), Prompt(OTHER, "Q2"), shots=[SHOWN]) == [
+        Prompt("Q1 Why?"),
+        Prompt(OTHER, "Question: what? Answer: yA cat. Q1"),
+        Prompt(OTHER, "Question: what? Answer: yA cat. Q1 a1\n", OTHER, "Q2"),
+    ]
+    assert told(Prompt(PICTURE, OTHER), Prompt("Q2"))[1:] == [
+        Prompt(PICTURE, OTHER, "A cat."),
+        Prompt(PICTURE, OTHER, "A cat. a1\nQ2"),
+    ]
+
+
+@dataclass(frozen=True)
+class BothOrders:
+    """Asks one way round, then the other."""
+
+    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
+        return [LogLikelihood(few_shot(sample, shots), (" yes",))]
+
+    def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Likelihoods]) -> Sequence[Request]:
+        turned = replace(sample, prompt=Prompt("Is B larger than A?"))
+        return [] if len(outputs) > 1 else self.requests(turned, shots)
+
+
+def test_a_stage_with_a_prompt_of_its_own_has_the_rationale_too() -> None:
+    task, sample = Reasoned(BothOrders()), Sample("9", Prompt("Is A larger than B?"))  # type: ignore[arg-type]
+    said, found = Completion("So."), Likelihoods((-1.0,), (1,), (True,))
+    (first,) = task.follow_up(sample, [TEXT], [said])
+    (turned,) = task.follow_up(sample, [TEXT], [said, found])
+    assert first.prompt == Prompt("Is it so? yes\nSo. Is A larger than B?")
+    assert turned.prompt == Prompt("Is it so? yes\nSo. Is B larger than A?")
+    assert task.follow_up(sample, [TEXT], [said, found, found]) == []
+
+
+def test_a_prompt_that_does_not_end_with_the_question_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Reversed(Plain):
+        def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
+            return [LogLikelihood(Prompt(sample.prompt, *(shot.shown for shot in shots)), (" x",))]
+
+    with pytest.raises(KosmosEvalError, match=r"a rationale has no place in 'Is it so.* without a rationale"):
+        second(Reversed(), TEXT, [TEXT])
+
+
+@dataclass
+class Narrow(Speaker):
+    """Reads so many characters."""
+
+    room: int = 0
+
+    def fits(self, request: Request) -> bool:
+        return len(request.prompt.text()) <= self.room
+
+
+@dataclass(frozen=True)
+class Several(Plain):
+    def examples(self) -> Sequence[Sample]:
+        return [Sample(name, Prompt("Or so?"), "no") for name in "abc"]
+
+
+@pytest.mark.parametrize(("room", "shown"), [(42, 3.0), (41, 2.0), (22, 1.0), (21, 0.0)])
+def test_demonstrations_are_left_out_until_every_stage_fits(room: int, shown: float) -> None:
+    # "Is it so? Why?" has 14 characters, "so Is it so?" 12, and every demonstration, "Or so? no" and a line break, 10.
+    report = evaluate(Narrow(room=room), {"plain": Reasoned(Several(), "Why?")}, shots=[3])
+    assert (report.rows[0].effective_shots, report.failed) == (shown, 0)
+
+
+def test_a_later_stage_that_is_too_long_by_itself_fails_its_sample_and_is_not_scored() -> None:
+    said = "so, as far as can be told from here,"
+
+    @dataclass
+    class Talkative(Narrow):
+        def answers(self, requests: Sequence[Request]) -> Any:
+            return ((index, Completion(said)) for index, _ in enumerate(requests))
+
+    run = Run()
+    report = evaluate(Talkative(room=40), {"plain": Reasoned(Plain(), "Why?")}, run=run)
+    (record,) = run.records.values()
+    assert (report.failed, record.score) == (1, None)
+    assert record.error == "the prompt is longer than the model's context, even without demonstrations"
+    assert record.outputs == (Completion(said),)
