@@ -9,9 +9,11 @@ from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError, UnknownName
+from kosmos_eval.prompt import Image
 from kosmos_model import checkpoint, recipes, resume
 from kosmos_model.config import PRESETS
-from kosmos_model.data.batches import Batches, Plan, loader
+from kosmos_model.data.batches import Batches, Plan, dealt, loader
+from kosmos_model.data.documents import Document
 from kosmos_model.data.streams import Stream
 from kosmos_model.kosmos import build, text_weights
 from kosmos_model.losses import Log
@@ -197,7 +199,17 @@ def test_ranks_share_a_batch_and_leave_nothing_out():
     alone = batch(1)
     shares = [batch(1, rank=rank, ranks=2) for rank in (0, 1)]
     assert documents(alone) == documents([*shares[0], *shares[1]])
-    assert abs(len(shares[0]) - len(shares[1])) <= len(STREAMS)
+
+
+def test_documents_are_dealt_by_what_they_cost():
+    def entry(tokens, images=0):
+        picture = Image(b"")
+        return Document("", (0,) * tokens, (0.0,) * tokens, (picture,) * images), 1.0, 0
+
+    long, pictures, short = entry(120), entry(20, images=3), entry(20)
+    first, second = dealt([short, short, long, short, pictures, short], 2)
+    assert first == [pictures, short]  # 20 + 3 * 50, and 20
+    assert second == [long, short, short, short]
 
 
 def test_an_image_that_is_shown_often_is_encoded_once():
@@ -253,7 +265,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 def test_the_bundled_recipe_reads_lessons_alone():
     nano = recipes.read("nano")
-    assert {stream.source.partition(":")[0] for stream in nano.streams} == {LESSONS}
+    assert {stream.source.partition(":")[0] for stream in nano.streams} == {LESSONS, "kosmos_tasks.mini.lookups"}
     assert nano.tokenizer.resolve() == NANO.resolve()
 
 

@@ -83,16 +83,23 @@ class Batches(Dataset[list[Part]]):
         """
         plan, begun = self.plan, step
         found: list[Entry] = []
+        drawn: list[Entry] = []
         for number, stream in enumerate(plan.streams):
-            shares = plan.ranks
-            if stream.paths:  # a share is a document at least: of few tokens there are few, dealt out in a ring
-                shares = min(shares, max(1, stream.tokens // plan.length))
+            if not stream.runs(step):
+                continue
+            which = {"seed": plan.seed, "step": step, "length": plan.length}
+            if not stream.paths:
+                made = documents(stream, self.tokenizer, **which)
+                drawn += ((document, stream.emphasis, number) for document in made)
+                continue
+            # a share of files is a document at least: of few tokens there are few shares, dealt out in a ring
+            shares = min(plan.ranks, max(1, stream.tokens // plan.length))
             place = (plan.rank - begun) % plan.ranks
             begun += shares
-            if stream.runs(step) and place < shares:
-                which = {"seed": plan.seed, "step": step, "length": plan.length, "rank": place, "ranks": shares}
-                made = documents(stream, self.tokenizer, **which)
+            if place < shares:
+                made = documents(stream, self.tokenizer, **which, rank=place, ranks=shares)
                 found += ((document, stream.emphasis, number) for document in made)
+        found += dealt(drawn, plan.ranks)[plan.rank]
         found.sort(key=lambda entry: len(entry[0]))
         return [part(chosen, image_size=plan.image_size) for chosen in _cut(found, plan.part_tokens)]
 
@@ -100,6 +107,22 @@ class Batches(Dataset[list[Part]]):
 Entry = tuple[Document, float, int]
 NOTHING: Entry = (Document("", (BOS, EOS), (0.0, 0.0)), 0.0, 0)
 """A document that teaches nothing, for a rank that has read its share."""
+
+
+IMAGE_TOKENS = 50
+"""How many tokens cost as much to compute as one image does to encode; about so many of nano's."""
+
+
+def dealt(entries: Sequence[Entry], ranks: int) -> list[list[Entry]]:
+    """Documents shared out, the dearest first, each to the rank with the least to compute."""
+    shares: list[list[Entry]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    costs = [len(document) + IMAGE_TOKENS * len(document.images) for document, *_ in entries]
+    for cost, entry in sorted(zip(costs, entries, strict=True), key=lambda priced: -priced[0]):
+        idlest = loads.index(min(loads))
+        shares[idlest].append(entry)
+        loads[idlest] += cost
+    return shares
 
 
 def _cut(entries: Sequence[Entry], part_tokens: int) -> Iterator[list[Entry]]:

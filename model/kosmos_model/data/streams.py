@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from kosmos_eval.errors import BadData, PlugInError
@@ -82,7 +82,7 @@ def seed_of(*names: object) -> int:
 def documents(
     stream: Stream, tokenizer: Tokenizer, *, seed: int, step: int, length: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[Document]:
-    """The documents that a step reads from a stream, or one rank's share of them.
+    """The documents that a step reads from a stream; of files, one rank's share of them.
 
     Args:
         stream: where from, and how many tokens.
@@ -90,7 +90,7 @@ def documents(
         seed: the run's.
         step: the number of the step.
         length: the longest document, in tokens; longer lessons are left out, longer texts and prompts parted.
-        rank: whose share.
+        rank: whose share of the files.
         ranks: how many shares there are; no two have a document in common, and together they are the step's.
 
     Raises:
@@ -105,7 +105,7 @@ def documents(
     if first is None:
         raise BadData(f"stream {stream.kind} ({stream.source}) is empty; expected lessons or texts without end")
     made = _tokenised(chain([first], items), stream, tokenizer, length)
-    yield from islice(_up_to(stream.tokens, made, stream, length), rank, None, ranks)
+    yield from _up_to(stream.tokens, made, stream, length)
 
 
 def _of_files(
