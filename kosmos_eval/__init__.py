@@ -5,6 +5,7 @@
 'Question: <image> What is this? Answer:'
 """
 
+from kosmos_eval.cells import Ways
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluate import evaluate
 from kosmos_eval.metrics.statistics import Metric
@@ -34,6 +35,7 @@ __all__ = [
     "Score",
     "Source",
     "Task",
+    "Ways",
     "evaluate",
     "few_shot",
     "register",

@@ -86,16 +86,16 @@ def blank(image: Image) -> Image:
     Raises:
         BadImage: if the image cannot be decoded, so that the same samples fail as with the real one.
     """
-    digest = image.digest
-    if digest not in _SIZES:
-        _SIZES[digest] = image.pixels().size
-    return _grey(_SIZES[digest])
+    return _grey(_decoded(image))
 
 
-_SIZES: dict[str, tuple[int, int]] = {}
+@lru_cache(maxsize=256)
+def _decoded(image: Image) -> tuple[int, int]:
+    """The size of an image that is known to decode."""
+    return image.pixels().size
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _grey(size: tuple[int, int]) -> Image:
     import PIL.Image
 

@@ -12,7 +12,7 @@ from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Sample, subset
 from kosmos_eval.shots import Choice, RandomShots, Shots
 from kosmos_eval.task import Drawn, Staged, Task, Worded
-from kosmos_eval.variant import joined
+from kosmos_eval.variant import joined, parted
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,13 @@ class Cell:
     def label(self) -> str:
         """How progress and errors name the cell."""
         return ", ".join(filter(None, (self.name, f"{self.shots} shots", self.variant)))
+
+    @property
+    def sighted(self) -> "Cell | None":
+        """The same samples asked in the same way with the real pictures; None for a cell that shows them itself."""
+        if self.images == "real":
+            return None
+        return replace(self, images="real", variant=joined(**parted(self.variant) | {"images": None}))
 
     def record(self, run: Run, id: str) -> Record | None:
         """What a run knows of one of the samples; None while it was not asked."""

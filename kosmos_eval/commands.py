@@ -16,11 +16,12 @@ from kosmos_eval import runs, suites
 from kosmos_eval.build import build_model, build_tasks, configuration, default_folder, task_options
 from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError
-from kosmos_eval.evaluate import Progress, cell_rows, scored
+from kosmos_eval.evaluate import Progress, cell_rows, checked
 from kosmos_eval.launch import Crew, launched, speaks
 from kosmos_eval.loggers import Tracker
+from kosmos_eval.marks import cell_file, marks_file, scored
 from kosmos_eval.model import Model
-from kosmos_eval.past import Past, cell_file, marks_file, reopened
+from kosmos_eval.past import Past, reopened
 from kosmos_eval.profile import Counting, Profile, as_json, lines, profiled, summary
 from kosmos_eval.registry import load_file
 from kosmos_eval.report.console import print_report
@@ -113,6 +114,7 @@ def _run(
     with shown(errors) as progress:
         chosen, todo = crew.in_turn(lambda: _planned(replace(asking, device=device), tasks, progress))
     model = build_model(asking.model, device=device, options=asking.model_options)
+    checked(model, todo)
     crew = crew.joined(model)
     config = configuration(
         asking.model, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways
@@ -131,7 +133,7 @@ def _run(
             return
         config["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         config["data"] = {cell.label: _fingerprint(cell, opened) for cell in todo}
-        if isinstance(model, Noted):
+        if isinstance(model, Noted) and model.notes:
             config["model_notes"] = list(model.notes)
             console.print(f"{model.name}: {'; '.join(model.notes)}", highlight=False, soft_wrap=True, markup=False)
         opened.write("run.json", json.dumps(runs.redacted(config), indent=2, ensure_ascii=False) + "\n")

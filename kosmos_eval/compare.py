@@ -7,8 +7,9 @@ from typing import Any
 
 from kosmos_eval.cells import Cell
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.marks import marks
 from kosmos_eval.metrics.paired import Difference, holm, paired
-from kosmos_eval.past import Past, marks, reopened
+from kosmos_eval.past import Past, reopened
 from kosmos_eval.runs import Record
 from kosmos_eval.task import PerSample
 

@@ -10,16 +10,17 @@ from itertools import islice
 from typing import Any
 
 from kosmos_eval.aggregate import means
-from kosmos_eval.cells import Cell, cells, demonstrations
-from kosmos_eval.errors import BadImage
-from kosmos_eval.model import Model
+from kosmos_eval.cells import Cell, Ways, cells, demonstrations
+from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.marks import added, scored
+from kosmos_eval.model import Looking, Model
 from kosmos_eval.profile import spent, through
 from kosmos_eval.report.rows import Report, Row, rows
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Sample
 from kosmos_eval.shots import Shots
-from kosmos_eval.task import Aggregated, Noted, Score, Task, about
+from kosmos_eval.task import Aggregated, Noted, Task, about
 
 WINDOW = 512
 """Samples handed to the model at a time: enough to plan shared work, few enough to stream."""
@@ -47,8 +48,8 @@ def evaluate(
     shots: Sequence[int] | Shots = (0,),
     limit: int | None = None,
     seed: int = 0,
+    ways: Ways | None = None,
     run: Run | None = None,
-    progress: Progress = lambda label, done, total: None,
 ) -> Report:
     """Evaluate a model on tasks, zero- and few-shot.
 
@@ -58,18 +59,31 @@ def evaluate(
         shots: numbers of demonstrations, each of which gives rows of its own; `Shots` also says how they are chosen.
         limit: evaluate a seeded subset of this many samples; a smaller one is part of a larger one.
         seed: decides demonstrations, the subset and the bootstrap.
-        run: where records go and what is already finished; in memory by default.
-        progress: told of every sample that is done.
+        ways: in which ways tasks are asked beside the usual one: without the right pictures, in other wordings, with
+            other draws of demonstrations; for example ``Ways(with_blind=True, prompts=("all",), seeds=3)``.
+        run: where records go and what is already finished; in memory by default. `evaluated` also tells of progress.
 
     Returns:
         The scores with their intervals. Failed samples are counted there, never scored.
 
     Raises:
-        KosmosEvalError: if the data cannot be read, or there are fewer demonstrations than ``shots``.
+        KosmosEvalError: if the data cannot be read, there are fewer demonstrations than ``shots``, or task or model
+            cannot be asked in one of the ``ways``.
     """
-    todo = cells(tasks, shots=shots, limit=limit, seed=seed)
-    reports = [report for _, report in evaluated(model, todo, Run() if run is None else run, progress)]
+    todo = cells(tasks, shots=shots, limit=limit, seed=seed, ways=ways)
+    checked(model, todo)
+    reports = [report for _, report in evaluated(model, todo, run or Run(), lambda label, done, total: None)]
     return reports[-1] if reports else Report(model.name, ())
+
+
+def checked(model: Model, todo: Iterable[Cell]) -> None:
+    """Make sure, before anything is asked or written, that a model can be asked so.
+
+    Raises:
+        ModelError: if prompts are to have no images, and the model reads none without.
+    """
+    if isinstance(model, Looking) and model.needs_images and any(cell.images == "none" for cell in todo):
+        raise ModelError(f"{model.name} reads no prompt without an image; ask with --images blank or shuffled instead")
 
 
 def evaluated(model: Model, todo: Iterable[Cell], run: Run, progress: Progress) -> Iterator[tuple[Cell, Report]]:
@@ -104,6 +118,7 @@ def cell_rows(cell: Cell, run: Run) -> list[Row]:
     samples, scores = scored(cell, run)
     with spent("scoring"):
         metrics = (cell.task.aggregate if isinstance(cell.task, Aggregated) else means)(samples, scores, seed=cell.seed)
+        sight = added(cell, run, metrics)
     notes = list(cell.task.notes) if isinstance(cell.task, Noted) else []
     if cell.shots and about(cell.task).extension:
         notes.append("extension")
@@ -114,14 +129,8 @@ def cell_rows(cell: Cell, run: Run) -> list[Row]:
     shown = [record.shown for sample in cell.outlines() if (record := cell.record(run, sample.id))]
     failed = len(cell.samples) - len(samples)
     mean = sum(shown) / max(len(shown), 1)
-    return rows(cell.name, cell.shots, metrics, shown=mean, failed=failed, notes=notes, variant=cell.variant)
-
-
-def scored(cell: Cell, run: Run) -> tuple[list[Sample], list[Score]]:
-    """The samples of a cell that have a score, as outlines, and their scores."""
-    found = [(sample, cell.record(run, sample.id)) for sample in cell.outlines()]
-    pairs = [(sample, record.score) for sample, record in found if record is not None and record.score is not None]
-    return [sample for sample, _ in pairs], [score for _, score in pairs]
+    found = rows(cell.name, cell.shots, metrics, shown=mean, failed=failed, notes=notes, variant=cell.variant)
+    return [row.beside(sight[row.metric]) if row.metric in sight else row for row in found]
 
 
 def _asked(model: Model, cell: Cell, run: Run, step: Callable[[], None]) -> Iterator[Asked]:

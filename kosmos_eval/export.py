@@ -17,7 +17,8 @@ from typing import Any
 
 from kosmos_eval.cells import Cell
 from kosmos_eval.errors import KosmosEvalError, RunError
-from kosmos_eval.past import Past, marks, reopened
+from kosmos_eval.marks import marks
+from kosmos_eval.past import Past, reopened
 from kosmos_eval.report.rows import Row
 from kosmos_eval.request import Completion, Output
 

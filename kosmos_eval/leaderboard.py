@@ -17,24 +17,24 @@ from kosmos_eval import runs
 from kosmos_eval.errors import BadData, RunError
 from kosmos_eval.report.board import page
 from kosmos_eval.report.rows import OVER
+from kosmos_eval.spreadsheet import inert, restored
 from kosmos_eval.variant import parted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NUMBERS = ("shots", "score", "low", "high", "n", "failed", "chance")
+ADDED = ("added", "added_low", "added_high")
+NUMBERS = ("shots", "score", "low", "high", "n", "failed", "chance", *ADDED)
 ORIGIN = ("data", "options", "split", "limit", "seed", "version", "date", "model_fingerprint", "run")
 """Columns that say where a row comes from: ``data`` is a digest of ids and prompts, ``options`` one of the task's."""
 
 PLACE = ("task", "shots", "variant", "metric")
 """Rows that agree in these stand in one table."""
 
-SCORES = ("rank", "status", "model", *PLACE, "score", "low", "high", "unit", "n", "failed", "chance")
+SCORES = ("rank", "status", "model", *PLACE, "score", "low", "high", "unit", "n", "failed", "chance", *ADDED)
 COLUMNS = (*SCORES, "headline", "note", *ORIGIN)
 SAME = ("model", "model_fingerprint", *PLACE, "options", "split", "limit", "seed")
 """Rows that agree in these are one row made again: the later replaces the earlier."""
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def update(board: Path, sources: Sequence[Path]) -> DataFrame:
@@ -120,10 +120,10 @@ def ranked(frame: DataFrame) -> DataFrame:
 
 
 def neutral(frame: DataFrame) -> DataFrame:
-    """The rows as a spreadsheet may open them: text that could be a formula begins with an apostrophe."""
+    """The rows as a spreadsheet may open them, without formulas (`kosmos_eval.spreadsheet`)."""
     frame = frame.copy()
     for name in set(COLUMNS) - set(NUMBERS):
-        frame[name] = [f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in frame[name]]
+        frame[name] = [inert(str(cell)) for cell in frame[name]]
     return frame
 
 
@@ -229,7 +229,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
             except ValueError as error:
                 raise BadData(f"{path}: column {name!r} holds text where a number belongs ({error})") from error
         else:
-            frame[name] = [cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell for cell in cells]
+            frame[name] = [restored(cell) for cell in cells]
     for name in ("shots", "n"):
         if frame[name].isna().any():
             raise BadData(f"{path}: column {name!r} has an empty cell; expected a whole number")

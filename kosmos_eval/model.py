@@ -31,3 +31,13 @@ class Model(Protocol):
         and leaves the others alone. A `Generate` gives a `Completion`, a `LogLikelihood` gives `Likelihoods`.
         """
         ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A model that says whether it can be asked nothing without an image."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether every prompt must have one."""
+        ...

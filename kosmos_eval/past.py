@@ -1,6 +1,5 @@
 """A run that is there already, opened again: its tasks from ``run.json``, its samples, what was answered and marked."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ from kosmos_eval import runs
 from kosmos_eval.build import build_task
 from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import RunError
-from kosmos_eval.evaluate import cell_rows, scored
+from kosmos_eval.evaluate import cell_rows
 from kosmos_eval.report.rows import Report
 from kosmos_eval.runs import Run
 from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source
-from kosmos_eval.task import PerSample, Task, about
+from kosmos_eval.task import Task
 
 
 @dataclass(frozen=True)
@@ -60,34 +59,6 @@ def reopened(folder: Path) -> Past:
 def tasks(options: Mapping[str, Any]) -> dict[str, Task[Any]]:
     """The tasks that the options of a ``run.json`` name, made anew."""
     return {name: _task(name, given) for name, given in options["tasks"].items()}
-
-
-def marks_file(cell: Cell) -> str:
-    """The file of a run that holds the marks which only the whole corpus decides."""
-    return f"{cell_file(cell)}-marks.json"
-
-
-def cell_file(cell: Cell) -> str:
-    """What the names of a cell's files begin with."""
-    return "-".join(filter(None, (cell.name, f"{cell.shots}-shot", cell.variant.replace("=", "-").replace(",", "-"))))
-
-
-def marks(cell: Cell, run: Run) -> dict[str, dict[str, float]]:
-    """Sample id to its marks, the task's headline metric first; samples without marks are left out."""
-    samples, scores = scored(cell, run)
-    found: Mapping[str, Mapping[str, float]] = {s.id: score.marks for s, score in zip(samples, scores, strict=True)}
-    if isinstance(cell.task, PerSample) and samples:
-        path = run.folder / marks_file(cell) if run.folder is not None else None
-        there = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else None
-        if there is None or there.keys() != found.keys():
-            there = cell.task.per_sample(samples, scores)
-        found = {id: {**own, **there[id]} for id, own in found.items()}
-    headline = about(cell.task).metric
-    return {
-        id: {name: own[name] for name in sorted(own, key=lambda name: name != headline)}
-        for id, own in found.items()
-        if own
-    }
 
 
 def _scored_cell(options: Mapping[str, Any], run: Run) -> Cell:

@@ -7,7 +7,7 @@ same symmetric distribution, so they never disagree. All intervals are 95 % and 
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
 from typing import Any
 
@@ -66,7 +66,10 @@ def paired(
     if not clustered and all(mark in (0, 1) for mark in (*first, *second)):
         return _mcnemar(better, worse, len(changes))
     sums, counts = totals(changes, groups if groups is not None and clustered else range(len(changes)))
-    return _bootstrap(sums, counts, better=better, worse=worse, seed=seed)
+    found = _bootstrap(sums, counts, better=better, worse=worse, seed=seed)
+    if found.low is None or found.high is None or not all(0 <= mark <= 1 for mark in (*first, *second)):
+        return found
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
 def mid_p(better: int, worse: int) -> float:

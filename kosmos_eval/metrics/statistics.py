@@ -147,19 +147,21 @@ def studentised(
     from scipy.stats import bootstrap
 
     total, count = np.asarray(sums, dtype=float), np.asarray(counts, dtype=float)
-    value, error = (float(part) for part in _ratio(total, count, -1))
+    value, error = (float(part) for part in _ratio(total, count))
     if error == 0:
         return value, 0.0, np.zeros(resamples)
+    alike = bool((count == count[0]).all())  # then there is nothing to draw of them
 
-    def distance(total: "np.ndarray", count: "np.ndarray", axis: int) -> "np.ndarray":
-        drawn, spread = _ratio(total, count, axis)
+    def distance(total: "np.ndarray", *counts: "np.ndarray", axis: int) -> "np.ndarray":
+        assert axis == -1, "scipy resamples along the last axis"
+        drawn, spread = _ratio(total, *(counts or (np.broadcast_to(count[0], total.shape),)))
         off = np.abs(drawn - value)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(spread > 0, off / spread, np.where(off > 0, inf, 0.0))
 
     with np.errstate(invalid="ignore"):  # scipy also takes the standard deviation, of which infinities have none
         drawn = bootstrap(
-            (total, count),
+            (total,) if alike else (total, count),
             distance,
             paired=True,
             vectorized=True,
@@ -180,12 +182,13 @@ def interval(sums: Sequence[float], counts: Sequence[int], *, seed: int) -> tupl
     return (value - reach, value + reach) if 0 < reach < inf else None
 
 
-def _ratio(total: "np.ndarray", count: "np.ndarray", axis: int) -> tuple["np.ndarray", "np.ndarray"]:
-    """The ratio of sums along an axis, and its standard error by linearisation."""
+def _ratio(total: "np.ndarray", count: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
+    """The ratio of sums along the last axis, and its standard error by linearisation."""
     import numpy as np
 
-    groups, whole = total.shape[axis], count.sum(axis=axis)
-    ratio = total.sum(axis=axis) / whole
-    left = total - np.expand_dims(ratio, axis) * count
-    left = np.where(np.abs(left) < 1e-12, 0.0, left)
-    return ratio, np.sqrt((left**2).sum(axis=axis) * (groups / max(groups - 1, 1))) / whole
+    groups, whole = total.shape[-1], count.sum(axis=-1)
+    ratio = total.sum(axis=-1) / whole
+    left = total - ratio[..., None] * count
+    squares = np.einsum("...i,...i->...", left, left)
+    squares = np.where(squares < groups * 1e-24, 0.0, squares)  # what rounding leaves where all groups agree
+    return ratio, np.sqrt(squares * (groups / max(groups - 1, 1))) / whole

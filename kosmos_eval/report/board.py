@@ -37,15 +37,12 @@ class Entry:
         said = (
             known["split"],
             known["limit"] and f"{known['limit']} samples",
-            f"seed {known['seed']}",
+            known["seed"] and f"seed {known['seed']}",
             known["date"][:10],
+            known["version"] and f"version {known['version']}",
+            known["run"],
         )
-        return " · ".join(filter(None, (*said, known["version"] and f"version {known['version']}")))
-
-    @property
-    def whole(self) -> str:
-        """Where it comes from, in full."""
-        return ", ".join(f"{name} {value}" for name, value in self.origin if value)
+        return " · ".join(filter(None, said))
 
 
 @dataclass(frozen=True)
@@ -189,6 +186,7 @@ def _entry(given: Mapping[Any, Any]) -> Entry:
         effective_shots=given["shots"],
         note=given["note"],
         variant=given["variant"],
+        **{name: number(name) for name in ("added", "added_low", "added_high")},
     )
-    names = ("split", "limit", "seed", "version", "date", "data", "options", "model_fingerprint", "run")
+    names = ("split", "limit", "seed", "version", "date", "run")
     return Entry(given["model"], given["rank"], given["status"], row, tuple((name, str(given[name])) for name in names))

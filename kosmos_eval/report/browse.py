@@ -9,7 +9,7 @@ from typing import Any
 from kosmos_eval.cells import Cell, demonstrations
 from kosmos_eval.errors import BadImage
 from kosmos_eval.evaluate import digest
-from kosmos_eval.past import marks
+from kosmos_eval.marks import marks
 from kosmos_eval.prompt import Part, Prompt
 from kosmos_eval.report.picture import asked_for, data_url
 from kosmos_eval.request import Likelihoods, LogLikelihood, Output, Request

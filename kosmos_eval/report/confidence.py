@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kosmos_eval.cells import Cell
+from kosmos_eval.marks import marks
 from kosmos_eval.metrics.calibration import Bin, Calibration, calibration, probabilities
-from kosmos_eval.past import marks
 from kosmos_eval.request import Likelihoods, Output
 from kosmos_eval.runs import Run
 from kosmos_eval.sample import Sample

@@ -21,7 +21,7 @@ def print_report(report: Report, console: Console) -> None:
     """
     blind = any(report.blind(row) is not None for row in report.rows)
     table = Table(
-        title=report.model,
+        title=escape(report.model),
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,
@@ -37,13 +37,18 @@ def print_report(report: Report, console: Console) -> None:
     for _, rows in groupby(report.rows, key=lambda row: (row.task, row.shots)):
         cell = list(rows)
         place = _place(cell[0])
-        table.add_row(f"[bold]{place}[/bold]")
+        table.add_row(f"[bold]{escape(place)}[/bold]")
         for name, row in _shown(cell, report):
-            table.add_row(f"  {escape(name)}", *_cells(row, report if blind else None))
-        notes += [f"{place}: {note}" for note in _notes(cell)]
+            beside = report.blind(row)
+            table.add_row(f"  {escape(name)}", *_cells(row, beside, blind=blind))
+            if beside is not None and beside.added is not None:
+                table.add_row("    pictures add", *_added(beside))
+        notes += [f"{escape(place)}: {note}" for note in _notes(cell)]
     console.print(table)
     if blind:
         notes.append("blind: the same questions with grey images in place of all pictures")
+    if any(row.added is not None for row in report.rows):
+        notes.append("pictures add: the score minus the blind one, by pairs of the same sample")
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)
 
@@ -70,21 +75,26 @@ def _variant(variant: str) -> str:
     return ", ".join([*over, *(f"{name}={value}" for name, value in parts.items())])
 
 
-def _cells(row: Row, report: Report | None) -> list[str]:
-    """What stands in a line, the unit with the score alone; a report adds the score with blank images."""
-    interval = "" if row.low is None or row.high is None else f"{_bare(row.low, row)} – {_bare(row.high, row)}"
+def _cells(row: Row, beside: Row | None, *, blind: bool) -> list[str]:
+    """What stands in a line, the unit with the score alone; where there is a blind column, with what is beside."""
     n = f"[red]{row.n}, {row.failed} failed[/red]" if row.failed else str(row.n)
-    chance = "" if row.chance is None else _bare(row.chance, row)
+    chance = "" if row.chance is None else bare(row.chance, row)
     p_value = "" if row.p_value is None else "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.2g}"
-    beside = report.blind(row) if report is not None else None
-    blind = [] if report is None else ["" if beside is None else _bare(beside.score, beside)]
-    return [shown(row.score, row), interval, *blind, n, chance, p_value]
+    sightless = ["" if beside is None else bare(beside.score, beside)] if blind else []
+    interval = "" if row.low is None or row.high is None else f"{bare(row.low, row)} – {bare(row.high, row)}"
+    return [shown(row.score, row), interval, *sightless, n, chance, p_value]
+
+
+def _added(blind: Row) -> list[str]:
+    """What the pictures add to a blind row, with its interval."""
+    ends = () if blind.added_low is None or blind.added_high is None else (blind.added_low, blind.added_high)
+    return [signed(blind.added or 0.0, blind), " – ".join(bare(end, blind) for end in ends)]
 
 
 def _notes(cell: Sequence[Row]) -> list[str]:
     """How the scores of one task at one number of shots came about, and how far they spread."""
     usual = cell[0]
-    found = [usual.note] if usual.note else []
+    found = [escape(usual.note)] if usual.note else []
     if usual.effective_shots < usual.shots:
         found.append(f"{usual.effective_shots:g} shots fitted")
     if failed := max(row.failed for row in cell):
@@ -92,16 +102,21 @@ def _notes(cell: Sequence[Row]) -> list[str]:
     notes = ["; ".join(found)] if found else []
     for row in cell:
         if row.spread is not None and row.worst is not None and row.best is not None and row.metric == usual.metric:
-            ends = f"spread {_bare(row.spread, row)}, worst {shown(row.worst, row)}, best {shown(row.best, row)}"
-            notes.append(f"{_variant(row.variant)}: {row.metric} {shown(row.score, row)}, {ends}")
+            ends = f"spread {bare(row.spread, row)}, worst {shown(row.worst, row)}, best {shown(row.best, row)}"
+            notes.append(f"{escape(_variant(row.variant))}: {escape(row.metric)} {shown(row.score, row)}, {ends}")
     return notes
 
 
 def shown(value: float, row: Row) -> str:
     """A value of a row in the row's unit, as reports show it."""
-    return f"{_bare(value, row)} %" if row.unit == "%" and not isnan(value) else _bare(value, row)
+    return f"{bare(value, row)} %" if row.unit == "%" and not isnan(value) else bare(value, row)
 
 
-def _bare(value: float, row: Row) -> str:
-    """A value of a row without its unit."""
+def signed(value: float, row: Row) -> str:
+    """A difference in the row's unit, with its sign."""
+    return f"{'' if value < 0 else '+'}{shown(value, row)}"
+
+
+def bare(value: float, row: Row) -> str:
+    """A value of a row as reports show it, without its unit."""
     return "–" if isnan(value) else f"{value:.{2 if row.unit == '%' else 3}f}"

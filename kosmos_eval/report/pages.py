@@ -6,7 +6,7 @@ from importlib.resources import files
 from math import isfinite
 from typing import Any
 
-from kosmos_eval.report.console import shown
+from kosmos_eval.report.console import bare, shown, signed
 
 
 def rendered(template: str, *, script: str = "", **values: Any) -> str:
@@ -30,7 +30,7 @@ def rendered(template: str, *, script: str = "", **values: Any) -> str:
         undefined=StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
-    environment.filters |= {"shown": shown, "finite": isfinite}
+    environment.filters |= {"shown": shown, "bare": bare, "signed": signed, "finite": isfinite}
     return environment.get_template(template).render(
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         script=Markup(code),

@@ -5,11 +5,17 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any, Self
 
+from kosmos_eval.metrics.paired import Difference
 from kosmos_eval.metrics.statistics import Metric
+from kosmos_eval.spreadsheet import inert
 from kosmos_eval.variant import joined, parted
 
 OVER = {"prompt": "prompts", "seed": "seeds"}
 """Parts of a variant over which rows are summed up, and the part that says over how many."""
+
+
+AVERAGED = (("low", "high"), ("added",), ("added_low", "added_high"))
+"""Fields of which a row over several has the mean, where all of them have all."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,10 @@ class Row:
         spread: of such a mean, the standard deviation between them.
         worst: of such a mean, the lowest of them.
         best: of such a mean, the highest of them.
+        added: of a row that was asked without the real pictures, what these add: the score of the same samples with
+            them minus this one, by pairs; None where the run has no such score.
+        added_low: lower end of its 95 % interval.
+        added_high: upper end of its 95 % interval.
     """
 
     task: str
@@ -55,6 +65,15 @@ class Row:
     spread: float | None = None
     worst: float | None = None
     best: float | None = None
+    added: float | None = None
+    added_low: float | None = None
+    added_high: float | None = None
+
+    def beside(self, difference: Difference) -> Self:
+        """The row with what the real pictures add, a difference of marks."""
+        scale = 100 if self.unit == "%" else 1
+        low, high = (None if end is None else end * scale for end in (difference.low, difference.high))
+        return replace(self, added=difference.value * scale, added_low=low, added_high=high)
 
 
 @dataclass(frozen=True)
@@ -95,11 +114,13 @@ class Report:
         raise KeyError((task, shots, metric, variant))
 
     def csv(self) -> str:
-        """The rows as CSV, numbers in full precision."""
+        """The rows as CSV, numbers in full precision, text without formulas (`kosmos_eval.spreadsheet`)."""
         import pandas
 
         names = list(Row.__dataclass_fields__)
         frame = pandas.DataFrame([asdict(row) for row in self.rows], columns=names)
+        for name in ("task", "metric", "note", "variant"):
+            frame[name] = [inert(text) for text in frame[name]]
         return str(frame.to_csv(index=False))
 
 
@@ -162,15 +183,16 @@ def _mean(rows: Sequence[Row], variant: str) -> Row:
     """One metric over several rows that ought to be alike; what fails in one of them leaves it incomplete."""
     import numpy as np
 
+    means: dict[str, Any] = {}
+    for names in AVERAGED:
+        ends = [[getattr(row, name) for row in rows] for name in names]
+        whole = all(None not in values for values in ends)
+        means |= {name: float(np.mean(values)) if whole else None for name, values in zip(names, ends, strict=True)}
     scores = np.array([row.score for row in rows])
-    lows, highs = ([end for row in rows if (end := getattr(row, name)) is not None] for name in ("low", "high"))
-    bounded = len(lows) == len(highs) == len(rows)
     return replace(
         rows[0],
         variant=variant,
         score=float(scores.mean()),
-        low=float(np.mean(lows)) if bounded else None,
-        high=float(np.mean(highs)) if bounded else None,
         n=min(row.n for row in rows),
         failed=max(row.failed for row in rows),
         p_value=None,
@@ -178,4 +200,5 @@ def _mean(rows: Sequence[Row], variant: str) -> Row:
         spread=float(scores.std(ddof=1)),
         worst=float(scores.min()),
         best=float(scores.max()),
+        **means,
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from kosmos_eval.compare import Compared, Comparison
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.spreadsheet import inert
 
 LEGEND = (
     "up, down: samples that B does better, worse. Holm: p corrected for the number of rows. "
@@ -65,7 +66,7 @@ def _cells(row: Compared) -> list[str]:
     flips = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
     colour = {"B is better": "green", "B is worse": "red"}.get(row.verdict, "default")
     said = f"[{colour}]{row.verdict}[/{colour}]"
-    return [row.name, str(row.shots), escape(row.metric), *scores, *p_values, str(row.n), *flips, said]
+    return [escape(row.name), str(row.shots), escape(row.metric), *scores, *p_values, str(row.n), *flips, said]
 
 
 def _changed(found: Comparison, most: int) -> Table:
@@ -76,7 +77,7 @@ def _changed(found: Comparison, most: int) -> Table:
         for change in row.changes[:most]:
             marks = [_shown(change.first, row), _shown(change.second, row)]
             answers = [escape(_short(change.first_answer)), escape(_short(change.second_answer))]
-            table.add_row(row.name, str(row.shots), escape(change.id), *marks, *answers)
+            table.add_row(escape(row.name), str(row.shots), escape(change.id), *marks, *answers)
         table.add_section()
     return table
 
@@ -103,7 +104,11 @@ def _csv(found: Comparison) -> str:
     import pandas
 
     lines = [
-        {name: value for name, value in asdict(row).items() if name not in ("difference", "changes")}
+        {
+            name: inert(value) if isinstance(value, str) else value
+            for name, value in asdict(row).items()
+            if name not in ("difference", "changes")
+        }
         | {"verdict": row.verdict, "difference": row.difference.value}
         | {name: value for name, value in asdict(row.difference).items() if name != "value"}
         for row in found.rows

@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas
 import pytest
@@ -25,12 +26,17 @@ def ran(tmp_path):
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         variants, shots = given.get("variants", [""]), given.get("shots", 0)
-        marks = {"accuracy": metric, "other": metric}
+        marks = {"accuracy": metric, given.get("other", "other"): metric}
         made = [
             row
             for variant in variants
             for row in rows(task, shots, marks, shown=shots, failed=failed, notes=["note"], variant=variant)
         ]
+        for place, row in enumerate(made):
+            if "images" in row.variant and "added" in given:
+                made[place] = replace(
+                    row, **dict(zip(("added", "added_low", "added_high"), given["added"], strict=True))
+                )
         (folder / "scores.csv").write_text(Report.of(model, made).csv())
         config = {
             "options": {"tasks": {task: options or {}}, "seed": 0, "limit": None, "model_fingerprint": model},
@@ -112,7 +118,10 @@ def test_scores_keep_their_precision(ran, tmp_path):
     assert str(1 / 3 * 100) in board.read_text()
 
 
-@pytest.mark.parametrize("model", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", '=HYPERLINK("x","y")'])
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "'=1", "'named'", '=HYPERLINK("x","y")']
+
+
+@pytest.mark.parametrize("model", FORMULAS)
 def test_cells_cannot_become_formulas_and_survive_the_round_trip(ran, tmp_path, model):
     board = tmp_path / "board.csv"
     for _ in range(2):
@@ -120,7 +129,22 @@ def test_cells_cannot_become_formulas_and_survive_the_round_trip(ran, tmp_path, 
         assert set(frame["model"]) == {model} and len(frame) == 2
     written = pandas.read_csv(board, dtype=str, keep_default_na=False)
     assert set(written["model"]) == {f"'{model}"} and set(written["task"]) == {"'=task"}
-    assert not any(str(cell).startswith(("=", "+", "-", "@")) for row in written.to_numpy() for cell in row)
+    assert not any(str(cell).strip().startswith(("=", "+", "-", "@")) for row in written.to_numpy() for cell in row)
+
+
+def test_formulas_in_other_peoples_scores_do_not_reach_the_leaderboard(tmp_path):
+    theirs = tmp_path / "scores.csv"
+    theirs.write_text("model,task,shots,metric,score,n,note,split\n" + "=m,+t,0,@a,99,100,=1+1,-split\n")
+    update(tmp_path / "board.csv", [theirs])
+    (row,) = pandas.read_csv(tmp_path / "board.csv", dtype=str, keep_default_na=False).to_dict("records")
+    assert [row[name] for name in ("model", "task", "metric", "note")] == ["'=m", "'+t", "'@a", "'=1+1"]
+    assert row["split"] == "'-split" and row["score"] == "99.0"
+
+
+def test_scores_of_a_run_hold_no_formula_either_and_are_read_back_as_they_were(ran, tmp_path):
+    folder = ran("a", A, task="=task")
+    assert "\n'=task," in (folder / "scores.csv").read_text()
+    assert set(update(tmp_path / "board.csv", [folder])["task"]) == {"=task"}
 
 
 @pytest.mark.parametrize(
@@ -188,8 +212,9 @@ HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 @pytest.fixture
 def board(ran, tmp_path):
     """The page of a leaderboard with a hostile name, ties, a curve, a blind row and rows that have no rank."""
-    runs = [ran(HOSTILE, A, variants=["", "images=blank"]), ran("=b", B), ran("c", C), ran("d", A, failed=3)]
-    runs += [ran(HOSTILE, B, shots=4), ran("=b", C, shots=4), ran("e", A, prompt="x", task=HOSTILE)]
+    runs = [ran(HOSTILE, A, variants=["", "images=blank"], added=(37.5, -0.4, 61.0)), ran("=b", B), ran("c", C)]
+    runs += [ran("d", A, failed=3)]
+    runs += [ran(HOSTILE, B, shots=4), ran("=b", C, shots=4), ran("e", A, prompt="x", task=HOSTILE, other=HOSTILE)]
     update(tmp_path / "board.csv", runs)
     return tmp_path / "board.html"
 
@@ -220,6 +245,7 @@ def test_a_browser_shows_the_page_on_a_phone_and_runs_nothing(board, browser):
     assert browser.run("window.pwned === undefined && document.images.length === 0")
     assert HOSTILE in browser.run("document.querySelector('#task-2 tbody th').textContent")
     assert browser.run("document.querySelector('#task-2 .blind').textContent") == "90.00 %"
+    assert browser.run("document.querySelector('#task-2 .added').textContent").strip() == "+37.50 %-0.40 – 61.00"
 
 
 def test_the_console_says_who_is_ranked_and_why_not(ran, tmp_path):

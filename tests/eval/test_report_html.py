@@ -369,10 +369,19 @@ def test_candidates_stand_with_their_log_probabilities(page, browser):
 def test_a_phone_scrolls_one_way_only_and_text_keeps_its_contrast(page, browser, dark):
     browser.open(page, width=390, dark=dark)
     assert browser.run("document.documentElement.scrollWidth") <= 390
-    for name in ("ink", "soft", "accent", "right", "wrong", "partly", "failed"):
-        colours = [browser.run(f"getComputedStyle(document.body).getPropertyValue('--{v}')") for v in (name, "ground")]
-        low, high = sorted(luminance(colour) for colour in colours)
-        assert (high + 0.05) / (low + 0.05) >= 4.5, name
+    names = ("ink", "soft", "accent", "right", "wrong", "partly", "failed", "edge", "ground", "raised", "mark")
+    read = browser.run(f"{list(names)}.map((v) => getComputedStyle(document.body).getPropertyValue('--' + v))")
+    light = dict(zip(names, map(luminance, read), strict=True))
+    for ground in ("ground", "raised", "mark"):
+        for name in names[:7]:
+            assert contrast(light[name], light[ground]) >= 4.5, (name, ground)
+    assert contrast(light["edge"], light["raised"]) >= 3  # what fields and buttons are seen by
+
+
+def contrast(one, other):
+    """WCAG's ratio of two luminances, 1 to 21."""
+    low, high = sorted((one, other))
+    return (high + 0.05) / (low + 0.05)
 
 
 def luminance(colour):

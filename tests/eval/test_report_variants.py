@@ -95,3 +95,26 @@ def test_csv_has_variant_spread_and_ends():
     frame = pandas.read_csv(io.StringIO(Report.of("m", [row(0.5), row(0.6, "seed=1")]).csv()))
     assert list(frame["variant"].fillna("")) == ["", "seed=1", "seeds=2"]
     assert list(frame["worst"].dropna()) == [50] and list(frame["best"].dropna()) == [60]
+
+
+def test_what_the_pictures_add_stands_below_the_score_with_its_interval():
+    blind = replace(row(0.375, "images=blank"), added=37.5, added_low=-0.4, added_high=61.0)
+    said = printed(Report.of("m", [row(0.75), blind]))
+    (line,) = [line for line in said.splitlines() if "pictures add  " in line]
+    assert "+37.50 %" in line and "-0.40 – 61.00" in line
+    assert "by pairs of the same sample" in said
+    assert "-12.00 %" in printed(Report.of("m", [row(0.5), replace(blind, added=-12.0)]))
+
+
+def test_a_difference_without_an_interval_has_none_and_a_run_without_one_no_line():
+    blind = replace(row(0.375, "images=blank"), added=37.5)
+    (line,) = [line for line in printed(Report.of("m", [row(0.75), blind])).splitlines() if "pictures add  " in line]
+    assert "–" not in line
+    assert "pictures add" not in printed(Report.of("m", [row(0.75), row(0.375, "images=blank")]))
+
+
+def test_csv_has_what_the_pictures_add_on_the_blind_row():
+    blind = replace(row(0.375, "images=blank"), added=37.5, added_low=20.0, added_high=61.0)
+    frame = pandas.read_csv(io.StringIO(Report.of("m", [row(0.75), blind]).csv()))
+    assert list(frame["added"].dropna()) == [37.5]
+    assert list(frame.loc[1, ["variant", "added_low", "added_high"]]) == ["images=blank", 20.0, 61.0]

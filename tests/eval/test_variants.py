@@ -13,8 +13,8 @@ import pytest
 from kosmos_eval import Completion, Generate, Image, Likelihoods, LogLikelihood, Prompt, Sample, Score, few_shot
 from kosmos_eval.blind import GREY, blank, exchanged
 from kosmos_eval.cells import Ways, cells
-from kosmos_eval.errors import BadImage, KosmosEvalError
-from kosmos_eval.evaluate import evaluated, prepared
+from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError
+from kosmos_eval.evaluate import evaluate, evaluated, prepared
 from kosmos_eval.metrics.choice import best, credit
 from kosmos_eval.past import reopened
 from kosmos_eval.runs import Run
@@ -365,3 +365,22 @@ def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path,
     assert code == 2 and "leave out --images blank" in err
     code, out, _ = command(monkeypatch, capsys, "compare", tmp_path / "run", tmp_path / "run")
     assert code == 0 and "images=blank" in out
+
+
+def test_the_library_asks_in_every_way_that_the_command_line_does():
+    report = evaluate(Sees(), {"toy": Numbers(4)}, shots=(0, 1), ways=Ways(with_blind=True, prompts=("all",), seeds=2))
+    variants = {row.variant for row in report.rows if row.shots == 1}
+    assert {"", "images=blank", "prompt=short", "seed=1", "images=blank,prompt=short,seed=1", "seeds=2"} <= variants
+    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, ways=Ways(images="shuffled")).rows
+    assert only.variant == "images=shuffled"
+
+
+def test_the_library_refuses_to_ask_a_model_without_the_images_it_needs():
+    class Needs(Sees):
+        needs_images = True
+
+    run = Run()
+    with pytest.raises(ModelError, match="sees reads no prompt without an image; ask with --images blank"):
+        evaluate(Needs(), {"toy": Numbers(4)}, ways=Ways(images="none"), run=run)
+    assert not run.records
+    assert evaluate(Needs(), {"toy": Numbers(4)}, ways=Ways(images="blank")).rows

@@ -11,7 +11,8 @@ import torch
 from kosmos_eval.build import build_model, build_task
 from kosmos_eval.cells import cells
 from kosmos_eval.errors import ModelError
-from kosmos_eval.evaluate import evaluate_cell, scored
+from kosmos_eval.evaluate import evaluate_cell
+from kosmos_eval.marks import scored
 from kosmos_eval.models import hf
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood

@@ -1,0 +1,138 @@
+"""What the pictures add: the score minus the blind one, by pairs of the same sample."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import PIL.Image
+import pytest
+
+from kosmos_eval import Completion, Generate, Image, Metric, Prompt, Sample, Score
+from kosmos_eval.blind import GREY
+from kosmos_eval.cells import Ways, cells
+from kosmos_eval.evaluate import evaluated
+from kosmos_eval.marks import marks, marks_file
+from kosmos_eval.request import Failure
+from kosmos_eval.runs import Run
+from kosmos_eval.task import About
+
+
+@dataclass(frozen=True)
+class Looks:
+    """So many questions; a model is right about those that it is told to be right about."""
+
+    count: int = 20
+    per_picture: int = 1
+    about: ClassVar[About] = About(metric="hit")
+
+    def samples(self):
+        return [self.sample(number) for number in range(self.count)]
+
+    def examples(self):
+        return [self.sample(number) for number in range(50, 60)]
+
+    def sample(self, number):
+        picture = Image.drawn(PIL.Image.new("RGB", (2, 2), (number // self.per_picture, 0, 0)))
+        return Sample(str(number), Prompt(picture, str(number)), group=str(number // self.per_picture))
+
+    def requests(self, sample, shots):
+        return [Generate(Prompt.join([*(shot.prompt for shot in shots), sample.prompt], separator=" "))]
+
+    def score(self, sample, outputs):
+        return Score({"hit": float(outputs[0].text)}, outputs[0].text)
+
+
+@dataclass
+class Told:
+    """Gives each question the mark that it is told, by what it sees; fails where that is None."""
+
+    real: list
+    blind: list
+    name: str = "told"
+    fingerprint: str = "0"
+
+    def fits(self, request):
+        return True
+
+    def answers(self, requests):
+        for index, request in enumerate(requests):
+            seen = request.prompt.images[-1].pixels().getpixel((0, 0))
+            number = int(str(request.prompt.parts[-1]).split()[-1])
+            mark = (self.blind if seen == GREY else self.real)[number]
+            yield index, Failure("told to") if mark is None else Completion(str(mark))
+
+
+def report_of(task, model, *, run=None, **ways):
+    todo = cells({"toy": task}, shots=(0,), limit=None, seed=0, ways=Ways(**ways))
+    *_, (_, report) = evaluated(model, todo, run or Run(), lambda label, done, total: None)
+    return report
+
+
+def test_what_the_pictures_add_to_hits_has_the_interval_of_bonett_and_price():
+    # 8 samples right only with their pictures, 2 only without them, 10 either way, as in test_metrics_paired
+    model = Told([1] * 8 + [0] * 2 + [1] * 10, [0] * 8 + [1] * 2 + [1] * 10)
+    real, blind = report_of(Looks(), model, with_blind=True).rows
+    assert (real.score, blind.score, real.added) == (90, 60, None)
+    assert blind.added == pytest.approx(30)
+    # 100 * (6 / 22 -+ 1.959964 * sqrt((12 / 22 - (6 / 22) ** 2) / 22))
+    assert (blind.added_low, blind.added_high) == pytest.approx((-1.4074, 55.9528), abs=1e-3)
+
+
+def test_questions_on_one_picture_are_resampled_together():
+    alone = report_of(Looks(40), Told([0, 1, 1, 0] * 10, [0] * 40), with_blind=True).rows[-1]
+    together = report_of(Looks(40, 4), Told(([0] * 4 + [1] * 4) * 5, [0] * 40), with_blind=True).rows[-1]
+    assert (alone.added, together.added) == (50, 50)
+    assert together.added_high - together.added_low > 1.3 * (alone.added_high - alone.added_low)
+
+
+def test_only_samples_that_both_have_answered_are_compared():
+    real, blind = report_of(Looks(4), Told([1, 1, 1, None], [0, 0, None, 0]), with_blind=True).rows
+    assert (real.n, blind.n, blind.added) == (3, 3, 100)
+
+
+def test_a_run_of_blank_images_alone_knows_no_difference():
+    (row,) = report_of(Looks(4), Told([1] * 4, [0] * 4), images="blank").rows
+    assert (row.added, row.added_low, row.added_high) == (None, None, None)
+
+
+def test_metrics_that_are_no_mean_of_marks_have_no_difference():
+    @dataclass(frozen=True)
+    class Corpus(Looks):
+        def aggregate(self, samples, scores, *, seed):
+            mean = sum(score.marks["hit"] for score in scores) / len(scores)
+            return {"hit": Metric(mean, None, None, 4), "squared": Metric(mean**2, None, None, 4)}
+
+        def per_sample(self, samples, scores):
+            return {sample.id: {"squared": score.marks["hit"]} for sample, score in zip(samples, scores, strict=True)}
+
+    rows = report_of(Corpus(4), Told([1, 1, 1, 0], [1, 0, 0, 0]), with_blind=True).rows
+    assert [(row.metric, row.added) for row in rows if row.variant] == [("hit", 50), ("squared", None)]
+
+
+def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
+    @dataclass(frozen=True)
+    class Corpus(Looks):
+        def per_sample(self, samples, scores):
+            return {sample.id: dict(score.marks) for sample, score in zip(samples, scores, strict=True)}
+
+    todo = cells({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, ways=Ways(with_blind=True))
+    for cell in todo:
+        (tmp_path / marks_file(cell)).write_text('{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}')
+    run = Run(tmp_path)
+    *_, (cell, report) = evaluated(Told([1, 1, 1, 0], [1, 0, 0, 0]), todo, run, lambda label, done, total: None)
+    assert report.rows[-1].added == 50
+    assert marks(cell, run)["0"] == {"hit": 5} and marks(cell, run, anew=True)["0"] == {"hit": 1}
+
+
+def test_a_mean_over_draws_adds_the_mean_of_what_they_add():
+    found = cells({"toy": Looks(20)}, shots=(1,), limit=None, seed=0, ways=Ways(with_blind=True, seeds=2))
+    model = Told([1] * 8 + [0] * 2 + [1] * 10, [0] * 8 + [1] * 2 + [1] * 10)
+    *_, (_, report) = evaluated(model, found, Run(), lambda label, done, total: None)
+    mean = next(row for row in report.rows if row.variant == "images=blank,seeds=2")
+    assert mean.added == pytest.approx(30) and mean.added_low == pytest.approx(-1.4074, abs=1e-3)
+
+
+def test_the_sighted_cell_of_a_blind_one_differs_in_its_pictures_alone():
+    blind = cells({"toy": Looks(4)}, shots=(1,), limit=None, seed=0, ways=Ways(with_blind=True, seeds=2))[-1]
+    assert (blind.variant, blind.sighted.variant, blind.sighted.images) == ("images=blank,seed=1", "seed=1", "real")
+    assert blind.sighted == replace(blind, images="real", variant="seed=1")
+    assert blind.sighted.sighted is None
