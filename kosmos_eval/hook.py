@@ -25,8 +25,7 @@ from typing import Any
 from kosmos_eval.build import build_tasks
 from kosmos_eval.cells import Cell, cells
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluate import cell_rows
-from kosmos_eval.hook_budget import Asking, calibrated, seconds, sized
+from kosmos_eval.hook_budget import KEPT, Asking, calibrated, seconds, sized
 from kosmos_eval.hook_history import Entry, Watch, read, write
 from kosmos_eval.hook_state import free_memory, undisturbed, unwrapped
 from kosmos_eval.metrics import statistics
@@ -58,7 +57,8 @@ class EvalHook:
         every: evaluate at the steps that this divides.
         limit: at most so many samples a task, a seeded subset.
         budget: seconds for one evaluation, as a number or such as ``60s``. The first evaluation measures how many
-            samples fit; all later ones, also after a restart with the same ``csv``, ask the same ones.
+            samples fit; all later ones, also after a restart with the same ``csv``, ask the same ones. Only where the
+            second, the first to ask them in one go, is far from the budget, it asks more or fewer, and says so.
         shots: numbers of demonstrations, of all tasks or by task; `Shots` also says how they are chosen.
         seed: decides subset, demonstrations and bootstrap.
         wrap: makes of the training's module a model that answers requests; None where the model itself does. Under DDP
@@ -115,20 +115,20 @@ class EvalHook:
             model: the module in training, or a model that answers requests.
 
         Returns:
-            ``task/N-shot/metric``, and with ``/low`` and ``/high`` the ends of its interval, with their values; none at
-            other steps and after an error.
+            ``task/N-shot/metric``, and with ``/low`` and ``/high`` the ends of its interval, with ``/n`` the samples it
+            rests on, with their values; none at other steps and after an error.
 
         Raises:
             KosmosEvalError: if the model answers no requests and there is no ``wrap``.
         """
         if step % self.every or step == self._last:
             return []
-        self._last = step
+        began, self._last = monotonic(), step
         if self.wrap is None and not hasattr(type(model), "answers"):
             raise KosmosEvalError(f"a {type(model).__name__} answers no requests; give EvalHook a wrap= that makes one")
         try:
             with undisturbed(model):
-                found = self._evaluated(step, model)
+                found = self._evaluated(step, model, began=began)
         except Exception as error:
             if self.strict:
                 raise
@@ -151,8 +151,7 @@ class EvalHook:
         """Whether the watched metric has not clearly risen for as long as its patience."""
         return self.watch is not None and self.watch.stalled(self.history)
 
-    def _evaluated(self, step: int, model: Any) -> list[tuple[str, float]]:
-        began = monotonic()
+    def _evaluated(self, step: int, model: Any, *, began: float) -> list[tuple[str, float]]:
         ranks = joined(model)
         module = unwrapped(model)
         made: list[Model] = []
@@ -161,34 +160,62 @@ class EvalHook:
         past = self.history
         if self._cells is None:
             (past, *_) = ranks.together(lambda: [entry for entry in read(self._path) if entry.step < step])
-            self._cells = self._sized(past, asking, spent=max(ranks.together(lambda: monotonic() - began)))
+            self._cells = self._sized(past, asking, began=began)
             self._warn(ranks)
         for cell in self._cells:
             asking.ask(cell)
-        made_of = self._cells
+        rows = [asking.rows(cell) for cell in self._cells]
+        if self._seconds is not None and self._evaluations(past) == 1:
+            rows = self._corrected(step, rows, asking, began=began)
+        pairs = [(row, len(cell.samples)) for cell, found in zip(self._cells, rows, strict=True) for row in found]
 
-        def found() -> list[Entry]:
+        def told() -> list[Entry]:
             if not ranks.first:
                 return []
-            rows = [(row, len(cell.samples)) for cell in made_of for row in cell_rows(cell, asking.run)]
-            entries = [Entry.of(step, row, samples=samples) for row, samples in rows]
+            entries = [Entry.of(step, row, samples=samples) for row, samples in pairs]
             if self.watch is not None:
                 self.watch.check(entries)
             write(self._path, [*past, *entries])
-            self._tell(step, [row for row, _ in rows], monotonic() - began)
+            self._tell(step, [row for row, _ in pairs], monotonic() - began)
             return entries
 
-        (entries, *_) = ranks.together(found)
+        (entries, *_) = ranks.together(told)
         self.history = [*past, *entries]
         return [pair for entry in entries for pair in _pairs(entry)]
 
-    def _sized(self, past: Sequence[Entry], asking: Asking, *, spent: float) -> list[Cell]:
-        sizes = {(entry.task, entry.shots): entry.samples for entry in past}
+    def _evaluations(self, past: Sequence[Entry]) -> int:
+        """How many evaluations have asked all cells so far."""
+        keys = [(cell.name, cell.shots) for cell in self._all]
+        steps = ({entry.step for entry in past if (entry.task, entry.shots) == key} for key in keys)
+        return min(map(len, steps), default=0)
+
+    def _sized(self, past: Sequence[Entry], asking: Asking, *, began: float) -> list[Cell]:
+        """The cells as large as they are asked: as before, or measured."""
         if self._seconds is None:
             return self._all
-        if all((cell.name, cell.shots) in sizes for cell in self._all):
+        if self._evaluations(past):
+            sizes = {(entry.task, entry.shots): entry.samples for entry in past}
             return [sized(cell, sizes[cell.name, cell.shots]) for cell in self._all]
-        return calibrated(self._all, self._seconds, asking, spent=spent)
+        return calibrated(self._all, self._seconds, asking, spent=asking.passed(began))
+
+    def _corrected(self, step: int, rows: list[list[Row]], asking: Asking, *, began: float) -> list[list[Row]]:
+        """The rows of the second evaluation, the first to ask everything in one go.
+
+        Where that shows the calibration to have been wrong, the cells are made larger or smaller, this once.
+        """
+        budget, before, took = self._seconds or 0.0, self._cells or [], asking.passed(began)
+        if KEPT[0] <= took / budget <= KEPT[1]:
+            return rows
+        self._cells = calibrated(self._all, budget, asking, spent=took, kept=before)
+        old, new = (sum(len(cell.samples) for cell in cells) for cells in (before, self._cells))
+        if new == old:
+            return rows
+        if asking.ranks.first:
+            self.say(
+                f"step {step}: asked in one go, {old} samples take {took:.1f} s and not about {budget:.0f} s; "
+                f"from this step on {new} are asked, so n differs from the step before"
+            )
+        return [asking.rows(cell) for cell in self._cells]
 
     def _warn(self, ranks: Ranks) -> None:
         """Say which cells the budget leaves too few samples to tell anything."""
@@ -214,5 +241,5 @@ class EvalHook:
 
 def _pairs(entry: Entry) -> list[tuple[str, float]]:
     name = f"{entry.task}/{entry.shots}-shot/{entry.metric}"
-    pairs = [(name, entry.score), (f"{name}/low", entry.low), (f"{name}/high", entry.high)]
+    pairs = [(name, entry.score), (f"{name}/low", entry.low), (f"{name}/high", entry.high), (f"{name}/n", entry.n)]
     return [(key, value) for key, value in pairs if value is not None and not isnan(value)]

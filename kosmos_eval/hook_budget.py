@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -13,6 +13,7 @@ from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluate import cell_rows, evaluate_cell
 from kosmos_eval.model import Model
 from kosmos_eval.ranks import Ranks
+from kosmos_eval.report.rows import Row
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Samples, subset
 
@@ -20,7 +21,13 @@ AIM = 0.9
 """The part of a budget that is filled, because the next evaluation may be a little slower."""
 
 LIMIT = 1.0
-"""The part of a budget that the first evaluation may take with all that it has to find out."""
+"""The part of a budget that an evaluation may take with all that it has to find out."""
+
+KEPT = (0.75, 1.1)
+"""The parts of a budget between which an evaluation has kept it."""
+
+GROWTH = 8
+"""A part has at most so many times the samples that were asked before it."""
 
 
 def seconds(budget: str | float) -> float:
@@ -43,28 +50,71 @@ def seconds(budget: str | float) -> float:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Samples that were asked in one go, and the seconds they took."""
+
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """What samples of a cell take in one go: a fixed time, and a time for each."""
+
+    fixed: float
+    each: float
+
+    @classmethod
+    def through(cls, parts: Sequence[Part]) -> Line:
+        """The line through the two largest parts; where they make none that can be, through the larger one alone."""
+        small, large = sorted([*parts[:1], *parts], key=lambda part: part.size)[-2:]
+        fixed = 0.0
+        if small.size < large.size:
+            slope = (large.seconds - small.seconds) / (large.size - small.size)
+            fixed = min(max(large.seconds - slope * large.size, 0.0), large.seconds * (1 - 1 / GROWTH))
+        return cls(fixed, (large.seconds - fixed) / large.size)
+
+    def takes(self, size: int) -> float:
+        """The seconds of so many samples."""
+        return self.fixed + self.each * size
+
+    def holds(self, seconds: float) -> int:
+        """How many samples fit into so many seconds."""
+        return max(0, int((seconds - self.fixed) / max(self.each, 1e-9) + 1e-6))
+
+
+@dataclass(frozen=True)
 class Asking:
-    """One evaluation: who is asked, by which ranks, and what came back so far."""
+    """One evaluation: who is asked, by which ranks, what came back so far, and how long that took.
+
+    Args:
+        model: answers.
+        ranks: the processes that ask together.
+        run: all records, on every rank.
+        parts: what was asked of each cell, by its label.
+        scoring: the seconds that each cell's metrics took, by its label.
+    """
 
     model: Model
     ranks: Ranks
     run: Run
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    scoring: dict[str, float] = field(default_factory=dict)
+    _asked: dict[str, set[int]] = field(default_factory=dict)
 
-    def ask(self, cell: Cell) -> float:
-        """Ask what has not been asked of a cell.
-
-        Returns:
-            The seconds it took, of the slowest rank.
-        """
-        samples = cell.samples
-        made: Any = samples.__getitem__
-        known = {id for task, shots, id, _ in self.run.records if (task, shots) == (cell.name, cell.shots)}
-        places = [place for place, sample in enumerate(samples) if sample.id not in known] if known else None
-        share = self.ranks.share(range(len(samples)) if places is None else places)
+    def ask(self, cell: Cell) -> Part:
+        """Ask what has not been asked of a cell that `sized` made; preparing data and marking answers count too."""
+        every: Any = cell.samples
+        asked = self._asked.setdefault(cell.label, set())
+        places = [place for place in every.rows if place not in asked]
+        if not places:
+            return Part(0, 0.0)
+        asked.update(places)
+        share = self.ranks.share(places)
 
         def work() -> tuple[float, list[Record]]:
             began, mine = monotonic(), Run()
-            part = replace(cell, samples=Samples(share, made), seen={})
+            part = replace(cell, samples=Samples(share, every.make), seen={})
             evaluate_cell(self.model, part, mine, lambda label, done, total: None)
             return monotonic() - began, list(mine.records.values())
 
@@ -72,15 +122,39 @@ class Asking:
         for _, records in told[:1] if self.ranks.in_step else told:
             for record in records:
                 self.run.append(record)
-        return max(took for took, _ in told)
+        part = Part(len(places), max(took for took, _ in told))
+        self.parts.setdefault(cell.label, []).append(part)
+        return part
+
+    def rows(self, cell: Cell) -> list[Row]:
+        """The rows of a cell whose samples have all been asked; made on the first rank, none on the others."""
+
+        def made() -> tuple[float, list[Row]]:
+            began = monotonic()
+            found = cell_rows(cell, self.run) if self.ranks.first else []
+            return monotonic() - began, found
+
+        told = self.ranks.together(made)
+        self.scoring[cell.label] = max(took for took, _ in told)
+        return told[0][1]
+
+    def passed(self, began: float) -> float:
+        """Seconds since ``began``, the same on every rank: those of the slowest."""
+        return max(self.ranks.together(lambda: monotonic() - began))
 
 
 def sized(cell: Cell, size: int | None) -> Cell:
-    """A cell with a seeded subset of its samples; a smaller one is part of a larger one."""
-    return replace(cell, samples=subset(cell.samples, size, seed=cell.seed, task=cell.name), seen={})
+    """A cell with a seeded subset of its samples, each made when it is asked; a smaller one is part of a larger one."""
+    every: Any = cell.samples
+    places: Any = range(len(every))
+    return replace(
+        cell, samples=Samples(subset(places, size, seed=cell.seed, task=cell.name), every.__getitem__), seen={}
+    )
 
 
-def calibrated(cells: Sequence[Cell], budget: float, asking: Asking, *, spent: float = 0.0) -> list[Cell]:
+def calibrated(
+    cells: Sequence[Cell], budget: float, asking: Asking, *, spent: float = 0.0, kept: Sequence[Cell] = ()
+) -> list[Cell]:
     """Each cell with as many samples as its part of the budget allows, asked on the way.
 
     What cells with few samples leave of their part goes to the others.
@@ -90,65 +164,93 @@ def calibrated(cells: Sequence[Cell], budget: float, asking: Asking, *, spent: f
         budget: seconds for all of them together.
         asking: where the samples that are asked end.
         spent: seconds that this evaluation has taken already, the same on all ranks.
+        kept: the same cells as they were kept so far, where these have been asked and scored and are to be corrected:
+            all to larger ones or, where the budget is spent, all to smaller ones.
     """
     usual, now = AIM * budget, LIMIT * budget - spent
+    shrinks = bool(kept) and now <= 0
     found: dict[int, Cell] = {}
     for done, number in enumerate(sorted(range(len(cells)), key=lambda number: len(cells[number].samples))):
         left = len(cells) - done
-        found[number], takes, took = _fitting(cells[number], usual / left, now / left, asking)
-        usual, now = usual - takes, now - took
+        share = Share(cells[number], usual / left, now / left, asking)
+        found[number] = share.smaller(kept[number]) if shrinks else share.filled(kept[number] if kept else None)
+        usual, now = usual - share.takes(len(found[number].samples)), now - share.took - share.scoring
     return [found[number] for number in range(len(cells))]
 
 
-def _fitting(cell: Cell, share: float, limit: float, asking: Asking) -> tuple[Cell, float, float]:
-    """Find the size of a cell.
-
-    One sample warms up and is not counted, then the size doubles, so that the last and largest parts decide the rate:
-    the faster of two, because what else the machine does can only slow one down. Whether there is time for another
-    part now, the slower of two decides.
+@dataclass
+class Share:
+    """A cell's part of the budget.
 
     Args:
         cell: with all its samples.
-        share: seconds that it may usually take.
-        limit: seconds that it may take now, when its parts are asked one after the other and metrics begin cold.
+        usual: seconds that it may take in every evaluation.
+        now: seconds that it may take in this one, where its parts are asked one after the other.
         asking: where the samples that are asked end.
-
-    Returns:
-        The cell of that size, the seconds that it is usually going to take, and those that it takes now.
-    """
-    size, total = 1, len(cell.samples)
-    took = asking.ask(fitted := sized(cell, size))
-    rates: list[float] = []
-    scoring = 0.0
-    while size < total:
-        more = min(size, total - size)
-        if rates:
-            usual, slow = min(rates[-2:]), max(rates[-2:])
-            more = min(more, int((share - scoring) / usual) - size, int((limit - took - scoring) / slow))
-        if more < max(1, size // 8):
-            break
-        part = asking.ask(fitted := sized(cell, size + more))
-        took, size = took + part, size + more
-        rates.append(part / more)
-        if len(rates) == 1:
-            scoring, tried = _scoring(cell, share, asking)
-            took += tried
-    return fitted, scoring + min(rates[-2:], default=0.0) * size, took + scoring
-
-
-def _scoring(cell: Cell, share: float, asking: Asking) -> tuple[float, float]:
-    """The seconds that the metrics of a cell take, however few its samples, and those that it took to find out.
-
-    Cold only where twice would be too long.
+        took: the seconds that it has taken now.
     """
 
-    def timed() -> float:
-        began = monotonic()
-        cell_rows(sized(cell, 2), asking.run)
-        return monotonic() - began
+    cell: Cell
+    usual: float
+    now: float
+    asking: Asking
+    took: float = 0.0
 
-    cold = max(asking.ranks.together(timed))
-    if cold > share / 2:
-        return cold, cold
-    warm = max(asking.ranks.together(timed))
-    return warm, cold + warm
+    @property
+    def scoring(self) -> float:
+        """The seconds that its metrics take, as far as is known."""
+        return self.asking.scoring.get(self.cell.label, 0.0)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What its time is told by: a first part of one sample only warms up."""
+        asked = self.asking.parts.get(self.cell.label, [])
+        return asked[1:] if asked and asked[0].size == 1 else asked
+
+    def takes(self, size: int) -> float:
+        """The seconds that so many samples are usually going to take."""
+        return self.scoring + (Line.through(self.parts).takes(size) if self.parts else 0.0)
+
+    def filled(self, kept: Cell | None) -> Cell:
+        """The cell with as many samples as fit.
+
+        One sample warms up, a small part tells what samples take, and the rest is asked in one go, or in steps of
+        `GROWTH` where it is far more than what was measured.
+        """
+        total = len(self.cell.samples)
+        fitted = kept or self._asked(min(1, total))
+        while (size := len(fitted.samples)) < total:
+            more = min(GROWTH * size, total - size, self._room(size))
+            if more < max(1, size // GROWTH):
+                break
+            fitted = self._asked(size + more)
+            if self.cell.label not in self.asking.scoring:
+                self._score(fitted)
+        return fitted
+
+    def smaller(self, kept: Cell) -> Cell:
+        """The cell with no more of its samples than its usual time holds."""
+        size = Line.through(self.parts).holds(self.usual - self.scoring) if self.parts else 1
+        return sized(self.cell, max(1, size)) if size < len(kept.samples) else kept
+
+    def _room(self, size: int) -> int:
+        """For how many more samples there is time, now and usually."""
+        left = self.now - self.took - self.scoring
+        if not self.parts:
+            (first,) = self.asking.parts[self.cell.label]
+            return int(left / max(first.seconds, 1e-9))
+        line = Line.through(self.parts)
+        return min(line.holds(self.usual - self.scoring) - size, line.holds(left))
+
+    def _asked(self, size: int) -> Cell:
+        fitted = sized(self.cell, size)
+        self.took += self.asking.ask(fitted).seconds
+        return fitted
+
+    def _score(self, fitted: Cell) -> None:
+        """Find out what metrics take: once more where the first time is cold, unless twice would be too long."""
+        self.asking.rows(fitted)
+        self.took += self.scoring
+        if self.scoring < self.usual / 2:
+            self.asking.rows(fitted)
+            self.took += self.scoring

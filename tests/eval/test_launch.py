@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import PIL.Image
@@ -16,17 +17,36 @@ TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 
 SCRIPT = """
 import json, os, sys
+
+import datasets, torch.distributed  # once for all processes
 from kosmos_eval import cli
 
-for port, arguments in json.loads(sys.argv[1]):
-    os.environ["MASTER_PORT"] = str(port)
-    sys.argv = ["kosmos-eval", *arguments]
-    try:
-        cli.main()
-    except SystemExit as left:
-        print(f"left with {left.code or 0}", file=sys.stderr, flush=True)
-sys.stdout.flush()
-os._exit(0)  # tidying up all of torch would take longer than the test
+
+def run(rank, commands, env, folder):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), **env}
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{folder}/{rank}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    for port, arguments in commands:
+        os.environ["MASTER_PORT"] = str(port)
+        sys.argv = ["kosmos-eval", *arguments]
+        try:
+            cli.main()
+        except SystemExit as left:
+            print(f"left with {left.code or 0}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(0)  # tidying up all of torch would take longer than the test
+
+
+for line in sys.stdin:
+    pids = []
+    for rank in range(2):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            run(rank, *json.loads(line))
+    print(*pids, flush=True)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    print("over", flush=True)
 """
 
 MOODY = """
@@ -59,20 +79,32 @@ def free_port():
         return bound.getsockname()[1]
 
 
-def started(*commands, **env):
-    """Both processes, each running the commands one after the other."""
-    numbered = json.dumps([(free_port(), list(map(str, command))) for command in commands])
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1", **env}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, numbered],
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+@dataclass
+class Pair:
+    """Two processes that a launcher starts as often as it is told to; importing torch for each would take longest."""
+
+    launcher: subprocess.Popen
+    folder: Path
+
+    def start(self, *commands, **env):
+        """Both run the commands one after the other; gives their process ids."""
+        numbered = [(free_port(), list(map(str, command))) for command in commands]
+        self.launcher.stdin.write(json.dumps([numbered, env, str(self.folder)]) + "\n")
+        self.launcher.stdin.flush()
+        return [int(pid) for pid in self.launcher.stdout.readline().split()]
+
+    def said(self):
+        """What each has said on standard output and standard error, once both are over."""
+        assert self.launcher.stdout.readline() == "over\n"
+        return [tuple((self.folder / f"{rank}.{name}").read_text() for name in ("out", "err")) for rank in range(2)]
+
+
+@pytest.fixture
+def pair(tmp_path):
+    env = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], env=env, **pipes) as launcher:
+        yield Pair(launcher, tmp_path)
 
 
 def lines(path):
@@ -90,24 +122,23 @@ def data(tmp_path):
     return folder
 
 
-def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(data, tmp_path, monkeypatch, capsys):
+def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(pair, data, tmp_path, monkeypatch, capsys):
     def toy(out, *more):
         log = tmp_path / "asked.log"
         given = ("--task-file", TOY, "--model", f"slow:{log}", "--data", data, "--shots", "0,2", "--no-html")
         return ["run", *map(str, given), "--out", str(tmp_path / out), *more]
 
-    first, second = started(toy("two"), TOY_PAUSE="0.2")
+    _, second = pair.start(toy("two"), TOY_PAUSE="0.2")
     theirs = tmp_path / "two" / "samples.rank1.jsonl"
     deadline = time.monotonic() + 900
     while len(lines(theirs)) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
-    second.send_signal(signal.SIGKILL)
-    _, said = first.communicate(timeout=900)
+    os.kill(second, signal.SIGKILL)
+    (_, said), _ = pair.said()
     assert [line for line in said.splitlines() if line.startswith("error: ")] == [
         "error: another process is gone without a word; what is finished is kept, and the same command asks the rest"
     ]
     assert "left with 2" in said and "Traceback" not in said
-    second.communicate()
     finished = {
         (found["shots"], found["id"])
         for path in (tmp_path / "two").glob("samples*")
@@ -118,9 +149,8 @@ def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(data,
     (tmp_path / "moody.py").write_text(MOODY)
     (tmp_path / "asked.log").unlink()
     moody = ["run", "--task-file", TOY, "--model-file", tmp_path / "moody.py", "--model", "moody:1", "--data", data]
-    (out, said), (silent, other) = (
-        process.communicate(timeout=900) for process in started(toy("two"), [*moody, "--out", tmp_path / "moody"])
-    )
+    pair.start(toy("two"), [*moody, "--out", tmp_path / "moody"])
+    (out, said), (silent, other) = pair.said()
     assert len(lines(tmp_path / "asked.log")) == 24 - len(finished)
     assert "100.00 %" in out and "toy, 2 shots: 12/12" in said and silent == ""
     assert not theirs.exists()
