@@ -106,6 +106,12 @@ def existing(folder: Path, names: Iterable[str], *, named_by: Path) -> None:
         raise BadData(f"{named_by} names image {missing[0]}, which is not in {folder}{others}; add it or mend the file")
 
 
+def images_in(folder: Path) -> list[Path]:
+    """The images that lie in a folder, sorted by name; what macOS hides beside them (``._cat.jpg``) is none."""
+    files = folder.iterdir() if folder.is_dir() else ()
+    return sorted(file for file in files if file.suffix.lower() in IMAGE_ENDINGS and not file.name.startswith("."))
+
+
 def table(rows: Iterable[Mapping[str, Any]], *, images: Sequence[str] = ()) -> Dataset:
     """Rows as a `datasets.Dataset`; ``images`` are columns of paths, of ``{"bytes", "path"}``, or of lists of these."""
     import datasets

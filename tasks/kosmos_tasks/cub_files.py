@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import IMAGE_ENDINGS, Source, read_json
+from kosmos_eval.source import Source, images_in, read_json
 from kosmos_tasks.text_rows import columns, text
 
 WOODPECKERS = {
@@ -59,10 +59,9 @@ def _pair(value: object) -> list[Mapping[str, Any]]:
 
 
 def _pictures(folder: Path, name: str, most: int) -> list[Path]:
-    """The first pictures of a category's folder, which may bear CUB's number and lie in ``images/``."""
-    for parent in (folder, folder / "images"):
+    """The first pictures of a category's folder, which may bear CUB's number and lie in ``images/`` of the release."""
+    for parent in (folder, folder / "images", folder / "CUB_200_2011" / "images"):
         for found in (parent / name, *sorted(parent.glob(f"[0-9][0-9][0-9].{name}"))):
-            pictures = sorted(path for path in found.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-            if pictures:
+            if pictures := images_in(found):
                 return pictures[:most]
     raise BadData(f"{folder} has no folder {name} with images, nor images/{name}; expected one for each category")

@@ -1,7 +1,8 @@
 """The files of ImageNet (ILSVRC 2012) as a table, and the names of its classes.
 
 Layout, under ``imagenet/`` or the root itself: ``val/WNID/*.JPEG`` and ``train/WNID/*.JPEG``, or all of
-``ILSVRC2012_val_*.JPEG`` in ``val/`` or the folder itself, with one of these beside them or in ``val/``:
+``ILSVRC2012_val_*.JPEG`` in ``val/`` or the folder itself, with one of these beside them or in ``val/``; ``val/`` and
+``train/`` may also lie in ``ILSVRC/Data/CLS-LOC/``, as in Kaggle's archive:
 
 - ``LOC_val_solution.csv`` (Kaggle): ``ILSVRC2012_val_00000001,n01751748 ...``
 - ``val.txt`` (Caffe): ``ILSVRC2012_val_00000001.JPEG 65``, counted from 0 in the order of the sorted wnids
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import IMAGE_ENDINGS, Source, table
+from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, table
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,7 +41,8 @@ def classes() -> Mapping[str, str]:
 def splits(source: Source) -> tuple[str, ...]:
     """The splits of which there are images in the source's folder."""
     folder = source.folder("imagenet", "ImageNet")
-    return tuple(split for split in SPLITS if (folder / split).is_dir() or (split == "val" and any(folder.glob(FLAT))))
+    there = [split for split in SPLITS if _images(folder, split) != folder]
+    return tuple(there) if "val" in there or not any(folder.glob(FLAT)) else ("val", *there)
 
 
 @lru_cache(maxsize=4)
@@ -51,7 +53,7 @@ def rows(source: Source, split: str) -> Dataset:
         BadData: if there are no images, or no ground truth that says what flat ones show.
     """
     folder = source.folder("imagenet", "ImageNet")
-    images = folder / split if (folder / split).is_dir() else folder
+    images = _images(folder, split)
     by_class = sorted(path for path in images.glob("n????????") if path.is_dir())
     flat = [] if by_class else sorted(images.glob(FLAT))
     if not by_class and not flat:
@@ -62,15 +64,20 @@ def rows(source: Source, split: str) -> Dataset:
     return table(found, images=["image"])
 
 
+def _images(folder: Path, split: str) -> Path:
+    """Where a split's images lie: in a folder of their own, here or as in Kaggle's archive, or here itself."""
+    own = (folder / split, folder / "ILSVRC" / "Data" / "CLS-LOC" / split)
+    return next((place for place in own if place.is_dir()), folder)
+
+
 def _folders(by_class: list[Path], split: str) -> Iterator[dict[str, Any]]:
     labels = {wnid: label for label, wnid in enumerate(classes())}
     for folder in by_class:
         if folder.name not in labels:
             raise BadData(f"{folder} is of none of the 1,000 classes of ILSVRC 2012; take it out of the folder")
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in IMAGE_ENDINGS:
-                identity = f"{split}/{folder.name}/{file.stem}"
-                yield {"id": identity, "image": str(file), "label": labels[folder.name]}
+        for file in images_in(folder):
+            identity = f"{split}/{folder.name}/{file.stem}"
+            yield {"id": identity, "image": str(file), "label": labels[folder.name]}
 
 
 def _flat(files: list[Path], truth: Path) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.shots import few_shot
-from kosmos_eval.source import Source, from_hub, table
+from kosmos_eval.source import Source, from_hub, images_in, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.answer_files import label_lines
 from kosmos_tasks.choices import asked, chosen
@@ -147,7 +147,7 @@ def _folder(source: Source) -> Path:
 
 def _pictures(folder: Path) -> Iterator[dict[str, Any]]:
     for label, name in enumerate(LABELS):
-        files = sorted((folder / name).glob("*.png"))
+        files = images_in(folder / name)
         if not files:
             raise BadData(f"{folder / name} has no png images; expected those of the official archive")
         for file in files:

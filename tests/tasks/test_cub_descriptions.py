@@ -120,6 +120,13 @@ def test_a_malformed_group_is_named(tmp_path: Path, broken: dict[str, Any], prob
         CUBDescriptions(Source("data", tmp_path)).samples()
 
 
+def test_the_release_is_read_as_it_unpacks_without_what_macos_hid_in_it(tmp_path: Path) -> None:
+    for name in ("187.American_Three_toed_Woodpecker", "192.Downy_Woodpecker"):
+        pictures(tmp_path / "cub" / "CUB_200_2011" / "images" / name, 2)
+        (tmp_path / "cub" / "CUB_200_2011" / "images" / name / "._0000.jpg").write_bytes(b"Mac OS X")
+    assert len(CUBDescriptions(Source("data", tmp_path)).samples()) == 4
+
+
 def test_a_category_without_images_is_named(tmp_path: Path) -> None:
     pictures(tmp_path / "Downy_Woodpecker", 1)
     with pytest.raises(BadData, match="has no folder American_Three_toed_Woodpecker with images"):

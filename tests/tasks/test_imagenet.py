@@ -203,6 +203,23 @@ def test_a_folder_of_another_class_or_of_nothing_is_refused(tmp_path: Path) -> N
         at(tmp_path / "empty").samples()
 
 
+def test_what_macos_hides_beside_the_images_is_not_asked_about(tmp_path: Path) -> None:
+    root = folders(tmp_path)
+    (root / "imagenet" / "val" / TENCH / "._ILSVRC2012_val_1.JPEG").write_bytes(b"Mac OS X")
+    (root / "imagenet" / "val" / ".DS_Store").write_bytes(b"")
+    assert len(at(root).samples()) == 2
+
+
+def test_kaggles_archive_is_read_as_it_unpacks(tmp_path: Path) -> None:
+    root = tmp_path / "imagenet"
+    picture(root / "ILSVRC" / "Data" / "CLS-LOC" / "val" / "ILSVRC2012_val_00000001.JPEG")
+    picture(root / "ILSVRC" / "Data" / "CLS-LOC" / "train" / TENCH / "n01440764_1.JPEG")
+    (root / "LOC_val_solution.csv").write_text(f"ImageId,PredictionString\nILSVRC2012_val_00000001,{SNAKE} 1 2 3 4 \n")
+    task = at(tmp_path)
+    assert [sample.target for sample in task.samples()] == [classes()[SNAKE]]
+    assert [shot.id for shot in task.examples()] == [f"train/{TENCH}/n01440764_1"]
+
+
 def test_splits_are_what_is_there(tmp_path: Path) -> None:
     root = folders(tmp_path)
     assert [shot.id for shot in at(root).examples()] == [sample.id for sample in at(root).samples()]
