@@ -18,16 +18,21 @@ def results_json(file: Path, fields: tuple[str, str], known: Collection[str], *,
         split: its name, for messages.
 
     Raises:
-        BadData: if an entry is of another form, or an id stands twice or is not among ``known``.
+        BadData: if there is none, an entry is of another form, or an id stands twice or is not among ``known``.
     """
     id_field, answer_field = fields
+    wanted = f'{{"{id_field}": ..., "{answer_field}": ...}}'
+    entries = read_json(file) if file.is_file() else None
+    if not isinstance(entries, list) or not entries:
+        raise BadData(f"{file} is no file with a list of answers, or an empty one; expected [{wanted}, ...]")
     found: dict[str, str] = {}
-    for place, entry in enumerate(read_json(file)):
+    for place, entry in enumerate(entries):
         try:
             id, answer = str(entry[id_field]), entry[answer_field]
         except (KeyError, TypeError, IndexError) as error:
-            wanted = f'{{"{id_field}": ..., "{answer_field}": ...}}'
             raise BadData(f"entry {place} of {file} is not {wanted}; expected a list of these") from error
+        if not isinstance(answer, str | int) or isinstance(answer, bool):
+            raise BadData(f"entry {place} of {file} answers {answer!r}; expected a text, empty where there is no answer")
         if id in found or id not in known:
             problem = "stands twice" if id in found else f"is not in {split}"
             raise BadData(f"{id_field} {id} of {file} {problem}; expected one {answer_field} for each")

@@ -266,7 +266,7 @@ def test_results_json_is_read_by_image(tmp_path: Path) -> None:
         ([{"image_id": 1, "caption": "a"}, {"image_id": 1, "caption": "b"}], r"image_id 1 of .* stands twice"),
         ([{"image_id": 8, "caption": "a"}], r"image_id 8 of .* is not in val2017"),
         ([{"image_id": 1}], r"entry 0 of .* is not {"),
-        ({"1": "a"}, r"entry 0 of .* is not {"),
+        ({"1": "a"}, r"is no file with a list of answers"),
     ],
 )
 def test_results_json_that_does_not_fit_is_refused(tmp_path: Path, entries: Any, message: str) -> None:

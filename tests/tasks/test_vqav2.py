@@ -161,8 +161,13 @@ def test_results_json_is_read_by_question(tmp_path: Path) -> None:
         ([{"question_id": 11, "answer": "a"}, {"question_id": 11, "answer": "b"}], "11 of .* stands twice"),
         ([{"question_id": 99, "answer": "a"}], "99 of .* is not in val2014"),
         ([{"question_id": 11}], "entry 0 of .* is not {"),
-        ({"11": "cat"}, "entry 0 of .* is not {"),
+        ({"11": "cat"}, "is no file with a list of answers"),
+        (None, "is no file with a list of answers"),
+        ([], "is no file with a list of answers, or an empty one"),
         ([7], "entry 0 of .* is not {"),
+        ([{"question_id": 11, "answer": None}], "entry 0 of .* answers None; expected a text"),
+        ([{"question_id": 11, "answer": float("nan")}], "entry 0 of .* answers nan"),
+        ([{"question_id": 11, "answer": True}], "entry 0 of .* answers True"),
     ],
 )
 def test_results_json_that_does_not_fit_is_refused(tmp_path: Path, entries: Any, message: str) -> None:
