@@ -2,6 +2,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -15,6 +16,7 @@ from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogL
 from kosmos_model.config import PRESETS
 from kosmos_model.engine.answers import Engine
 from kosmos_model.engine.branches import LONG
+from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.search import Search
 from kosmos_model.engine.walk import Budget
 from kosmos_model.engine.wording import choices
@@ -216,16 +218,16 @@ def test_a_long_shared_prefix_with_many_branches_is_cut_into_rows_and_scored_the
 
 
 def test_shared_prefixes_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokenizer = _parts()
+    _, tokenizer = _parts()
     computed = 0
-    hidden = model.decoder.hidden
+    hidden = Layers.hidden
 
-    def counted(embeddings: Tensor, **options: object) -> Tensor:
+    def counted(self: Layers, embeddings: Tensor, **options: Any) -> Tensor:
         nonlocal computed
         computed += embeddings.shape[0] * embeddings.shape[1]
-        return hidden(embeddings, **options)
+        return hidden(self, embeddings, **options)
 
-    monkeypatch.setattr(model.decoder, "hidden", counted)
+    monkeypatch.setattr(Layers, "hidden", counted)
     puzzle = Prompt("Here are eight images:", *[_image(n % 3) for n in range(8)], " The following image is:")
     requests = [LogLikelihood(puzzle + _image(n) + "Is it correct?", (" Yes",)) for n in range(4)]
     _answers(_engine(), requests)
@@ -275,32 +277,38 @@ def test_out_of_memory_halves_the_work_and_loses_no_answer(where: str, monkeypat
     engine = _engine(tokens=4000)
     requests: list[Request] = [Generate(Prompt(_image(n % 4), f"{n} and more"), max_tokens=3) for n in range(9)]
     expected = [_greedy(request) for request in requests if isinstance(request, Generate)]
-    hidden = model.decoder.hidden
+    hidden = Layers.hidden
+    refused = 0
 
-    def scarce(embeddings: Tensor, **options: object) -> Tensor:
+    def scarce(self: Layers, embeddings: Tensor, **options: Any) -> Tensor:
+        nonlocal refused
         rows, length = embeddings.shape[:2]
-        if rows > 2 and (length == 1) == (where == "decoding"):
+        if rows > 2 if where == "decoding" else rows == 1 and length > 20:
+            refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return hidden(embeddings, **options)
+        return hidden(self, embeddings, **options)
 
     def encode(pixels: Tensor) -> Tensor:
+        nonlocal refused
         if len(pixels) > 1:
+            refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory")
         return model.embed_images(pixels)
 
     if where == "images":
         engine.gallery.encode = encode
     else:
-        monkeypatch.setattr(model.decoder, "hidden", scarce)
+        monkeypatch.setattr(Layers, "hidden", scarce)
     for found, reference in zip(_answers(engine, requests), expected, strict=True):
         _alike(found, reference)
+    assert refused
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> Tensor:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(_parts()[0].decoder, "hidden", broken)
+    monkeypatch.setattr(Layers, "hidden", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         _answers(_engine(), [Generate(Prompt("a")), Generate(Prompt("b"))])
 

@@ -1,6 +1,8 @@
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -12,7 +14,7 @@ from torch import Tensor
 from kosmos_eval.models.sampling import drawn, stream
 from kosmos_eval.profile import Counting, Work
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Generate, LogLikelihood, Request, Sampling
+from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request, Sampling
 from kosmos_model.adapter import KosmosModel
 from kosmos_model.config import PRESETS
 from kosmos_model.engine import generation
@@ -178,10 +180,37 @@ def test_the_bundled_model_counts_images_too() -> None:
     assert 0 < text < image_price(model) * 10
 
 
-def test_counting_leaves_no_hook_behind() -> None:
-    model, _ = _parts()
-    answers = _engine().answers([Generate(Prompt("a"), 2), Generate(Prompt("b"), 1)])
-    next(answers)
-    answers.close()  # type: ignore[attr-defined]
-    assert not model.decoder.layers[0]._forward_pre_hooks
-    assert not model.decoder.output_projection._forward_pre_hooks
+def test_no_memory_is_read_before_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is allocated and not cleared holds anything: 0 * NaN would be NaN behind a mask too."""
+    requests: list[Generate | LogLikelihood] = [
+        Generate(Prompt("abc" * 12, _image(n % 3), "x" * n), 3 + 5 * n, beams=beams)
+        for n in range(4)
+        for beams in (1, 3)
+    ]
+    names = tuple(f" {a} {b} c" for a in "abcd" for b in ("e", "fg", "hij k"))
+    requests += [LogLikelihood(Prompt("abc", _image(n)), names, best=1, by="mean per token") for n in range(2)]
+    expected = dict(_engine().answers(requests))
+    given: list[torch.Size] = []
+
+    def dirty(made: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def allocate(*args: Any, **options: Any) -> Tensor:
+            fresh = made(*args, **options)
+            given.append(fresh.shape)
+            return fresh.fill_(math.nan) if fresh.is_floating_point() else fresh.fill_(-(1 << 40))
+
+        return allocate
+
+    monkeypatch.setattr(generation, "ROWS", 6)
+    monkeypatch.setattr(Tensor, "new_empty", dirty(Tensor.new_empty))
+    monkeypatch.setattr(torch, "empty_like", dirty(torch.empty_like))
+    monkeypatch.setattr(torch, "empty", dirty(torch.empty))
+    found = dict(_engine().answers(requests))
+    assert any(len(shape) == 6 for shape in given)  # slots of all layers
+    for index, output in expected.items():
+        other = found[index]
+        if isinstance(output, Completion) and isinstance(other, Completion):
+            assert _alike(other, output)
+        elif isinstance(output, Likelihoods) and isinstance(other, Likelihoods):
+            assert other.logprobs == pytest.approx(output.logprobs, abs=1e-4)
+        else:
+            raise AssertionError(other)

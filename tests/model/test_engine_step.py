@@ -6,7 +6,8 @@ from torch import Tensor
 
 from kosmos_model.config import PRESETS, KosmosConfig
 from kosmos_model.decoder import KosmosDecoder, build_decoder
-from kosmos_model.engine import step as module
+from kosmos_model.engine import layers as module
+from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.step import Slots, Step
 
 SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
@@ -46,7 +47,7 @@ def _slots(decoder: KosmosDecoder, texts: list[Tensor], *, shared: int) -> tuple
 @torch.no_grad()
 def _stepped(decoder: KosmosDecoder, *, shared: int) -> Tensor:
     """The states of the last two tokens of each text, (B, 2, D), a step each."""
-    texts, step = _texts(), Step(decoder)
+    texts, step = _texts(), Step(Layers(decoder))
     slots, visible = _slots(decoder, texts, shared=shared)
     found = []
     for number in range(2):
@@ -72,20 +73,28 @@ def test_steps_give_the_states_of_whole_texts(positions: str, shared: int) -> No
 def test_through_its_modules_a_decoder_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where its weights are spread over processes, and only modules gather them."""
     apart = _stepped(_decoder(), shared=COMMON)
-    made = Step.__init__
+    made = Layers.__init__
 
-    def spread(self: Step, decoder: KosmosDecoder) -> None:
+    def spread(self: Layers, decoder: KosmosDecoder) -> None:
         made(self, decoder)
-        self.layers = None
+        self._layers = None
 
-    monkeypatch.setattr(Step, "__init__", spread)
+    monkeypatch.setattr(Layers, "__init__", spread)
     assert torch.allclose(_stepped(_decoder(), shared=COMMON), apart, atol=1e-6)
 
 
-def test_projections_apart_give_the_same_as_joined_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    joined = _stepped(_decoder(), shared=1)
-    monkeypatch.setattr(module, "JOINED", 0)
-    assert torch.allclose(_stepped(_decoder(), shared=1), joined, atol=1e-6)
+@pytest.mark.parametrize("limit", ["COPIED", "BLOCKED"])
+def test_however_weights_are_laid_out_the_states_are_the_same(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = _stepped(_decoder(), shared=1)
+    monkeypatch.setattr(module, limit, 0)  # nothing copied; or every weight in blocks
+    assert torch.allclose(_stepped(_decoder(), shared=1), usual, atol=1e-6)
+
+
+@torch.no_grad()
+def test_scores_are_the_decoders_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCKED", 0)
+    decoder, states = _decoder(), torch.randn(2, 3, 32)
+    assert torch.allclose(Layers(decoder).logits(states), decoder.logits(states), atol=1e-5)
 
 
 def test_in_bfloat16_a_step_is_as_near_to_fp32_as_a_whole_text_is() -> None:
@@ -97,7 +106,7 @@ def test_in_bfloat16_a_step_is_as_near_to_fp32_as_a_whole_text_is() -> None:
 @torch.no_grad()
 def test_beams_of_a_row_see_their_own_ancestors_only() -> None:
     decoder, text = _decoder(), _texts()[0]
-    step = Step(decoder)
+    step = Step(Layers(decoder))
     slots, seen = _slots(decoder, [*_texts()], shared=0)
     slots, seen = Slots(slots.shared, slots.own[:, :, :1], slots.used), seen[:1]
     first, second = torch.tensor([[11, 12]]), torch.tensor([[13, 14]])

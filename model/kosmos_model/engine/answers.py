@@ -22,13 +22,13 @@ from kosmos_model.engine.certify import Contests
 from kosmos_model.engine.contest import Course, course
 from kosmos_model.engine.generation import Decoding
 from kosmos_model.engine.images import Gallery
+from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.scoring import Scores
 from kosmos_model.engine.search import Search
 from kosmos_model.engine.step import Step
 from kosmos_model.engine.tree import Ints, Tree, graft, grow
 from kosmos_model.engine.walk import Budget, Vectors, walk
 from kosmos_model.engine.wording import Choices, Endings, choices, endings, prompt_ids
-from kosmos_model.engine.work import counted
 from kosmos_model.kosmos import Kosmos
 from kosmos_model.text import PromptTokenizer
 
@@ -80,10 +80,6 @@ class Engine:
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
         """Answer each request once, in any order, with its index."""
-        with counted(self.model.decoder, self.work):
-            yield from self._windows(requests)
-
-    def _windows(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
         window: dict[int, Request] = {}
         images: dict[str, Image] = {}
         sequences = 0
@@ -151,7 +147,7 @@ class Engine:
         scores = Scores(after, roots=roots, starts=starts)
         owners: dict[Search, int] = {}
         starting: dict[int, list[Search]] = defaultdict(list)
-        contests = Contests(self.model.decoder)
+        contests = Contests(self._layers)
         for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
             if isinstance(one.request, Generate):
                 search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
@@ -162,8 +158,8 @@ class Engine:
         continued = np.array(sorted({*starting, *contests.leaves}), dtype=np.int64)
         decodings = self._decodings(tree, continued, {search.request.beams for search in owners})
         yield from ((scored[number][0], output) for number, output in scores.without_tokens())
-        for batch in walk(self.model.decoder, tree, vectors, budget=self.budget, continued=continued):
-            yield from ((scored[number][0], output) for number, output in scores.fill(self.model.decoder, batch))
+        for batch in walk(self._layers, tree, vectors, budget=self.budget, continued=continued):
+            yield from ((scored[number][0], output) for number, output in scores.fill(self._layers, batch))
             yield from contests.run(batch)
             started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]
             for width, decoding in decodings.items():
@@ -178,13 +174,15 @@ class Engine:
     def _decodings(self, tree: Tree, continued: Ints, widths: Iterable[int]) -> dict[int, Decoding]:
         """For each width of searches where they run."""
         return {
-            width: Decoding(self._step, tree, continued, width=width, forbidden=self._forbidden, budget=self.budget)
+            width: Decoding(
+                Step(self._layers), tree, continued, width=width, forbidden=self._forbidden, budget=self.budget
+            )
             for width in sorted(widths)
         }
 
     @cached_property
-    def _step(self) -> Step:
-        return Step(self.model.decoder, self.work)
+    def _layers(self) -> Layers:
+        return Layers(self.model.decoder, self.work)
 
     def _completion(self, search: Search) -> Completion:
         found = search.completion()

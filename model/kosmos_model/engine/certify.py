@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.request import Likelihoods
-from kosmos_model.decoder import KosmosDecoder
-from kosmos_model.engine.attention import Memories
 from kosmos_model.engine.contest import Contest, Course
+from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.paths import memories
 from kosmos_model.engine.scoring import scored
 from kosmos_model.engine.tree import Ints
@@ -31,11 +30,11 @@ class Contests:
     """The contests of a window, run as the prompts that they follow have been computed.
 
     Args:
-        decoder: what computes.
+        layers: what computes.
     """
 
-    def __init__(self, decoder: KosmosDecoder) -> None:
-        self.decoder, self.together = decoder, TOGETHER
+    def __init__(self, layers: Layers) -> None:
+        self.layers, self.together = layers, TOGETHER
         self.computed = 0
         self._waiting: dict[int, list[tuple[Course, int, int]]] = defaultdict(list)
         self._given_up: list[tuple[int, int]] = []  # request, and how many strings it has
@@ -61,7 +60,7 @@ class Contests:
                 try:
                     contest = Contest(course, [wanted for _, wanted, _ in part])
                     prefixes = batch.prefixes(np.array([leaf for leaf, _, _ in part]), spare=0)
-                    for row, found in certified(self.decoder, prefixes, contest):
+                    for row, found in certified(self.layers, prefixes, contest):
                         index = part[row][2]
                         decided.add(index)
                         if found is None:
@@ -89,15 +88,15 @@ class Contests:
             yield part
 
 
-def certified(decoder: KosmosDecoder, prefixes: Prefixes, contest: Contest) -> Iterator[tuple[int, Likelihoods | None]]:
+def certified(layers: Layers, prefixes: Prefixes, contest: Contest) -> Iterator[tuple[int, Likelihoods | None]]:
     """The outcome of each contest, with its row, as soon as it is decided; None where scoring everything is better.
 
     Args:
-        decoder: what computes.
+        layers: what computes.
         prefixes: R prompts.
         contest: among the strings that continue each of them.
     """
-    computer = _Computer(decoder, prefixes, contest)
+    computer = _Computer(layers, prefixes, contest)
     rows = np.arange(contest.rows)
     computer.learn(rows, np.full(len(rows), -1), prefixes.states)
     undecided = np.ones(len(rows), dtype=bool)
@@ -120,9 +119,9 @@ def certified(decoder: KosmosDecoder, prefixes: Prefixes, contest: Contest) -> I
 class _Computer:
     """What has been computed of the requests that are still together."""
 
-    def __init__(self, decoder: KosmosDecoder, prefixes: Prefixes, contest: Contest) -> None:
-        self.decoder, self.contest, self.lengths = decoder, contest, prefixes.lengths
-        self.layers, self.view = memories(prefixes)
+    def __init__(self, layers: Layers, prefixes: Prefixes, contest: Contest) -> None:
+        self.layers, self.contest, self.lengths = layers, contest, prefixes.lengths
+        self.memories, self.view = memories(prefixes)
         self.slots = np.zeros((contest.rows, len(contest.course.paths)), dtype=np.int64)
 
     def compute(self, rows: Ints, nodes: Ints) -> None:
@@ -137,14 +136,14 @@ class _Computer:
         key, query = above[:, :, None], groups[..., None]
         ends = np.where(above < 0, -1, course.endings.tree.ends[above])[:, :, None]
         sees = torch.from_numpy((key <= query) & (query < ends)).to(device)
-        self.view.turn(torch.from_numpy(slots).to(device), sees, like=self.decoder.embed_tokens.weight)
+        self.view.turn(torch.from_numpy(slots).to(device), sees, like=self.layers.decoder.embed_tokens.weight)
         depths = np.where(nodes < 0, 0, course.endings.tree.depths[nodes])
         tokens = np.where(nodes < 0, 0, course.endings.tree.tokens[nodes])
-        states = self.decoder.hidden(
-            self.decoder.embed_tokens(torch.from_numpy(tokens).to(device)),
+        states = self.layers.hidden(
+            self.layers.embed(torch.from_numpy(tokens).to(device)),
             positions=torch.from_numpy(depths).to(device) + self.lengths[:, None],
             longest=int(self.lengths.max()) + int(depths.max()) + 1,
-            cache=Memories(self.layers),
+            memories=self.memories,
         )
         self.view.start = stop
         row, column = np.nonzero(nodes >= 0)
@@ -154,15 +153,15 @@ class _Computer:
     def learn(self, rows: Ints, nodes: Ints, states: Tensor) -> None:
         """Tell the contest what follows nodes (K,), whose states (K, D) are known."""
         which, edges = self.contest.edges(nodes)
-        logprobs, greedy = scored(self.decoder, states, which, self.contest.course.endings.tokens[edges])
+        logprobs, greedy = scored(self.layers, states, which, self.contest.course.endings.tokens[edges])
         self.contest.learn(rows, nodes, found=(which, edges, logprobs, greedy))
 
     def keep(self, places: Ints) -> None:
         """Go on with the requests at some places alone."""
         chosen = torch.from_numpy(places).to(self.lengths.device)
         self.lengths, self.view.prompts = self.lengths[chosen], self.view.prompts[chosen]
-        for layer in self.layers:
-            layer.keep(chosen)
+        for memory in self.memories:
+            memory.keep(chosen)
 
 
 def _grouped(nodes: Ints) -> Ints:

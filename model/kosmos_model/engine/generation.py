@@ -105,7 +105,7 @@ class Decoding:
 
     def _entered(self, batch: Batch, nodes: Ints, searches: Sequence[Search]) -> list[Search]:
         """Let searches take their first step and run on; gives those that are over with it."""
-        best = candidates(self._step.decoder.logits(batch.of(nodes))[:, None], searches, forbidden=self._forbidden)
+        best = candidates(self._step.layers.logits(batch.of(nodes))[:, None], searches, forbidden=self._forbidden)
         rows = self._rows(batch, nodes, searches)
         if self._running:
             rows = _joined(self._running[-1], rows)
@@ -195,7 +195,7 @@ class Decoding:
             visible=visible,
             slots=rows.slots,
         )
-        return candidates(self._step.decoder.logits(states), rows.searches, forbidden=self._forbidden), visible
+        return candidates(self._step.layers.logits(states), rows.searches, forbidden=self._forbidden), visible
 
 
 def candidates(logits: Tensor, searches: Sequence[Search | None], *, forbidden: Tensor) -> list[list[Candidate]]:

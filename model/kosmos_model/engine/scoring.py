@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kosmos_eval.request import Likelihoods
-from kosmos_model.decoder import KosmosDecoder
+from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.tree import Ints
 from kosmos_model.engine.walk import Batch
 from kosmos_model.engine.wording import Endings
@@ -49,12 +49,12 @@ class Scores:
         """Requests with nothing to compute: every continuation of theirs is empty."""
         yield from self._complete(-1, 0)
 
-    def fill(self, decoder: KosmosDecoder, batch: Batch) -> Iterator[tuple[int, Likelihoods]]:
+    def fill(self, layers: Layers, batch: Batch) -> Iterator[tuple[int, Likelihoods]]:
         """Score what follows the nodes of a batch, and give the requests that this completes."""
         here = batch.within(self._nodes)
         edges, tokens = self._edges[here], self._tokens[here]
         nodes, after = np.unique(self._nodes[here], return_inverse=True)
-        self._logprobs[edges], self._greedy[edges] = scored(decoder, batch.of(nodes), after, tokens)
+        self._logprobs[edges], self._greedy[edges] = scored(layers, batch.of(nodes), after, tokens)
         yield from self._complete(batch.start, batch.stop)
 
     def _complete(self, start: int, stop: int) -> Iterator[tuple[int, Likelihoods]]:
@@ -71,11 +71,11 @@ class Scores:
         return Likelihoods(tuple(sums.tolist()), one.lengths, tuple((missed == 0).tolist()))
 
 
-def scored(decoder: KosmosDecoder, states: Tensor, after: Ints, tokens: Ints) -> tuple[Floats, NDArray[np.bool_]]:
+def scored(layers: Layers, states: Tensor, after: Ints, tokens: Ints) -> tuple[Floats, NDArray[np.bool_]]:
     """What follows some states, scored in parts that a cache can hold.
 
     Args:
-        decoder: what makes scores of states.
+        layers: what makes scores of states.
         states: (N, D)
         after: (K,) which state each token follows, ascending.
         tokens: (K,)
@@ -84,10 +84,10 @@ def scored(decoder: KosmosDecoder, states: Tensor, after: Ints, tokens: Ints) ->
         (K,) the log-probability of each, and whether nothing is more probable.
     """
     logprobs, greedy = np.zeros(len(after)), np.zeros(len(after), dtype=bool)
-    rows = max(ROWS, LOGITS.get(states.device.type, MANY) // decoder.embed_tokens.num_embeddings)
+    rows = max(ROWS, LOGITS.get(states.device.type, MANY) // layers.decoder.embed_tokens.num_embeddings)
     for start in range(0, len(states), rows):
         part = slice(*np.searchsorted(after, (start, start + rows)))
-        logits = decoder.logits(states[start : start + rows])  # (rows, V)
+        logits = layers.logits(states[start : start + rows])  # (rows, V)
         row, token = (torch.from_numpy(each[part]).to(logits.device) for each in (after - start, tokens))
         highest = logits.amax(-1, keepdim=True)
         chosen = logits[row, token] - highest[row, 0]

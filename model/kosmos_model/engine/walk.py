@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from kosmos_model.decoder import KosmosDecoder
-from kosmos_model.engine.attention import Cache, LayerCache, Memories
+from kosmos_model.engine.attention import Cache, LayerCache
 from kosmos_model.engine.branches import Branches, sight
+from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.tree import Ints, Tree
 
 
@@ -121,23 +122,23 @@ class Budget:
         self.tokens, self.slots = max(1, self.tokens // 2), max(1, self.slots // 2)
 
 
-def walk(decoder: KosmosDecoder, tree: Tree, vectors: Vectors, *, budget: Budget, continued: Ints) -> Iterator[Batch]:
+def walk(layers: Layers, tree: Tree, vectors: Vectors, *, budget: Budget, continued: Ints) -> Iterator[Batch]:
     """Compute every node of a tree, batch by batch in the order of their numbers.
 
     Args:
-        decoder: what computes.
+        layers: what computes.
         tree: of token sequences.
         vectors: its embeddings.
         budget: of one batch; looked at before each.
         continued: nodes that the caller will continue from, ascending.
     """
-    heads = decoder.args.decoder_attention_heads
+    decoder, heads = layers.decoder, layers.heads
     nothing = decoder.embed_tokens.weight.new_empty(0, heads, decoder.embed_dim // heads)
     batch = Batch(tree, 0, 0, nothing, np.empty(0, dtype=np.int64), [(nothing, nothing)] * decoder.num_layers)
     while batch.stop < len(tree):
         stop = _stop(tree, batch.stop, budget=budget, continued=continued)
         try:
-            batch = _computed(decoder, vectors, after=batch, stop=stop, continued=continued)
+            batch = _computed(layers, vectors, after=batch, stop=stop, continued=continued)
         except RuntimeError as error:
             if stop - batch.stop == 1 or not out_of_memory(error):
                 raise
@@ -160,10 +161,10 @@ def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
     return stop if within >= high - low else int(continued[low + within])
 
 
-def _computed(decoder: KosmosDecoder, vectors: Vectors, *, after: Batch, stop: int, continued: Ints) -> Batch:
+def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, continued: Ints) -> Batch:
     """The batch that follows another, under the part of what that one kept which is still above it."""
     tree, start = after.tree, after.stop
-    weight = decoder.embed_tokens.weight
+    weight = layers.decoder.embed_tokens.weight
     standing = tree.ends[after.kept] > start
     above = after.kept[standing]
     seen = sight(tree, above, start, stop, like=weight)
@@ -175,11 +176,11 @@ def _computed(decoder: KosmosDecoder, vectors: Vectors, *, after: Batch, stop: i
     over[over] = ends[first[over]] < tree.ends[nodes[over]]
     kept = np.flatnonzero(over | (tree.ends[nodes] > stop))
     carried, staying = (torch.from_numpy(each).to(weight.device) for each in (np.flatnonzero(standing), kept))
-    layers = [Branches(seen, keys[carried], values[carried], kept=staying) for keys, values in after.slots]
-    states = decoder.hidden(
+    memories = [Branches(seen, keys[carried], values[carried], kept=staying) for keys, values in after.slots]
+    states = layers.hidden(
         vectors(torch.from_numpy(tree.tokens[None, start:stop]).to(weight.device)),
         positions=torch.from_numpy(tree.depths[None, start:stop]).to(weight.device),
         longest=int(tree.depths[start:stop].max()) + 1,
-        cache=Memories(layers),
+        memories=memories,
     )[0]
-    return Batch(tree, start, stop, states, nodes[kept], [(layer.keys, layer.values) for layer in layers])
+    return Batch(tree, start, stop, states, nodes[kept], [(memory.keys, memory.values) for memory in memories])
