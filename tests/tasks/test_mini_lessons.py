@@ -31,7 +31,7 @@ STREAMS = (
     lookups.creatures,
     lookups.pages,
 )
-IN_WORDS = (lookups.pairs, lookups.repeats, lookups.names, lookups.hints, lessons.sentences)
+IN_WORDS = (lookups.pairs, lookups.repeats, lookups.names, lessons.sentences)
 
 
 def some(stream, count=40, seed=0):
@@ -76,7 +76,7 @@ def test_no_digit_of_the_test_side_is_ever_drawn(monkeypatch):
     assert {side(digit.pixels, digits.TEST_SHARE) for digit in found} == {"train"}
 
 
-@pytest.mark.parametrize("stream", [lookups.new_words, lookups.hints, lookups.creatures])
+@pytest.mark.parametrize("stream", [lookups.new_words, lookups.creatures])
 def test_no_new_thing_of_the_test_side_is_ever_drawn(stream, monkeypatch):
     found = drawn_by(stream, new_words, "draw", monkeypatch, holder=new_words)
     assert {side(thing.outline) for thing in found} == {"train"}
@@ -176,7 +176,7 @@ def test_candidates_are_asked_for_as_the_task_does():
         assert sample.prompt == raven_iq.question(context, candidate)
 
 
-@pytest.mark.parametrize("stream", [lookups.names, lookups.new_words, lookups.hints])
+@pytest.mark.parametrize("stream", [lookups.names, lookups.new_words])
 def test_what_is_asked_of_new_things_was_shown_before(stream):
     for lesson in some(stream):
         shown = lesson[0].prompt.text()

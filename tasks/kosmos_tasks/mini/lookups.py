@@ -64,15 +64,6 @@ def new_words(seed: int) -> Iterator[Lesson]:
         yield _naming(episode, rng, {})
 
 
-def hints(seed: int) -> Iterator[Lesson]:
-    """The same, but some of what is shown is described instead."""
-    rng = random.Random(f"lessons/hints/{seed}")
-    for _, episode in naming.episodes("train", seed, ways=2):
-        said = [f"{inventions.description(thing)} " for thing in episode.things]
-        told = {(index, view): said[index] for index, view in episode.shown if rng.random() < 0.5}
-        yield _naming(episode, rng, told)
-
-
 def _naming(episode: naming.Episode, rng: random.Random, told: Mapping[tuple[int, naming.View], str]) -> Lesson:
     """The queries of an episode, the first one after a round of demonstrations; what is not told is drawn."""
     ways, rounds = len(episode.things), rng.choice(ROUNDS)
