@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kosmos_eval.errors import BadImage, ModelError
 from kosmos_eval.models import openai_reply as reply
 from kosmos_eval.models.openai_prompt import CONSTRAINTS, Constraint, Url, data_url, listed, messages, plain
-from kosmos_eval.models.openai_reply import TOP, Nonsense
+from kosmos_eval.models.openai_reply import TOP, Nonsense, Untold
 from kosmos_eval.models.openai_server import Server
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _BLIND = re.compile(
     r"(not|only|no|un\w+|unknown|must be|valid)\b.{0,80}(image|multi-?modal|vision|string)"
-    r"|(image|vision).{0,80}(not|n't|only|un)|mmproj",
+    r"|(image|vision).{0,80}(not|n't|only|un)|mmproj|at most 0 image|missing .{0,40}image",
     re.IGNORECASE,
 )
 """How servers say that a model sees no images, as far as is known."""
@@ -103,7 +103,7 @@ class OpenAIModel:
         self._model = found["model"]
         key = self.api_key or os.environ.get("OPENAI_API_KEY", "")
         self._server = Server(found["url"], key, self.retries, self.timeout, self.concurrency)
-        self._seen, self._asked, self._tokens, self._unnamed = False, 0, [0, 0], 0
+        self._seen, self._told, self._asked, self._tokens, self._unnamed = False, False, 0, [0, 0], 0
         self._said: dict[str, None] = {}
 
     @property
@@ -157,10 +157,14 @@ class OpenAIModel:
                 self._seen = self._seen or bool(request.prompt.images)
                 self._asked += 1
                 self._tokens = [total + count for total, count in zip(self._tokens, reply.tokens(found), strict=True)]
-                return index, call.read(found)
+                output = call.read(found)
+                self._told = self._told or isinstance(request, LogLikelihood)
+                return index, output
             except BadImage as error:
                 return index, Failure(str(error))
             except Nonsense as error:
+                if isinstance(error, Untold) and not self._told:
+                    raise ModelError(f"{self.name}: {error}") from error  # and it would be so for all requests
                 if request.prompt.images and not self._seen and _BLIND.search(str(error)):
                     raise ModelError(f"{self.name} takes no images ({error}); take a text task") from error
                 return index, Failure(str(error))

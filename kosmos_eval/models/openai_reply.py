@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from math import exp, inf, log
+from math import exp, inf, isnan, log
 from typing import Any
 
 from kosmos_eval.request import Completion, Failure, Likelihoods, Output
@@ -20,6 +20,10 @@ class Nonsense(ValueError):
     """An answer that is none."""
 
 
+class Untold(Nonsense):
+    """An answer without the log-probabilities that were asked for."""
+
+
 def text_of(found: Any) -> str:
     """The text of a completion of either kind.
 
@@ -29,6 +33,8 @@ def text_of(found: Any) -> str:
     choice = _first(found)
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else choice.get("text")
+    if isinstance(text, list):  # some servers answer in parts
+        text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
     reason = choice.get("finish_reason")
     if reason == "content_filter":
         raise Nonsense("the server's content filter withheld the answer")
@@ -38,7 +44,7 @@ def text_of(found: Any) -> str:
         return ""
     if not isinstance(text, str):
         raise Nonsense(f"the answer has no text (finish reason {reason})")
-    return text
+    return text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text that a file can hold
 
 
 def completion(found: Any, stop: Sequence[str] = ()) -> Completion:
@@ -54,8 +60,8 @@ def tokens(found: Any) -> tuple[int, int]:
     """The tokens of prompt and answer that a server has counted; 0 where it has not."""
     usage = found.get("usage") if isinstance(found, dict) else None
     counted = usage if isinstance(usage, dict) else {}
-    prompt, answer = (int(counted.get(f"{part}_tokens") or 0) for part in ("prompt", "completion"))
-    return prompt, answer
+    prompt, answer = (counted.get(f"{part}_tokens") for part in ("prompt", "completion"))
+    return prompt if isinstance(prompt, int) else 0, answer if isinstance(answer, int) else 0
 
 
 def named(reply: str, choices: Sequence[str]) -> str | None:
@@ -101,14 +107,16 @@ def by_first_token(found: Any, continuations: Sequence[str]) -> Output | Failure
     A continuation that none of them begins gets the least probable one's, which it does not exceed.
 
     Raises:
-        Nonsense: if the answer has no log-probabilities.
+        Untold: if the answer has no log-probabilities.
     """
     try:
         top = _first(found)["logprobs"]["content"][0]["top_logprobs"]
         pairs = [(str(one["token"]).strip(), float(one["logprob"])) for one in top]
         first, least = pairs[0][0], min(logprob for _, logprob in pairs)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise Nonsense("the answer has no log-probabilities; use likelihoods=text") from error
+        raise Untold("the answer has no log-probabilities; use likelihoods=text") from error
+    if isnan(sum(logprob for _, logprob in pairs)):
+        raise Nonsense("log-probabilities of the answer are no numbers")
     distinct = {string.strip() for string in continuations}
     mass = dict.fromkeys(distinct, 0.0)
     shared = 0.0
@@ -131,7 +139,7 @@ def by_echo(found: Any, prompt: str, continuations: Sequence[str]) -> Likelihood
     """Log-probabilities of the tokens that reach beyond the prompt, from an echoed completion of one token.
 
     Raises:
-        Nonsense: if the answer does not tell them.
+        Untold: if the answer does not tell them.
     """
     try:
         choices = sorted(found["choices"], key=lambda choice: int(choice["index"]))
@@ -142,8 +150,10 @@ def by_echo(found: Any, prompt: str, continuations: Sequence[str]) -> Likelihood
     except Nonsense:
         raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise Nonsense("the server does not echo log-probabilities of the prompt; use endpoint=chat") from error
+        raise Untold("the server does not echo log-probabilities of the prompt; use endpoint=chat") from error
     logprobs, counts, greedy = zip(*sums, strict=True)
+    if isnan(sum(logprobs)):
+        raise Nonsense("log-probabilities of the answer are no numbers")
     return Likelihoods(logprobs, counts, greedy)
 
 
