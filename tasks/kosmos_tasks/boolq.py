@@ -15,7 +15,8 @@ from pathlib import Path
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
+from kosmos_tasks.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, ranking
 
 ANSWERS = ("no", "yes")
@@ -29,7 +30,7 @@ def read(file: Path) -> Iterator[Row]:
     """The rows of SuperGLUE's file, or of the original with its titles put before its passages as SuperGLUE does."""
     whether = one_of(False, True, labels=(0, 1))
     for place, row in json_lines(file):
-        if "title" not in row:
+        if not isinstance(row, dict) or "title" not in row:
             yield columns(row, {"passage": text, "question": text, "label": whether}, place=place)
             continue
         said = columns(row, {"title": text, "passage": text, "question": text, "answer": whether}, place=place)

@@ -7,18 +7,17 @@ Layout, under ``coco/`` or the root itself: ``annotations/captions_{train,val}{2
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_tasks.records import Columns, Row, columns, each, identity, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Row = dict[str, Any]
 
 KARPATHY = {"test": ("test",), "val": ("val",), "train": ("train", "restval")}
 """Our split to the values of ``split`` in Karpathy's file; its ``restval`` is used for training, as is usual."""
@@ -43,11 +42,7 @@ def rows(source: Source, split: str) -> Dataset:
     """
     folder = source.folder("coco")
     file = _annotations(folder, split)
-    try:
-        found = list(_karpathy(file, split, folder) if split in KARPATHY else _yearly(file, split, folder))
-    except (KeyError, TypeError) as error:
-        problem = f"an entry of {file} has no {error}" if isinstance(error, KeyError) else f"{file} holds {error}"
-        raise BadData(f"{problem}; expected the official file, complete") from error
+    found = list(_karpathy(file, split, folder) if split in KARPATHY else _yearly(file, split, folder))
     if not found:
         raise BadData(f"{file} has no image of split {split!r}; get the file again")
     bare = next((row["id"] for row in found if not row["captions"]), None)
@@ -59,29 +54,40 @@ def rows(source: Source, split: str) -> Dataset:
 
 def _yearly(file: Path, split: str, folder: Path) -> Iterator[Row]:
     content = read_json(file, keys=["images", "annotations"])
-    captions: dict[int, list[str]] = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        if annotation["image_id"] not in captions:
-            stray = f"caption {annotation['id']} of {file} is of image {annotation['image_id']}"
+    wanted: Columns = {"id": identity, "file_name": text}
+    images = [columns(image, wanted, place=place) for place, image in _entries(content, "images", file)]
+    captions: dict[str, list[str]] = {image["id"]: [] for image in images}
+    for place, annotation in _entries(content, "annotations", file):
+        said = columns(annotation, {"image_id": identity, "caption": string}, place=place)
+        if said["image_id"] not in captions:
+            stray = f"{place} is of image {said['image_id']}"
             raise BadData(f"{stray}, which is not among its images; get the official file again")
-        captions[annotation["image_id"]].append(annotation["caption"])
-    images = _images(folder, split)
-    for image in content["images"]:
-        yield {
-            "id": str(image["id"]),
-            "image": str(images / image["file_name"]),
-            "captions": captions[image["id"]],
-        }
+        captions[said["image_id"]].append(said["caption"])
+    parent = _images(folder, split)
+    for image in images:
+        yield {"id": image["id"], "image": str(parent / image["file_name"]), "captions": captions[image["id"]]}
 
 
 def _karpathy(file: Path, split: str, folder: Path) -> Iterator[Row]:
-    for image in read_json(file, keys=["images"])["images"]:
+    wanted: Columns = {
+        "cocoid": identity,
+        "filepath": text,
+        "filename": text,
+        "split": string,
+        "sentences": each("raw"),
+    }
+    for place, entry in _entries(read_json(file, keys=["images"]), "images", file):
+        image = columns(entry, wanted, place=place)
         if image["split"] in KARPATHY[split]:
-            yield {
-                "id": str(image["cocoid"]),
-                "image": str(_images(folder, image["filepath"]) / image["filename"]),
-                "captions": [sentence["raw"] for sentence in image["sentences"]],
-            }
+            path = _images(folder, image["filepath"]) / image["filename"]
+            yield {"id": image["cocoid"], "image": str(path), "captions": image["sentences"]}
+
+
+def _entries(content: Mapping[str, Any], key: str, file: Path) -> Iterator[tuple[str, Any]]:
+    """The entries of a list in a file, each with its place in words."""
+    if not isinstance(content[key], list):
+        raise BadData(f"{file} has {key!r} {str(content[key])[:60]!r}; expected a list")
+    return ((f"{key[:-1]} {place} of {file}", entry) for place, entry in enumerate(content[key]))
 
 
 def _check(found: Iterable[Row], *, named_by: Path) -> None:

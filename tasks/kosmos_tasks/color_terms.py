@@ -10,9 +10,10 @@ things. Not on the hub. Extension: the paper is zero-shot here; demonstrations a
 from collections.abc import Iterator
 from pathlib import Path
 
-from kosmos_tasks.memory_color import COLORS, READINGS, csv_rows, sample_of
+from kosmos_tasks.memory_color import COLORS, READINGS, sample_of
 from kosmos_tasks.mini import appearance
-from kosmos_tasks.text_rows import Columns, Row, TextRows, columns, one_of, text
+from kosmos_tasks.records import Columns, Row, columns, csv_rows, one_of, text
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import commonsense
 
 

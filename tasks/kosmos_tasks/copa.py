@@ -14,7 +14,8 @@ from pathlib import Path
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, one_of, text
+from kosmos_tasks.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, ranking
 
 CONNECTORS = {"cause": "because", "effect": "therefore"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, images_in, read_json
-from kosmos_tasks.text_rows import columns, text
+from kosmos_tasks.records import Row, columns, distinct, listed, text
 
 WOODPECKERS = {
     "kind": "woodpecker",
@@ -29,15 +29,20 @@ WOODPECKERS = {
 """The first pair of the paper, as its Figure 6 shows it."""
 
 
-def rows(source: Source, images: int) -> Iterator[dict[str, Any]]:
+def rows(source: Source, images: int) -> Iterator[Row]:
     """A row per picture: ``id, image, kind, names, descriptions, target``.
 
     Raises:
-        BadData: if ``groups.json`` is not of the expected form, or a category has no images.
+        BadData: if ``groups.json`` is not of the expected form, or a category has no images or stands twice.
     """
     folder = source.folder("cub_descriptions", "cub", "CUB_200_2011")
+    return distinct(_pictured(folder, images), "id", named_by=folder / "groups.json")
+
+
+def _pictured(folder: Path, images: int) -> Iterator[Row]:
     file = folder / "groups.json"
-    for number, group in enumerate(read_json(file) if file.is_file() else [WOODPECKERS], start=1):
+    groups = listed(read_json(file), named_by=file) if file.is_file() else [WOODPECKERS]
+    for number, group in enumerate(groups, start=1):
         said = columns(group, {"kind": text, "categories": _pair}, place=f"group {number} of {file}")
         kind, categories = said["kind"], said["categories"]
         shared = {

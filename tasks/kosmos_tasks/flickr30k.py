@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.metrics.caption import CaptionScores
@@ -27,6 +27,7 @@ from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, read_json, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks import captions
+from kosmos_tasks.records import Columns, Row, columns, distinct, each, listed, some, string, text
 from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def rows(source: Source, split: str) -> "Dataset":
     """The images of a split, a row each: ``id`` (the file's name), ``image``, ``captions``."""
     if source.kind == "data":
         folder = source.folder("flickr30k")
-        return table(_official(_file(folder, split), folder / "flickr30k-images", split), images=["image"])
+        file = _file(folder, split)
+        return table(some(_official(file, folder / "flickr30k-images", split), named_by=file), images=["image"])
     if source.kind == "hub":
         found = from_hub(Flickr30k.about.hub, source=source, split=split, images=["image"])
         ids = [f"{split}/{place}" for place in range(len(found))]
@@ -150,18 +152,28 @@ def _file(folder: Path, split: str) -> Path:
     return whole if whole.is_file() else folder / f"{split}.json"
 
 
-def _official(file: Path, images: Path, split: str) -> Iterator[dict[str, Any]]:
+def _official(file: Path, images: Path, split: str) -> Iterator[Row]:
     """Rows of Karpathy's file, or of one that maps names to captions."""
-    content = read_json(file)
-    try:
-        if file.name == "dataset_flickr30k.json":
-            chosen = [image for image in content["images"] if image["split"] == KARPATHY[split]]
-            named = {image["filename"]: [said["raw"] for said in image["sentences"]] for image in chosen}
-        else:
-            named = {name: [text for text in said if Path(text).name != name] for name, said in content.items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadData(f"{file} is not in the official format ({error}); get the file again") from error
-    for name, said in named.items():
+    for row in distinct(_captioned(file, split), "id", named_by=file):
+        name, said = row["id"], row["captions"]
         if not said:
             raise BadData(f"image {name} of {file} has no caption; every image needs at least one to be scored against")
-        yield {"id": name, "image": str(images / name), "captions": said}
+        yield row | {"image": str(images / name)}
+
+
+def _captioned(file: Path, split: str) -> Iterator[Row]:
+    content = read_json(file)
+    if file.name == "dataset_flickr30k.json":
+        wanted: Columns = {"filename": text, "split": string, "sentences": each("raw")}
+        entries = listed(read_json(file, keys=["images"])["images"], named_by=file)
+        for place, entry in enumerate(entries):
+            said = columns(entry, wanted, place=f"image {place} of {file}")
+            if said["split"] == KARPATHY[split]:
+                yield {"id": said["filename"], "captions": said["sentences"]}
+        return
+    if not isinstance(content, dict):
+        raise BadData(f"{file} is not in the official format, an object of names and captions; get the file again")
+    for name, said in content.items():
+        if not isinstance(said, list) or not all(isinstance(caption, str) for caption in said):
+            raise BadData(f"image {name} of {file} has {str(said)[:60]!r}; expected a list of captions")
+        yield {"id": name, "captions": [caption for caption in said if Path(caption).name != name]}

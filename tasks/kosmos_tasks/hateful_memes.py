@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kosmos_eval.aggregate import means
-from kosmos_eval.errors import BadData
 from kosmos_eval.metrics import roc
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Prompt
@@ -30,8 +29,8 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, existing, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.choices import asked, chosen
+from kosmos_tasks.records import Columns, columns, distinct, identity, json_lines, one_of, some, text
 from kosmos_tasks.suites import KOSMOS1, MINI
-from kosmos_tasks.text_rows import Columns, columns, json_lines, one_of, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -127,12 +126,8 @@ def _folder(source: Source) -> Path:
 
 def _official(folder: Path, split: str) -> list[dict[str, Any]]:
     file = folder / f"{split}.jsonl"
-    wanted: Columns = {"id": str, "img": text, "label": one_of(0, 1)}
-    found = [columns(row, wanted, place=place) for place, row in json_lines(file)]
-    seen: set[str] = set()
-    for row in found:
-        if row["id"] in seen:
-            raise BadData(f"meme {row['id']} stands twice in {file}; get the official file again")
-        seen.add(row["id"])
+    wanted: Columns = {"id": identity, "img": text, "label": one_of(0, 1)}
+    rows = (columns(row, wanted, place=place) for place, row in json_lines(file))
+    found = some(distinct(rows, "id", named_by=file), named_by=file)
     existing(folder / "img", (Path(row["img"]).name for row in found), named_by=file)
     return [{"id": row["id"], "image": str(folder / row["img"]), "label": row["label"]} for row in found]

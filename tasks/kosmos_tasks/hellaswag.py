@@ -15,7 +15,8 @@ from pathlib import Path
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import Columns, Row, TextRows, columns, json_lines, one_of, text, texts
+from kosmos_tasks.records import Columns, Row, columns, json_lines, one_of, string, text, texts
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, ranking
 
 WORDING = "{activity_label}: {ctx_a} {ctx_b}"
@@ -27,7 +28,7 @@ READINGS = {
 
 def read(file: Path) -> Iterator[Row]:
     """The rows of an official file; ``ctx_b`` may be empty."""
-    wanted: Columns = {"activity_label": text, "ctx_a": text, "ctx_b": str, "endings": texts(4)}
+    wanted: Columns = {"activity_label": text, "ctx_a": text, "ctx_b": string, "endings": texts(4)}
     wanted = {**wanted, "label": one_of(0, 1, 2, 3)}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 

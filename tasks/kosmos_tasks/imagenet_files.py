@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, table
+from kosmos_tasks.records import content
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -104,7 +105,7 @@ def _labels(truth: Path) -> dict[str, int]:
     elif truth.name == "val.txt":
         label_of = {str(label): label for label in label_of.values()}
     found = {}
-    for place, line in enumerate(truth.read_text(encoding="utf-8").split("\n"), start=1):
+    for place, line in enumerate(content(truth).split("\n"), start=1):
         if not line.strip() or line.startswith("ImageId"):
             continue
         image, word = _entry(line, place)
@@ -118,7 +119,7 @@ def _entry(line: str, place: int) -> tuple[str, str]:
     """The image and the class of a line; where only the class stands there, the image is the line's number."""
     words = next(csv.reader([line])) if "," in line else line.split()
     image = words[0].partition(".")[0] if len(words) > 1 else f"ILSVRC2012_val_{place:08d}"
-    return image, words[min(1, len(words) - 1)].split()[0]
+    return image, words[min(1, len(words) - 1)].strip().partition(" ")[0]
 
 
 def _kit(meta: Path) -> dict[int, str]:

@@ -12,15 +12,14 @@ Our default where the paper is silent: each color is one word, so the sums of lo
 (``rule="sum"``). Extension: the paper is zero-shot here; demonstrations are other things, drawn leave-one-out.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import appearance
-from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, lines, one_of, text
+from kosmos_tasks.records import Row, columns, csv_rows, json_lines, one_of, string, text
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, commonsense
 
 COLORS = ("black", "blue", "brown", "green", "grey", "orange", "pink", "purple", "red", "white", "yellow")
@@ -36,15 +35,8 @@ def read(file: Path) -> Iterator[Row]:
         found, names = csv_rows(file), ("Descriptor", "Item", "Color")
     descriptor, item, color = names
     for place, row in found:
-        said = columns(row, {descriptor: str, item: text, color: one_of(*COLORS)}, place=place)
+        said = columns(row, {descriptor: string, item: text, color: one_of(*COLORS)}, place=place)
         yield {"object": f"{said[descriptor].strip()} {said[item].strip()}".strip(), "color": said[color]}
-
-
-def csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a csv file without line breaks in its cells, each with its place in words."""
-    places, content = zip(*lines(file), strict=True)
-    for place, row in zip(places[1:], csv.DictReader(content), strict=True):
-        yield place, {name: cell or "" for name, cell in row.items() if name is not None}
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:

@@ -15,7 +15,8 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import Row, TextRows, columns, json_lines, lines, one_of, text
+from kosmos_tasks.records import Row, columns, json_lines, lines, one_of, text
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, ranking
 
 READINGS = {

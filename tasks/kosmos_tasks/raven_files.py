@@ -21,6 +21,7 @@ from zipfile import BadZipFile, ZipFile
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image
 from kosmos_eval.source import Source, read_json, table
+from kosmos_tasks.records import content
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -95,7 +96,7 @@ def _key(folder: Path) -> str:
     """The letter of the right candidate."""
     own, common = folder / "answer.txt", folder.parent / "answers.json"
     if own.is_file():
-        return own.read_text(encoding="utf-8").strip().lower()
+        return content(own).strip().lower()
     if not common.is_file():
         wanted = f"the right letter in {own}, or {common} with {{{folder.name!r}: letter, ...}}"
         raise BadData(f"{folder} has no key that says which candidate is right; expected {wanted}")

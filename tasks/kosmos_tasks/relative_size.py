@@ -18,7 +18,8 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import appearance
-from kosmos_tasks.text_rows import Row, TextRows, lines
+from kosmos_tasks.records import Row, lines
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, commonsense
 
 ANSWERS = ("Yes", "No")

@@ -32,6 +32,7 @@ from kosmos_eval.source import Source, from_hub, images_in, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.answer_files import label_lines
 from kosmos_tasks.choices import asked, chosen
+from kosmos_tasks.records import content
 from kosmos_tasks.suites import KOSMOS1, MINI
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _pictures(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _sentences(folder: Path, split: str) -> Iterator[dict[str, Any]]:
     file = min(folder.glob(SENTENCES[split]), key=lambda found: len(found.name))
-    for number, line in enumerate(file.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
+    for number, line in enumerate(content(file).rstrip("\n").split("\n"), start=1):
         text, _, label = line.rpartition("\t")
         if not text.strip() or label.strip() not in ("0", "1"):
             raise BadData(f"line {number} of {file} is {line[:60]!r}; expected a sentence, a tab and 0 or 1")

@@ -8,14 +8,14 @@ Source: https://cs.rochester.edu/nlp/rocstories, given on request; demonstration
 the training stories have one ending only. The hub's LSDSem/story_cloze has a script without the stories: use --data.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import Row, TextRows, columns, one_of, text
+from kosmos_tasks.records import Row, columns, csv_rows, one_of, text
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, ranking
 
 COLUMNS = {
@@ -32,10 +32,9 @@ READINGS = {"lm-eval": Reading(WORDING), "gpt3": Reading(WORDING, rule="mean per
 def read(file: Path) -> Iterator[Row]:
     """The rows of an official file, under the names that the hub gives its columns."""
     convert = dict.fromkeys(COLUMNS, text) | {"AnswerRightEnding": one_of("1", "2", labels=(1, 2))}
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        for number, row in enumerate(csv.DictReader(opened), start=2):
-            said = columns(row, convert, place=f"row {number} of {file}")
-            yield {COLUMNS[name]: said[name] for name in COLUMNS}
+    for place, row in csv_rows(file):
+        said = columns(row, convert, place=place)
+        yield {COLUMNS[name]: said[name] for name in COLUMNS}
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:

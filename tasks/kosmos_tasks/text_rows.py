@@ -1,24 +1,19 @@
 """The rows of a benchmark without images: from official files, the hub, or small and generated."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Suite
+from kosmos_tasks.records import Row, some
 from kosmos_tasks.suites import KOSMOS1, LANGUAGE, MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Row = dict[str, Any]
-Columns = Mapping[str, Callable[[Any], Any]]
-"""What turns the value of a column into the one wanted, or raises a `ValueError` that says what it expects."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,77 +91,5 @@ def rows(benchmark: TextRows, source: Source, split: str) -> "Dataset":
     else:
         file = benchmark.file(source, split) if source.kind == "data" else None
         given = benchmark.mini(split) if file is None else islice(benchmark.read(file), benchmark.first.get(split))
-        found = table(given)
+        found = table(some(given, named_by=file or benchmark.task))
     return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
-
-
-def text(value: object) -> str:
-    """A column of text; a `ValueError` where it is none, or blank."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("some text")
-    return value
-
-
-def texts(count: int) -> Callable[[object], list[str]]:
-    """A column of so many texts."""
-
-    def checked(value: object) -> list[str]:
-        if not isinstance(value, list) or len(value) != count:
-            raise ValueError(f"a list of {count} texts")
-        return [text(each) for each in value]
-
-    return checked
-
-
-def one_of(*values: object, labels: Sequence[object] = ()) -> Callable[[object], Any]:
-    """A column of these values, kept as ``labels`` if given."""
-
-    def checked(value: object) -> object:
-        if not any(value is each or (value == each and type(value) is type(each)) for each in values):
-            raise ValueError(f"one of {', '.join(map(repr, values))}")
-        return (labels or values)[values.index(value)]
-
-    return checked
-
-
-def columns(row: object, wanted: Columns, *, place: str) -> Row:
-    """The wanted columns of a row, each as its function gives it.
-
-    Raises:
-        BadData: naming ``place`` and the column that is missing or is not what its function expects.
-    """
-    if not isinstance(row, Mapping):
-        raise BadData(f"{place} is {str(row)[:60]!r}; expected an object with {', '.join(wanted)}")
-    found = {}
-    for name, convert in wanted.items():
-        if name not in row:
-            raise BadData(f"{place} has no {name!r}, only {', '.join(map(str, row))}; expected the official format")
-        try:
-            found[name] = convert(row[name])
-        except ValueError as error:
-            raise BadData(f"{place} has {name!r} {str(row[name])[:60]!r}; expected {error}") from error
-    return found
-
-
-def json_lines(file: Path) -> Iterator[tuple[str, Any]]:
-    """The values of a file with a JSON value a line, each with its place in words.
-
-    Raises:
-        BadData: if the file cannot be read, or a line is no JSON.
-    """
-    for place, line in lines(file):
-        try:
-            yield place, json.loads(line)
-        except ValueError as error:
-            raise BadData(f"{place} is not JSON: {line[:60]!r}; get the file again") from error
-
-
-def lines(file: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a file that are not blank, each with its place in words."""
-    try:
-        content = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadData(f"{file} cannot be read ({error}); get the file again") from error
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            yield f"line {number} of {file}", line.rstrip("\r")

@@ -21,8 +21,9 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source
 from kosmos_eval.task import About, Score, Suite, Task
 from kosmos_tasks.choices import MARKS, PARAGRAPH, asked, asked_in_context, ranked, ranked_in_context
+from kosmos_tasks.records import Row
 from kosmos_tasks.suites import KOSMOS1, LANGUAGE, MINI
-from kosmos_tasks.text_rows import Row, TextRows
+from kosmos_tasks.text_rows import TextRows
 
 
 @dataclass(frozen=True)

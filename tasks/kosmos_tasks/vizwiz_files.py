@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_tasks.records import Columns, Row, columns, distinct, each, identity, listed, some, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,41 +35,40 @@ def rows(source: Source, split: str) -> Dataset:
     """
     folder = source.folder("vizwiz", "VizWiz")
     file, images = _questions(folder, split), folder / split
-    found = list(_rows(file, split))
+    found = some(distinct(_rows(file, split), "question_id", named_by=file), named_by=file)
     existing(images, (row["image_id"] for row in found), named_by=file)
     return table(({**row, "image": str(images / row["image_id"])} for row in found), images=["image"])
 
 
-def _rows(file: Path, split: str) -> Iterator[dict[str, Any]]:
+def _rows(file: Path, split: str) -> Iterator[Row]:
     content = read_json(file)
-    in_vqa_format = isinstance(content, dict)
-    said = _annotations(file, split) if in_vqa_format and split != "test" else {}
-    for place, question in enumerate(content.get("questions", ()) if in_vqa_format else content):
-        try:
-            name = question["image_id" if in_vqa_format else "image"]
-            number = str(question["question_id"]) if in_vqa_format else Path(name).stem
-            answers = said[number] if said else question
-            known = split != "test"
-            yield {
-                "question_id": number,
-                "image_id": name,
-                "question": str(question["question"]),
-                "answers": [str(answer["answer"]) for answer in answers["answers"]] if known else [],
-                "answer_type": str(answers["question_type" if said else "answer_type"]) if known else "",
-            }
-        except (KeyError, TypeError) as error:
-            problem = f"question {place} of {file} or its annotation has no valid {error}"
-            raise BadData(f"{problem}; expected the official VizWiz files of one split, complete") from error
+    known: Columns = {} if split == "test" else {"answers": each("answer"), "answer_type": string}
+    bare = {"answers": [], "answer_type": ""}
+    if not isinstance(content, dict):
+        for place, entry in enumerate(listed(content, named_by=file)):
+            said = columns(entry, {"image": text, "question": text, **known}, place=f"question {place} of {file}")
+            name = said.pop("image")
+            yield {"question_id": Path(name).stem, "image_id": name, **bare, **said}
+        return
+    annotations = _annotations(file, split) if known else {}
+    wanted: Columns = {"question_id": identity, "image_id": text, "question": text}
+    for place, entry in enumerate(listed(content.get("questions"), named_by=file)):
+        said = columns(entry, wanted, place=f"question {place} of {file}")
+        if known and said["question_id"] not in annotations:
+            problem = f"question {place} of {file}, {said['question_id']}, has no annotation"
+            raise BadData(f"{problem}; expected the official VizWiz files of one split, complete")
+        yield said | (annotations[said["question_id"]] if known else bare)
 
 
-def _annotations(file: Path, split: str) -> dict[str, dict[str, Any]]:
+def _annotations(file: Path, split: str) -> dict[str, Row]:
+    """Answers and their type by the ids of the questions, in the format of VQA."""
     beside = file.with_name(f"{split}_annotations_vqa_format.json")
     if not beside.is_file():
         raise BadData(f"{file.name} is there without its annotations; add {beside}")
-    try:
-        return {str(said["question_id"]): said for said in read_json(beside, keys=["annotations"])["annotations"]}
-    except (KeyError, TypeError) as error:
-        raise BadData(f"{beside} has an annotation without 'question_id'; get the official file again") from error
+    wanted: Columns = {"question_id": identity, "answers": each("answer"), "question_type": string}
+    entries = listed(read_json(beside, keys=["annotations"])["annotations"], named_by=beside)
+    found = (columns(said, wanted, place=f"annotation {place} of {beside}") for place, said in enumerate(entries))
+    return {said["question_id"]: {"answers": said["answers"], "answer_type": said["question_type"]} for said in found}
 
 
 def _questions(folder: Path, split: str) -> Path:

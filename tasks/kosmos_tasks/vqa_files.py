@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_tasks.records import Columns, Row, columns, distinct, each, listed, number, some, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,42 +37,39 @@ def rows(source: Source, split: str) -> Dataset:
     """
     folder = source.folder("vqav2", "VQAv2")
     file, images = _questions(folder, split), _images(folder, IMAGES[split])
-    questions = read_json(file, keys=["questions"])["questions"]
     annotations = _annotations(folder, split) if split in ANSWERED else None
-    found = list(_joined(questions, annotations, file=file, images=images))
+    questions = distinct(_joined(file, annotations, images=images), "question_id", named_by=file)
+    found = some(questions, named_by=file)
     existing(images, (Path(row["image"]).name for row in found), named_by=file)
     return table(found, images=["image"])
 
 
-def _joined(
-    questions: list[dict[str, Any]], annotations: dict[int, dict[str, Any]] | None, *, file: Path, images: Path
-) -> Iterator[dict[str, Any]]:
-    for place, question in enumerate(questions):
-        try:
-            number, image = int(question["question_id"]), int(question["image_id"])
-            said = annotations[number] if annotations is not None else {}
-            yield {
-                "question_id": number,
-                "image": str(images / f"COCO_{images.name}_{image:012d}.jpg"),
-                "image_id": image,
-                "question": str(question["question"]),
-                "answers": [str(answer["answer"]) for answer in said["answers"]] if said else [],
-                "answer_type": said["answer_type"] if said else "",
-                "multiple_choice_answer": said["multiple_choice_answer"] if said else "",
-            }
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"question {place} of {file} or its annotation has no valid {error}"
-            raise BadData(f"{problem}; expected the official VQA v2 files of one split, complete") from error
+def _joined(file: Path, annotations: Mapping[int, Row] | None, *, images: Path) -> Iterator[Row]:
+    wanted: Columns = {"question_id": number, "image_id": number, "question": text}
+    for place, question in enumerate(listed(read_json(file, keys=["questions"])["questions"], named_by=file)):
+        said = columns(question, wanted, place=f"question {place} of {file}")
+        if annotations is not None and said["question_id"] not in annotations:
+            problem = f"question {place} of {file}, {said['question_id']}, has no annotation"
+            raise BadData(f"{problem}; expected the official VQA v2 files of one split, complete")
+        known = {"answers": [], "answer_type": "", "multiple_choice_answer": ""}
+        image = str(images / f"COCO_{images.name}_{said['image_id']:012d}.jpg")
+        yield said | {"image": image} | (known if annotations is None else annotations[said["question_id"]])
 
 
-def _annotations(folder: Path, split: str) -> dict[int, dict[str, Any]]:
+def _annotations(folder: Path, split: str) -> dict[int, Row]:
+    """The annotations by the ids of their questions."""
     file = folder / f"v2_mscoco_{split}_annotations.json"
     if not file.is_file():
         raise BadData(f"{_questions(folder, split).name} is there without its annotations; add {file}")
-    try:
-        return {int(said["question_id"]): said for said in read_json(file, keys=["annotations"])["annotations"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadData(f"{file} has an annotation without a valid 'question_id'; get the official file again") from error
+    wanted: Columns = {
+        "question_id": number,
+        "answers": each("answer"),
+        "answer_type": string,
+        "multiple_choice_answer": string,
+    }
+    entries = listed(read_json(file, keys=["annotations"])["annotations"], named_by=file)
+    found = (columns(said, wanted, place=f"annotation {place} of {file}") for place, said in enumerate(entries))
+    return {said["question_id"]: said for said in found}
 
 
 def _questions(folder: Path, split: str) -> Path:

@@ -7,7 +7,6 @@ with columns ``question, id, element_id, answer_start, answer`` (the test sites 
 
 from __future__ import annotations
 
-import csv
 import re
 from base64 import b64decode
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_tasks.text_rows import columns, text
+from kosmos_tasks.records import columns, csv_rows, distinct, some, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,8 +46,9 @@ def rows(source: Source, split: str) -> Dataset:
     Raises:
         BadData: if a row is not in the official format, or a page is missing.
     """
-    found = table(row for file in _sites(source) if _split(file) == split for row in _questions(file))
-    return found.with_transform(_read)
+    files = [file for file in _sites(source) if _split(file) == split]
+    found = distinct((row for file in files for row in _questions(file)), "id", named_by=files[0].parents[2])
+    return table(some(found, named_by=files[0])).with_transform(_read)
 
 
 def hub_rows(name: str, source: Source, split: str) -> Dataset:
@@ -84,16 +84,14 @@ def _questions(file: Path) -> Iterator[dict[str, Any]]:
     """The questions about a site; those without an answer column have empty answers."""
     folder = file.parent / "processed_data"
     there = {page.name for page in folder.iterdir()} if folder.is_dir() else set()
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        for number, row in enumerate(csv.DictReader(opened), start=2):
-            place = f"row {number} of {file}"
-            wanted = {"id": text, "question": text} | ({"answer": text} if "answer" in row else {})
-            said = {"answer": ""} | columns(row, wanted, place=place)
-            page = said["id"][2:9]
-            for name in (f"{page}.png", f"{page}.html"):
-                if name not in there:
-                    raise BadData(f"{place} asks about {name}, which is not in {folder}; add it or mend the file")
-            yield said | {"file": str(folder / page), "page": said["id"][:9]}
+    for place, row in csv_rows(file):
+        wanted = {"id": text, "question": text} | ({"answer": text} if "answer" in row else {})
+        said = {"answer": ""} | columns(row, wanted, place=place)
+        page = said["id"][2:9]
+        for name in (f"{page}.png", f"{page}.html"):
+            if name not in there:
+                raise BadData(f"{place} asks about {name}, which is not in {folder}; add it or mend the file")
+        yield said | {"file": str(folder / page), "page": said["id"][:9]}
 
 
 def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -20,7 +20,8 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import Row, TextRows
+from kosmos_tasks.records import Row
+from kosmos_tasks.text_rows import TextRows
 from kosmos_tasks.text_task import Reading, ranking
 
 CAPITALISED = ("A", "An", "The", "She", "He", "It", "They", "My", "His", "Her", "Their")

@@ -218,8 +218,11 @@ def annotations(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content["annotations"][0].pop("caption"), r"an entry of .* has no 'caption'"),
-        (lambda content: content["annotations"][0].update(image_id=9), r"caption 0 of .* is of image 9, which is not"),
+        (lambda content: content["annotations"][0].pop("caption"), r"annotation 0 of .* has no 'caption'"),
+        (
+            lambda content: content["annotations"][0].update(image_id=9),
+            r"annotation 0 of .* is of image 9, which is not",
+        ),
         (lambda content: content.update(annotations=[]), r"image 1 of .* has no caption"),
         (lambda content: content["images"].append(content["images"][0]), r"image 1 stands twice in"),
         (lambda content: content.pop("images"), r"has no 'images' at its top level"),

@@ -75,7 +75,7 @@ def test_the_validation_set_comes_first_and_training_memes_are_shown(tmp_path: P
     [
         ({"label": 2}, r"line 4 of .*dev_seen\.jsonl has 'label' '2'; expected one of 0, 1"),
         ({"img": "img/none.png"}, r"dev_seen\.jsonl names image none\.png, which is not in "),
-        ({}, "meme 8291 stands twice"),
+        ({}, r"id 8291 stands twice in .*dev_seen\.jsonl"),
     ],
 )
 def test_a_malformed_row_is_named(tmp_path: Path, broken: dict[str, Any], problem: str) -> None:

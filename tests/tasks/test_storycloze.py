@@ -47,5 +47,5 @@ def test_the_likelier_ending_counts_under_the_chosen_rule(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("row", ["2,A.,B.,C.,D.,E.,F.,0", "2,A.,B.,C.,D.,E.,F.", "2,A.,,C.,D.,E.,F.,1"])
 def test_a_malformed_row_is_named(tmp_path: Path, row: str) -> None:
-    with pytest.raises(BadData, match=r"row 3 of .*spring2016.* has '.*' .*; expected (some text|one of '1', '2')"):
+    with pytest.raises(BadData, match=r"line 3 of .*spring2016.* has '.*' .*; expected (some text|one of '1', '2')"):
         at(tmp_path, "1,A.,B.,C.,D.,E.,F.,2", row).samples()

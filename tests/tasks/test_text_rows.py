@@ -1,4 +1,4 @@
-"""Rows of text benchmarks: files and splits, checks of columns, the hub, the generated items of every language task."""
+"""Rows of text benchmarks: files and splits, the hub, the generated items of every language task."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 from kosmos_tasks.copa import COPA
 from kosmos_tasks.mini import everyday
-from kosmos_tasks.text_rows import columns, json_lines, lines, one_of, text, texts
 
 LANGUAGE = ("hellaswag", "piqa", "winogrande", "winograd", "boolq", "cb", "copa", "storycloze")
 ROW = {"premise": "It rained.", "choice1": "We ran.", "choice2": "We sang.", "question": "effect", "label": 0}
@@ -45,46 +44,6 @@ def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val.jsonl").rename(tmp_path / "other.jsonl")
     with pytest.raises(BadData, match="copa: no split was found under"):
         COPA(Source("data", tmp_path)).samples()
-
-
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        (["a"], "line 1 is \"\\['a'\\]\"; expected an object with premise, label"),
-        ({"label": 0}, "line 1 has no 'premise', only label; expected the official format"),
-        ({"premise": " ", "label": 0}, "line 1 has 'premise' ' '; expected some text"),
-        ({"premise": None, "label": 0}, "line 1 has 'premise' 'None'; expected some text"),
-        ({"premise": "p", "label": 2}, "line 1 has 'label' '2'; expected one of 0, 1"),
-        ({"premise": "p", "label": True}, "line 1 has 'label' 'True'; expected one of 0, 1"),
-    ],
-)
-def test_a_malformed_row_is_named(row: Any, problem: str) -> None:
-    with pytest.raises(BadData, match=problem):
-        columns(row, {"premise": text, "label": one_of(0, 1)}, place="line 1")
-
-
-def test_columns_are_cut_and_converted() -> None:
-    row = {"a": ["x", "y"], "b": "no", "c": 1}
-    assert columns(row, {"a": texts(2), "b": one_of("no", "yes", labels=(0, 1))}, place="") == {"a": ["x", "y"], "b": 0}
-    with pytest.raises(BadData, match="expected a list of 3 texts"):
-        columns(row, {"a": texts(3)}, place="")
-
-
-def test_lines_keep_unicode_line_breaks_and_skip_blank_ones(tmp_path: Path) -> None:
-    file = tmp_path / "f.jsonl"
-    file.write_text('\ufeff"a\u2028b"\r\n\n"c"\n', encoding="utf-8")
-    assert [value for _, value in json_lines(file)] == ["a\u2028b", "c"]
-    assert [place for place, _ in lines(file)] == [f"line 1 of {file}", f"line 3 of {file}"]
-
-
-def test_a_cut_line_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "f.jsonl"
-    file.write_text('{"a": 1}\n{"a"')
-    with pytest.raises(BadData, match=r"line 2 of .*f\.jsonl is not JSON: '\{\"a\"'; get the file again"):
-        list(json_lines(file))
-    file.write_bytes(b"\xff\xfe")
-    with pytest.raises(BadData, match=r"f\.jsonl cannot be read"):
-        list(lines(file))
 
 
 def test_the_hub_is_read_with_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

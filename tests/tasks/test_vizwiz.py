@@ -116,7 +116,7 @@ def test_a_malformed_row_is_named(tmp_path: Path, key: str) -> None:
     entries = json.loads(file.read_text())
     del entries[1][key]
     file.write_text(json.dumps(entries))
-    with pytest.raises(BadData, match=rf"question 1 of .*val\.json or its annotation has no valid '{key}'"):
+    with pytest.raises(BadData, match=rf"question 1 of .*val\.json has no '{key}', only"):
         at(tmp_path).samples()
 
 

@@ -109,14 +109,14 @@ def test_answers_made_elsewhere_are_marked(tmp_path: Path) -> None:
 
 
 def test_a_malformed_row_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"row 3 of .*dataset\.csv has 'question' ''; expected some text"):
+    with pytest.raises(BadData, match=r"line 3 of .*dataset\.csv has 'question' ''; expected some text"):
         at(tmp_path, QUESTION, QUESTION | {"question": ""}).samples()
 
 
 def test_a_missing_page_is_named(tmp_path: Path) -> None:
     task = at(tmp_path, QUESTION)
     (tmp_path / IMAGES / "0800001.html").unlink()
-    with pytest.raises(BadData, match=r"row 2 of .*dataset\.csv asks about 0800001\.html, which is not in"):
+    with pytest.raises(BadData, match=r"line 2 of .*dataset\.csv asks about 0800001\.html, which is not in"):
         task.samples()
 
 
