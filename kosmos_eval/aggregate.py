@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kosmos_eval.errors import PlugInError
 from kosmos_eval.metrics import statistics
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.sample import Sample
@@ -16,6 +17,9 @@ def means(
 
     Intervals are clustered by the samples' group. Where every sample has choices, the chance level of the first
     mark is the mean of 1 / number of choices, unless ``chance`` names another.
+
+    Raises:
+        PlugInError: if not all samples have the same marks.
     """
     if not scores:
         return {}
@@ -23,6 +27,10 @@ def means(
         chance = sum(1 / len(sample.choices) for sample in samples) / len(samples)
     names = list(scores[0].marks)
     pairs = list(zip(samples, scores, strict=True))
+    for sample, score in pairs:
+        if score.marks.keys() != scores[0].marks.keys():
+            other = f"sample {sample.id} has {sorted(score.marks)}, sample {samples[0].id} {sorted(names)}"
+            raise PlugInError(f"marks differ: {other}; give every sample the same, or the task an aggregate()")
     found = {name: _mean(pairs, name, seed=seed, chance=chance if name == names[0] else None) for name in names}
     kinds = sorted({sample.kind for sample in samples})
     if names and len(kinds) > 1:

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kosmos_eval.cells import Ways
-from kosmos_eval.errors import KosmosEvalError, ModelError, UnknownName
+from kosmos_eval.errors import KosmosEvalError, ModelError, PlugInError, UnknownName
 from kosmos_eval.model import Model
 from kosmos_eval.rationale import Reasoned, reasoning
 from kosmos_eval.registry import named
@@ -72,7 +72,12 @@ def build_tasks(
 
 
 def build_task(name: str, source: Source, options: Mapping[str, Any] | None = None) -> Task[Any]:
-    """Make one task by name, its hub revision resolved."""
+    """Make one task by name, its hub revision resolved.
+
+    Raises:
+        UnknownName: if it or one of its options does not exist.
+        PlugInError: if it takes no source.
+    """
     factory = named("task", name)
     if source.kind == "hub":
         hub = about(factory).hub
@@ -83,6 +88,8 @@ def build_task(name: str, source: Source, options: Mapping[str, Any] | None = No
     if "rationale" in given and "rationale" not in signature(factory).parameters:
         factory = reasoning(factory)
     _check_options(f"option of {name}", factory, given, ("source",))
+    if "source" not in signature(factory).parameters:
+        raise PlugInError(f"task {name!r} takes no source; give it a field: source: Source = Source()")
     task: Task[Any] = factory(source=source, **given)
     return task
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kosmos_eval.blind import Images, blanked, exchanged, other, stripped
-from kosmos_eval.errors import BadImage, KosmosEvalError, UnknownName
+from kosmos_eval.errors import BadData, BadImage, KosmosEvalError, PlugInError, UnknownName
 from kosmos_eval.request import Output, Request
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Sample, subset
@@ -145,7 +145,7 @@ def demonstrations(cell: Cell, sample: Sample) -> list[Sample]:
 def _usual(name: str, task: Task[Any], plan: Shots, *, limit: int | None, seed: int) -> list[Cell]:
     """A task at every number of shots in the usual way."""
     most = max(plan.counts, default=0)
-    every = task.samples()
+    every = _samples(name, task)
     own = isinstance(task, Drawn)
     pool = task.examples() if most and not own else ()
     alone = bool(pool) and len(pool) == len(every) and pool[0].id == every[0].id
@@ -165,6 +165,18 @@ def _usual(name: str, task: Task[Any], plan: Shots, *, limit: int | None, seed: 
         with suppress(BadImage):  # it fails its own sample when that is asked
             demonstrations(max(made, key=lambda cell: cell.shots), samples[0])
     return made
+
+
+def _samples(name: str, task: Task[Any]) -> Sequence[Sample]:
+    """Every sample of a task that has all that a task needs."""
+    for method in ("samples", "examples", "requests", "score"):
+        if not callable(getattr(task, method, None)):
+            raise PlugInError(f"task {name!r} has no {method}(); kosmos_eval/task.py says what a task has")
+    given = task.samples()
+    every = given if isinstance(given, Sequence) else list(given)
+    if not every:
+        raise BadData(f"{name} has no samples; is its split empty?")
+    return every
 
 
 def _worded(name: str, task: Task[Any], prompts: Sequence[str]) -> list[tuple[str | None, Task[Any]]]:

@@ -4,7 +4,7 @@ KosmosEvalError          the user can act: the command line prints one line and 
 ├── UnknownName          a task, model, split or option that does not exist
 ├── BadData              official files that are missing, cut short or contradict each other
 ├── BadImage             one image that cannot be decoded: it fails its own sample only
-├── PlugInError          an entry point or a user's file that does not import
+├── PlugInError          an entry point or a user's file that does not import, or a task that breaks its Protocol
 ├── ModelError           a model that cannot be loaded or cannot answer what it is asked
 └── RunError             a run's folder that is of another configuration, locked, full or read-only
 
@@ -43,7 +43,7 @@ class BadImage(KosmosEvalError):
 
 
 class PlugInError(KosmosEvalError):
-    """An entry point or a user's file that does not import, named."""
+    """An entry point or a user's file that does not import, or a task that does not keep its Protocol, named."""
 
 
 class ModelError(KosmosEvalError):

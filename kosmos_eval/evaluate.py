@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
+from math import isnan
 from typing import Any
 
 from kosmos_eval.aggregate import means
 from kosmos_eval.cells import Cell, Ways, cells, demonstrations
-from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.errors import BadData, BadImage, ModelError, PlugInError
 from kosmos_eval.marks import added, scored
 from kosmos_eval.model import Looking, Model
 from kosmos_eval.profile import spent, through
 from kosmos_eval.report.rows import Report, Row, rows
-from kosmos_eval.request import Failure, LogLikelihood, Output, Request
+from kosmos_eval.request import Failure, Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.runs import Record, Run
 from kosmos_eval.sample import Sample
 from kosmos_eval.shots import Shots
-from kosmos_eval.task import Aggregated, Noted, Task, about
+from kosmos_eval.task import Aggregated, Noted, Task, about, sound
 
 WINDOW = 512
 """Samples handed to the model at a time: enough to plan shared work, few enough to stream."""
@@ -135,7 +136,11 @@ def cell_rows(cell: Cell, run: Run) -> list[Row]:
 
 def _asked(model: Model, cell: Cell, run: Run, step: Callable[[], None]) -> Iterator[Asked]:
     """The samples that still have to be answered, with their requests; failures on the way are recorded."""
+    ids: set[str] = set()
     for sample in cell.samples:
+        if sample.id in ids:
+            raise BadData(f"{cell.name} has two samples called {sample.id!r}; expected ids of their own")
+        ids.add(sample.id)
         cell.seen[sample.id] = sample.outline
         try:
             asked = prepared(cell, sample, model.fits)
@@ -156,6 +161,8 @@ def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambd
     """The first requests of a sample, with as many whole demonstrations as fit into the model's context."""
     asked = Asked(sample, demonstrations(cell, sample), [], "")
     asked.requests = _fitting(cell, asked, fits)
+    if not asked.requests:
+        raise PlugInError(f"{cell.name} asks nothing about sample {sample.id}; expected requests() to give some")
     asked.prompt = digest(asked.requests)
     return asked
 
@@ -186,8 +193,9 @@ def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
         places = list(alike.values())
         later: list[Asked] = []
         left = len(places)
-        for index, output in through("model", model.answers(list(alike))):
+        for index, found in through("model", model.answers(list(alike))):
             left -= 1
+            output = _usable(found, model)
             for asked, place in places[index]:
                 asked.outputs[place] = output
                 if isinstance(output, Failure) and asked.error is None:
@@ -205,13 +213,20 @@ def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
         window = later
 
 
+def _usable(output: Output | Failure, model: Model) -> Output | Failure:
+    if isinstance(output, Likelihoods) and any(map(isnan, output.logprobs)):
+        return Failure(f"{model.name} gave a log-probability that is not a number; try another precision")
+    return output
+
+
 def _answers(asked: Asked) -> tuple[Output, ...]:
     return tuple(output for output in asked.outputs if output is not None and not isinstance(output, Failure))
 
 
 def _record(cell: Cell, asked: Asked) -> Record:
     outputs = _answers(asked)
-    score = None if asked.error is not None else cell.task.score(asked.sample, outputs)
+    of = f"{cell.name}, sample {asked.sample.id}"
+    score = None if asked.error is not None else sound(cell.task.score(asked.sample, outputs), of=of)
     return Record(
         cell.name,
         cell.shots,

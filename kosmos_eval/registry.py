@@ -60,7 +60,7 @@ def named(kind: Kind, name: str) -> Callable[..., Any]:
     if not found:
         raise UnknownName(kind, name, names(kind))
     if len({point.value for point in found}) > 1:
-        packages = ", ".join(sorted(point.dist.name if point.dist else "?" for point in found))
+        packages = ", ".join(sorted(map(_package, found)))
         raise PlugInError(f"{kind} {name!r} is offered by several packages ({packages}); uninstall all but one")
     factory = _loaded(kind, found[0])
     _REGISTERED[kind][name] = factory
@@ -87,9 +87,9 @@ def load_file(path: Path) -> list[str]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        raise PlugInError(f"{path} does not import: {type(error).__name__}: {error}") from error
+        raise PlugInError(f"{path} does not import: {_reason(error)}") from error
     after = {**TASKS, **MODELS}
     added = [name for name in after if after[name] is not before.get(name)]
     if not added:
@@ -104,10 +104,17 @@ def _points(kind: Kind) -> Iterable[EntryPoint]:
 def _loaded(kind: Kind, point: EntryPoint) -> Callable[..., Any]:
     try:
         factory: Callable[..., Any] = point.load()
-    except Exception as error:
-        package = point.dist.name if point.dist else "an unknown package"
-        reason = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
         raise PlugInError(
-            f"{kind} {point.name!r} of package {package} does not import ({point.value}): {reason}"
+            f"{kind} {point.name!r} of package {_package(point)} does not import ({point.value}): {_reason(error)}"
         ) from error
     return factory
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown package"
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

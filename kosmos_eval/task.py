@@ -1,10 +1,12 @@
 """The Protocol of a task, what a task may offer beyond it, and the score of one sample."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
+from kosmos_eval.errors import PlugInError
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.request import Output, Request
 from kosmos_eval.sample import Sample
@@ -25,6 +27,24 @@ class Score:
     marks: Mapping[str, float] = field(default_factory=dict)
     answer: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sound(score: Score, *, of: str) -> Score:
+    """A score with its marks as plain floats, whatever numbers they are.
+
+    Args:
+        score: what a task gave.
+        of: the task and the sample, for messages.
+
+    Raises:
+        PlugInError: if it is no `Score`, or one of its marks has no place in a mean.
+    """
+    if not isinstance(score, Score):
+        raise PlugInError(f"{of}: score() gave {str(score)[:60]!r}; expected a kosmos_eval.Score")
+    for name, mark in score.marks.items():
+        if isinstance(mark, str) or not hasattr(mark, "__float__") or not isfinite(mark):
+            raise PlugInError(f"{of}: the mark {name!r} is {mark!r}; expected a finite number, 1 for full credit")
+    return replace(score, marks={name: float(mark) for name, mark in score.marks.items()})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from kosmos_eval import Source, register
 from kosmos_eval.build import build_task, build_tasks, default_folder
-from kosmos_eval.errors import KosmosEvalError, UnknownName
+from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
 from kosmos_eval.registry import TASKS
 
 
@@ -54,6 +54,15 @@ def test_an_unknown_option_is_refused_and_source_is_none():
         build_task("optional", Source(), {"rul": "sum"})
     with pytest.raises(UnknownName):
         build_task("optional", Source(), {"source": "x"})
+
+
+def test_a_task_that_takes_no_source_is_one_line():
+    register("bare")(type("Bare", (), {}))
+    try:
+        with pytest.raises(PlugInError, match="task 'bare' takes no source; give it a field: source: Source"):
+            build_task("bare", Source())
+    finally:
+        del TASKS["bare"]
 
 
 def test_a_split_is_for_all_or_by_task():

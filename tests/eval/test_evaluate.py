@@ -1,10 +1,25 @@
 from dataclasses import dataclass, field
+from math import inf, nan
 
+import numpy as np
 import pytest
 
-from kosmos_eval import Completion, Failure, Generate, Image, Prompt, Sample, Samples, Score, evaluate, few_shot
+from kosmos_eval import (
+    Completion,
+    Failure,
+    Generate,
+    Image,
+    Likelihoods,
+    LogLikelihood,
+    Prompt,
+    Sample,
+    Samples,
+    Score,
+    evaluate,
+    few_shot,
+)
 from kosmos_eval.cells import cells
-from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
 from kosmos_eval.evaluate import prepared
 from kosmos_eval.runs import Run
 
@@ -206,6 +221,104 @@ def test_a_finished_sample_is_not_asked_twice_unless_its_prompt_changed():
     report = evaluate(again, {"doubles": Doubles()}, run=run)
     assert again.asked == ["2*3="]
     assert (report.rows[0].n, report.failed) == (20, 0)
+
+
+@pytest.mark.parametrize("mark", [nan, inf, "0.5", None])
+def test_a_mark_that_is_no_finite_number_is_refused_and_never_averaged(mark):
+    class Wrong(Doubles):
+        def score(self, sample, outputs):
+            return Score({"accuracy": mark})
+
+    with pytest.raises(PlugInError, match=r"wrong, sample t0: the mark 'accuracy' is .*; expected a finite number"):
+        evaluate(Calculator(), {"wrong": Wrong(1)})
+
+
+@pytest.mark.parametrize("mark", [True, 1, np.float32(1), np.bool_(True)])
+def test_a_mark_may_be_any_kind_of_number(mark, tmp_path):
+    class Right(Doubles):
+        def score(self, sample, outputs):
+            return Score({"accuracy": mark})
+
+    assert evaluate(Calculator(), {"right": Right()}, run=Run(tmp_path)).score("right") == 100
+
+
+def test_a_score_that_is_none_is_refused_not_counted_as_failed():
+    class Forgetful(Doubles):
+        def score(self, sample, outputs):
+            Score({"accuracy": 1.0})
+
+    with pytest.raises(PlugInError, match=r"forgetful, sample t19: score\(\) gave .None.; expected a kosmos"):
+        evaluate(Calculator(), {"forgetful": Forgetful()})
+
+
+def test_samples_whose_marks_have_other_names_are_not_averaged():
+    class Moody(Doubles):
+        def score(self, sample, outputs):
+            return Score({"f1" if sample.id == "t3" else "accuracy": 1.0})
+
+    with pytest.raises(
+        PlugInError, match=r"sample t3 has \['f1'\], sample t0 \['accuracy'\]; give every sample the same"
+    ):
+        evaluate(Calculator(), {"moody": Moody()})
+
+
+def test_two_samples_of_one_name_are_refused_before_one_replaces_the_other():
+    class Twins(Doubles):
+        def samples(self):
+            return [Sample("t", Prompt("2*1="), "2"), Sample("t", Prompt("2*2="), "4")]
+
+    with pytest.raises(BadData, match="twins has two samples called 't'; expected ids of their own"):
+        evaluate(Calculator(), {"twins": Twins()})
+
+
+def test_a_task_without_samples_is_refused():
+    with pytest.raises(BadData, match="doubles has no samples; is its split empty"):
+        evaluate(Calculator(), {"doubles": Doubles(0)})
+
+
+def test_a_task_that_asks_nothing_is_refused_not_counted_as_failed():
+    class Silent(Doubles):
+        def requests(self, sample, shots):
+            return []
+
+    with pytest.raises(PlugInError, match=r"silent asks nothing about sample t0; expected requests\(\) to give some"):
+        evaluate(Calculator(), {"silent": Silent()})
+
+
+def test_a_task_that_lacks_a_method_stops_before_anything_is_asked():
+    class Half:
+        def samples(self):
+            return Doubles().samples()
+
+    with pytest.raises(PlugInError, match=r"task 'half' has no examples\(\); kosmos_eval/task.py says what a task has"):
+        evaluate(Calculator(), {"half": Half()})
+
+
+def test_samples_may_be_generated():
+    class Lazy(Doubles):
+        def samples(self):
+            yield from super().samples()
+
+    assert evaluate(Calculator(), {"lazy": Lazy()}, limit=5).rows[0].n == 5
+
+
+def test_a_log_probability_that_is_no_number_fails_its_sample_alone():
+    class Chosen(Doubles):
+        def requests(self, sample, shots):
+            return [LogLikelihood(sample.prompt, ("a", "b"))]
+
+        def score(self, sample, outputs):
+            return Score({"accuracy": float(outputs[0].logprobs[0] > outputs[0].logprobs[1])})
+
+    class Overflowing(Calculator):
+        def answers(self, requests):
+            for index, _ in enumerate(requests):
+                yield index, Likelihoods((nan if index == 1 else -1.0, -2.0), (1, 1), (True, False))
+
+    run = Run()
+    (row,) = evaluate(Overflowing(), {"chosen": Chosen()}, run=run).rows
+    assert (row.score, row.n, row.failed) == (100, 19, 1)
+    assert "a log-probability that is not a number" in run.record("chosen", 0, "t1").error
 
 
 def test_the_digest_of_a_prompt_covers_decoding():

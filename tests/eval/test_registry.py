@@ -90,6 +90,8 @@ def test_a_name_far_from_all_lists_what_there_is() -> None:
     [
         ("import a_package_that_nobody_has", "broken_plugin:Task", "ModuleNotFoundError: No module named"),
         ("raise RuntimeError('no licence')", "broken_plugin:Task", "RuntimeError: no licence"),
+        ("raise ValueError('one\\ntwo')", "broken_plugin:Task", "ValueError: one two"),
+        ("import sys; sys.exit(3)", "broken_plugin:Task", "SystemExit: 3"),
         ("x = (", "broken_plugin:Task", "SyntaxError"),
         ("", "broken_plugin:Task", "AttributeError"),
     ],
