@@ -1,6 +1,7 @@
 """``kosmos-eval ask``: talk with a model about images (KOSMOS-1 figures 2 to 4)."""
 
 import html
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +103,8 @@ def ask(
     try:
         sampling = Sampling(temperature, top_p, seed) if temperature else None
     except ValueError as error:
-        raise KosmosEvalError(f"--top-p {top_p} cannot be; expected more than 0 and at most 1") from error
+        asked = f"--temperature {temperature} with --top-p {top_p}"
+        raise KosmosEvalError(f"{asked} cannot be; expected a temperature, and a share above 0 and up to 1") from error
     commands.load_files(model_file or ())
     built = build_model(model, device=device, options=model_option or ())
     talk = Talk(built, "plain" if form == "plain" else "question", max_tokens, sampling)
@@ -115,19 +117,26 @@ def hold(talk: Talk, turns: Sequence[str] | None) -> None:
     """Say each turn, or whatever is typed, and print the answers.
 
     What cannot be said or answered is told in a line where somebody types, and ends the dialogue where nobody does.
+
+    Raises:
+        KosmosEvalError: if nobody types, and a turn cannot be said or answered, or there is none.
     """
-    typed = turns is None and sys.stdin.isatty()
+    typed = not turns and sys.stdin.isatty()
     if typed:
         print(HELP)
+    said = False
     for line in turns or _typed(prompt="> " if typed else ""):
         if line.strip() == "/quit":
             return
+        said |= bool(line.strip())
         try:
             answered(talk, line)
         except KosmosEvalError as error:
             if not typed:
                 raise
             print(f"error: {error}", file=sys.stderr)
+    if not typed and not said:
+        raise KosmosEvalError("nothing is said; give turns as arguments, or a line for each to a pipe")
 
 
 def answered(talk: Talk, line: str) -> None:
@@ -141,6 +150,8 @@ def answered(talk: Talk, line: str) -> None:
         save(talk, Path(rest).expanduser())
     elif command in ("/help", "/save"):
         print(HELP)
+    elif re.fullmatch(r"/[a-z]+", command):
+        raise KosmosEvalError(f"there is no command {command}; expected one of /new, /undo, /save FILE, /help, /quit")
     elif line.strip():
         answer, forgotten = talk.say(dialogue.spoken(line))
         if forgotten:
@@ -165,3 +176,5 @@ def _typed(prompt: str) -> Iterator[str]:
             yield input(prompt)
         except EOFError:
             return
+        except UnicodeDecodeError as error:
+            raise KosmosEvalError(f"what is said is not UTF-8 ({error}); give text in that encoding") from error

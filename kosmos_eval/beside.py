@@ -44,14 +44,15 @@ def page(pasts: Sequence[Past], *, tasks: Sequence[str], limit: int) -> str:
         limit: the most samples of each.
 
     Raises:
-        KosmosEvalError: if the first run has no such task.
+        KosmosEvalError: if the first run has not all of the tasks.
     """
     from kosmos_eval.report import picture
 
     chosen = [cell for cell in pasts[0].cells if not tasks or cell.name in tasks]
-    if not chosen:
+    missing = [task for task in tasks if task not in {cell.name for cell in chosen}]
+    if missing or not chosen:
         there = ", ".join(cell.label for cell in pasts[0].cells)
-        raise KosmosEvalError(f"{pasts[0].folder} has no task {', '.join(tasks)}; it has {there}")
+        raise KosmosEvalError(f"{pasts[0].folder} has no task {', '.join(missing)}; it has {there or 'none'}")
     style = (
         "<style>body{max-width:none}table{border-collapse:collapse;width:100%}td,th{border:1px solid #8888;"
         "padding:.5rem;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere}</style>"

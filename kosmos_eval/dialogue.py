@@ -40,20 +40,33 @@ def spoken(line: str, folder: Path = Path()) -> Prompt:
         folder: what paths are relative to.
 
     Raises:
-        KosmosEvalError: if there is no such file, or the line says nothing.
+        KosmosEvalError: if there is no such file, or the line says nothing or is no Unicode.
     """
+    if not _is_unicode(line):
+        raise KosmosEvalError(f"{ascii(line)[:60]} is not UTF-8; give text in that encoding")
     parts: list[str | Image] = []
     end = 0
     for found in PICTURE.finditer(line):
-        path = folder / Path(found[1] or found[2]).expanduser()
-        if not path.is_file():
-            raise KosmosEvalError(f"there is no image {path}; expected @PATH of a file, quoted if it has spaces")
-        parts += [line[end : found.start()].strip(), Image(path)]
+        parts += [line[end : found.start()].strip(), _picture(folder, found[1] or found[2])]
         end = found.end()
     said = Prompt(*parts, line[end:].strip())
     if not said.parts:
         raise KosmosEvalError("nothing is said; expected text, or an image as @PATH")
     return said
+
+
+def _picture(folder: Path, name: str) -> Image:
+    try:
+        path = folder / Path(name).expanduser()
+        if path.is_file():
+            return Image(path)
+    except (OSError, RuntimeError, ValueError):  # too long a name, a user that is not there, a NUL
+        pass
+    raise KosmosEvalError(f"there is no image {name[:200]}; expected @PATH of a file, quoted if it has spaces")
+
+
+def _is_unicode(line: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in line)
 
 
 def written(said: Prompt, form: Form) -> Prompt:

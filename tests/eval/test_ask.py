@@ -29,7 +29,17 @@ def test_images_are_found_in_a_folder(picture):
     assert spoken("@cat.png", picture.parent).images == (Image(picture.with_name("cat.png")),)
 
 
-@pytest.mark.parametrize(("line", "said"), [("@nowhere.png what?", "no image nowhere.png"), ("  ", "nothing is said")])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("@nowhere.png what?", "no image nowhere.png"),
+        (f"@{'a' * 300}", "no image aaaa"),
+        ("@~nobody-of-this-name/cat.png", "no image ~nobody"),
+        ("@a\0b", "no image a\0b"),
+        ("  ", "nothing is said"),
+        ("caf\udce9", r"'caf\\udce9' is not UTF-8"),
+    ],
+)
 def test_what_cannot_be_said_is_told_in_a_line(line, said):
     with pytest.raises(KosmosEvalError, match=said):
         spoken(line)
@@ -117,3 +127,20 @@ def test_the_command_asks_its_arguments_or_a_pipe(tmp_path):
     assert isinstance(
         runner.invoke(app, ["ask", "scripted:yes", "--temperature", "1", "--top-p", "2"]).exception, KosmosEvalError
     )
+
+
+def test_a_pipe_without_words_an_unknown_command_and_bytes_that_are_no_text_are_told(monkeypatch):
+    for content, problem in (
+        (b"", "nothing is said; give turns"),
+        (b"\n \n", "nothing is said; give turns"),
+        (b"/exit\n", "there is no command /exit; expected one of /new"),
+        (b"caf\xe9\n", "is not UTF-8"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+        with pytest.raises(KosmosEvalError, match=problem):
+            ask.hold(talk(), None)
+    with pytest.raises(KosmosEvalError, match="nothing is said; give turns"):
+        ask.hold(talk(), [""])
+    held = talk()
+    ask.hold(held, ["/usr/bin is what?"])
+    assert held.turns == [Turn(Prompt("/usr/bin is what?"), "hm")]

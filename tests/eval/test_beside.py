@@ -30,8 +30,9 @@ def test_samples_that_were_asked_otherwise_are_marked(ran):  # noqa: F811
 
 
 def test_a_task_that_no_run_has_is_named(ran):  # noqa: F811
-    with pytest.raises(KosmosEvalError, match="has no task vqav2; it has toy, 0 shots"):
-        beside.page([reopened(ran("a", "blue"))], tasks=["vqav2"], limit=1)
+    for tasks in (["vqav2"], ["toy", "vqav2"]):
+        with pytest.raises(KosmosEvalError, match="has no task vqav2; it has toy, 0 shots"):
+            beside.page([reopened(ran("a", "blue"))], tasks=tasks, limit=1)
 
 
 def test_the_command_writes_the_page(ran, tmp_path):  # noqa: F811
