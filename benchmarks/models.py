@@ -13,11 +13,14 @@ from kosmos_model.config import PRESETS
 from kosmos_model.engine.answers import Engine
 from kosmos_model.engine.walk import Budget
 from kosmos_model.kosmos import build
-from kosmos_model.text import train
+from kosmos_model.text import NANO, Tokenizer, train
 from kosmos_tasks import imagenet_files
+from kosmos_tasks.mini import digits as mini
 
 NAMES = tuple(imagenet_files.classes().values())
 """ImageNet's 1,000 class names."""
+KNOWN = (*NAMES[:990], *mini.NAMES)
+"""As many, with the ten that kosmos-nano was trained to say of what `digits` shows: the right one is among them."""
 
 WORDS = (
     *("The photo of the", "Here are eight images:", "The following image is:", "Is it correct? Yes No", "An image of"),
@@ -28,6 +31,13 @@ WORDS = (
 def nano() -> KosmosModel:
     """kosmos-nano as shipped: trained, 8 tokens an image."""
     return kosmos_nano(device="cpu", dtype="float32")
+
+
+def untrained() -> KosmosModel:
+    """The same with random weights, to which every name is about as likely as any other."""
+    config = PRESETS["kosmos-nano"]
+    tokenizer = Tokenizer.read(NANO, slots=config.latents)
+    return KosmosModel(build(config, seed=0).eval(), tokenizer, name="untrained", note="untrained")
 
 
 def mid() -> KosmosModel:
@@ -68,6 +78,4 @@ def images(count: int, *, seed: int = 0, size: int = 96) -> list[Image]:
 
 def digits(count: int) -> list[Image]:
     """Pictures of handwritten digits, which kosmos-nano was trained to name (none of those it was trained on)."""
-    from kosmos_tasks.mini import digits as mini
-
     return [Image.of(row["image"]) for row, _ in zip(mini.rows("test", count), range(count), strict=False)]

@@ -100,19 +100,44 @@ def test_where_a_token_runs_across_the_boundary_there_is_no_contest() -> None:
         assert course(LogLikelihood(prompt, texts, best=1), after) is None
 
 
-def test_as_many_as_would_be_computed_anyway_are_better_scored_together() -> None:
+def _begun(pace: dict[str, float]) -> Contest:
+    """A contest by mean that has seen the first tokens, each with the log-probability of its letter."""
     texts = tuple(f" {a} {b} {c}" for a in "abcd" for b in "efgh" for c in "klmn")
     _, after = endings(TOKENIZER, Prompt("x"), texts, terminated=True)
     route = course(LogLikelihood(Prompt("x"), texts, best=1, by="mean per token"), after)
     assert route is not None
-    contest, alike = Contest(route, [1]), np.full(len(after.tokens), -3.0)
-    rows, nodes = np.array([0]), np.array([-1])
-    while not len(contest.hopeless(rows)):
-        which, edges = contest.edges(nodes)
-        contest.learn(np.zeros_like(nodes), nodes, found=(which, edges, alike[edges], alike[edges] > -1))
-        nodes = contest.next(rows)[0]
-        nodes = nodes[nodes >= 0]
-        assert len(nodes)
-    assert contest.computed[0] < len(after.tree) / 2
+    contest, logprobs = Contest(route, [1]), np.full(len(after.tokens), -3.0)
+    for letter, logprob in pace.items():
+        (token,) = TOKENIZER.encode(f" {letter}")
+        logprobs[(after.nodes < 0) & (after.tokens == token)] = logprob
+    which, edges = contest.edges(np.array([-1]))
+    contest.learn(np.array([0]), np.array([-1]), found=(which, edges, logprobs[edges], logprobs[edges] > -1))
+    return contest
+
+
+def test_where_all_begin_alike_they_are_scored_together_at_once() -> None:
+    contest, rows = _begun({}), np.array([0])
+    assert contest.hopeless(rows).tolist() == [0]
+    assert contest.computed.tolist() == [0]
     contest.give_up(rows)
     assert (contest.next(rows) < 0).all()
+
+
+def test_where_one_begins_much_better_it_is_sought() -> None:
+    contest, rows = _begun({"a": -0.1}), np.array([0])
+    assert not len(contest.hopeless(rows))
+    assert (contest.next(rows) >= 0).any()
+
+
+def test_it_is_told_again_when_enough_strings_are_complete() -> None:
+    contest, rows = _begun({"a": -0.1}), np.array([0])
+    assert not len(contest.hopeless(rows))
+    nodes = contest.next(rows)[0]
+    while not len(contest.hopeless(rows)):  # what began well goes on badly
+        nodes = nodes[nodes >= 0]
+        assert len(nodes)
+        which, edges = contest.edges(nodes)
+        found = which, edges, np.full(len(edges), -40.0), np.zeros(len(edges), dtype=bool)
+        contest.learn(np.zeros_like(nodes), nodes, found=found)
+        nodes = contest.next(rows)[0]
+    assert contest.computed[0] < len(contest.course.endings.tree)

@@ -24,7 +24,7 @@ from kosmos_model.engine.wording import Endings
 Floats = NDArray[np.float64]
 
 TIE = 1e-5  # marks so close are taken to be equal, in nats
-TOO_MANY = 0.8  # of all nodes: from this share on everything is scored
+TOO_MANY = 0.45  # of all nodes: from this share on everything is scored; one by one they are about twice as dear
 FIRST, WIDE, WIDER = 16, 32, 128  # nodes of a step, before enough strings are complete, and then, by sum or by mean
 
 
@@ -111,7 +111,7 @@ class Contest:
         self.course = course
         rows, nodes, strings = len(wanted), len(course.endings.tree), len(course.ends)
         self.dives = bool(course.divisors.min(initial=1) != course.divisors.max(initial=1))
-        self.judged = np.zeros(len(wanted), dtype=bool)
+        self.judged = np.zeros(len(wanted), dtype=np.int64)  # how often
         self.wanted = [min(count, strings) for count in wanted]
         self.sums = np.full((rows, len(course.order)), np.nan)  # of each edge, from the root; nan is unknown
         self.greedy = np.zeros((rows, len(course.order)), dtype=bool)
@@ -180,19 +180,32 @@ class Contest:
             self.least[each] = np.partition(self.marks[each], -count)[-count] - TIE if count else np.inf
 
     def hopeless(self, rows: Ints) -> Ints:
-        """Those requests for which it would be no dearer to score everything, as far as can be told; told once.
+        """Those requests for which it would be no dearer to score everything, as far as can be told.
 
-        A string that goes on as it began falls under what is needed after a number of tokens that its mean tells.
+        It is told when a contest has begun, and again when enough strings are complete: all strings are taken to go on
+        as they began, and as long as none is complete, the best of them as the best first token.
         """
-        new = rows[np.isfinite(self.least[rows]) & ~self.judged[rows]]
-        self.judged[new] = True
-        course, depths = self.course, self.course.endings.tree.depths + 1
-        least, bounds = self.least[new, None], self.open[new, :-1]
-        slope = np.minimum(self.totals[new, :-1] / depths, -1e-9)
-        expected = np.clip(least * course.longest[:-1] / slope - depths + 1, 1, course.below[:-1])
-        expected[(bounds < least) | (bounds == -np.inf)] = 0
-        hopeless: Ints = new[self.computed[new] + expected.sum(1) > TOO_MANY * len(depths)]
-        return hopeless
+        known = np.isfinite(self.least[rows])
+        new = rows[self.judged[rows] <= known]
+        self.judged[rows] = 1 + known
+        hopeless = [row for row in new.tolist() if self._needed(row) > TOO_MANY * len(self.course.endings.tree)]
+        return np.array(hopeless, dtype=np.int64)
+
+    def _needed(self, row: int) -> int:
+        """How many nodes a contest has computed when it is decided, as far as can be told."""
+        course, tree = self.course, self.course.endings.tree
+        begun = np.flatnonzero(self.open[row, :-1] > -np.inf)
+        if not len(begun):
+            return 0
+        pace = self.totals[row, begun] / (tree.depths[begun] + 1)  # a token's log-probability on the way to each
+        least = self.least[row]
+        if least == -np.inf:
+            least = pace.max() * (np.array(course.endings.lengths) / course.divisors).min()
+        nodes = np.arange(len(tree))
+        above = np.searchsorted(begun, nodes, side="right") - 1
+        below = (above >= 0) & (nodes < tree.ends[begun[above]])
+        needed = below & (pace[above] * (tree.depths + 1) / course.longest[:-1] >= least)
+        return int(self.computed[row] + needed.sum())
 
     def give_up(self, rows: Ints) -> None:
         """Compute nothing more for some requests."""
