@@ -90,5 +90,7 @@ def page(title: str, body: str) -> str:
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; """
+        """style-src 'unsafe-inline'">"""
         f"<title>{html.escape(title)}</title><style>{style}</style><h1>{html.escape(title)}</h1>{body}</html>\n"
     )

@@ -20,6 +20,7 @@ from kosmos_eval import (
     Sample,
     Score,
     Source,
+    beside,
     commands,
     few_shot,
 )
@@ -130,6 +131,13 @@ def test_no_text_of_the_data_becomes_markup(page):
     assert "window.pwned" in content
     assert "<script>window.pwned" not in content and "<img" not in content
     assert content.count("</script>") == 3
+
+
+def test_no_text_of_the_data_becomes_markup_where_runs_stand_beside_each_other(past):
+    found = [replace(past, cells=[replace(cell, seen={}) for cell in past.cells])] * 2
+    content = beside.page(found, tasks=(), limit=3)
+    assert content.count("&lt;script&gt;window.pwned") >= 3 * 2 + 2 and "gone &lt;script" in content
+    assert "<script" not in content and "<img src=x" not in content
 
 
 def test_each_image_is_stored_once_and_small(page):
