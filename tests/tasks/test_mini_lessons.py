@@ -21,6 +21,7 @@ STREAMS = (
     lessons.captions,
     lessons.questions,
     lessons.opinions,
+    lessons.sentiments,
     lessons.digits,
     lessons.matrices,
     lessons.missing,
@@ -94,9 +95,10 @@ def test_no_page_and_no_meme_of_the_test_side_is_ever_drawn(monkeypatch):
     assert not known & set(drawn_by(lessons.memes, opinions, "render", monkeypatch, holder=opinions))
 
 
-def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(monkeypatch):
+@pytest.mark.parametrize("stream", [lessons.opinions, lessons.sentiments])
+def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(stream, monkeypatch):
     known = {opinion.text for _, opinion in islice(opinions.opinions("test"), 3000)}
-    assert not known & set(drawn_by(lessons.opinions, opinions, "render", monkeypatch, holder=opinions))
+    assert not known & set(drawn_by(stream, opinions, "render", monkeypatch, holder=opinions))
     assert not known & set(some(lessons.sentences, 400))
 
 
@@ -164,6 +166,7 @@ def test_pictures_that_show_nothing_are_unanswerable_as_in_vizwiz():
 
 def test_sentiment_is_asked_for_as_the_task_does():
     assert RenderedSST2(Source()).samples()[0].prompt.text() in texts(lessons.opinions)
+    assert texts(lessons.sentiments) == {RenderedSST2(Source()).samples()[0].prompt.text()}
 
 
 def test_candidates_are_asked_for_as_the_task_does():

@@ -108,6 +108,16 @@ def opinions(seed: int) -> Iterator[Lesson]:
         yield lesson
 
 
+def sentiments(seed: int) -> Iterator[Lesson]:
+    """Rendered opinions: the sentiments alone, of one or a few."""
+    rng = random.Random(f"lessons/sentiments/{seed}")
+    texts = reviews.opinions("train", seed)
+    while True:
+        few = rng.choices((1, 2, 4), (8, 1, 1))[0]
+        drawn = (next(texts)[1] for _ in range(few))
+        yield [_sentiment(opinion, picture(reviews.render(opinion.text))) for opinion in drawn]
+
+
 def _sentiment(opinion: reviews.Opinion, *shown: Image) -> Sample:
     answer = ("negative", "positive")[opinion.label]
     return asked(*shown, "Question: what is the sentiment of the opinion? Answer:", answer=answer)
