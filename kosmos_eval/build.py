@@ -106,17 +106,17 @@ def build_model(spec: str, *, device: str = "auto", options: Sequence[str] = ())
         UnknownName: if no such model or option exists.
         ModelError: if it cannot be loaded.
     """
-    name, colon, rest = spec.partition(":")
+    name, _, rest = spec.partition(":")
     factory = named("model", name)
     given = dict(_pair(option, form="OPTION=VALUE") for option in options)
     _check_options(f"option of {name}", factory, given, ("device",))
     if "device" in signature(factory).parameters:
         given["device"] = device
     needed = [p.name for p in signature(factory).parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    if bool(colon) != bool(needed) and (colon or _required(factory)):
+    if bool(rest) != bool(needed) and (rest or _required(factory)):
         form = f"{name}:{needed[0].upper()}" if needed else name
         raise ModelError(f"--model {spec} is not complete; expected {form}")
-    model: Model = factory(rest, **given) if colon else factory(**given)
+    model: Model = factory(rest, **given) if rest else factory(**given)
     return model
 
 

@@ -263,6 +263,8 @@ def main() -> None:
 def _source(data: Path | None, hub: bool, revision: str | None) -> Source:
     if revision is not None and not hub:
         raise KosmosEvalError("--revision is the hub's; give it with --hub")
+    if data is not None and not data.is_dir():
+        raise KosmosEvalError(f"--data {data} is not a folder; name the one that holds the official files")
     return Source("hub" if hub else "data" if data is not None else "mini", data, None, revision)
 
 
@@ -273,7 +275,10 @@ def _ways(images: Images, with_blind: bool = False, prompts: str = "default", se
 
 
 def _names(listed: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+    if not names:
+        raise KosmosEvalError(f"{listed!r} names nothing; expected names separated by commas")
+    return names
 
 
 def _counts(listed: str) -> list[int]:
