@@ -2,7 +2,8 @@
 
 Interleaved images stand in their true places, also in demonstrations. With ``chat_template=auto`` a prompt becomes one
 turn of the user where the model has a chat template, and what is generated or scored follows its generation prompt;
-``none`` feeds the prompt as it is.
+``none`` feeds the prompt as it is. A text is decoded as the task asks: what ``generation_config.json`` says of that,
+such as KOSMOS-2's ``no_repeat_ngram_size``, is left out, and a note says so.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from inspect import signature
-from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
+from kosmos_eval.models.hf_cache import plain
 from kosmos_eval.models.hf_engine import Engine, State, engine_of
 from kosmos_eval.models.hf_generate import Search, generate
-from kosmos_eval.models.hf_images import by_hand, by_processor, unseen
-from kosmos_eval.models.hf_load import QUANTISED, Loaded, digest, find, load_folder
+from kosmos_eval.models.hf_images import reader_of, requires_pixels
+from kosmos_eval.models.hf_load import QUANTISED, Loaded, digest, find, left_out, load_folder, weights_digest
 from kosmos_eval.models.hf_prompt import Decode, Encoded, Head, Inseparable, Reader
 from kosmos_eval.models.hf_score import Scoring, score
 from kosmos_eval.models.hf_share import agree, heads
-from kosmos_eval.models.hf_text import Wording, image_placeholder
-from kosmos_eval.prompt import Image
+from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood, Output, Request
 
 Job = Search | Scoring
@@ -55,36 +55,54 @@ def load(
     Raises:
         ModelError: if there is no such model, or it cannot be loaded safely.
     """
+    folder = find(path, revision)
+    loaded = load_folder(folder, device=device, dtype=dtype, device_map=device_map)
+    settings = (dtype if dtype in QUANTISED else str(loaded.network.dtype), chat_template)
+    name = f"hf:{Path(path).resolve().name if Path(path).exists() else Path(path).name}"
+    return _model(
+        loaded, name, batch_size=batch_size, chat_template=chat_template, digest=lambda: digest(folder, *settings)
+    )
+
+
+def live(
+    network: Any, processor: Any, *, name: str = "hf", batch_size: int = 8, chat_template: str = "auto"
+) -> HFModel:
+    """A transformers model in memory, for evaluation while it is trained.
+
+    Args:
+        network: on its device, in evaluation mode. Its weights must not change as long as this is used, so a hook makes
+            one for each evaluation: ``EvalHook(tasks, wrap=lambda network: live(network, processor))``.
+        processor: what turns prompts into its inputs; for a model of text alone, its tokenizer.
+        name: what reports call it.
+        batch_size: the most sequences at a time.
+        chat_template: ``auto`` uses the processor's where it has one, ``none`` does not.
+
+    Raises:
+        ModelError: if an option cannot be, or the tokenizer is a slow one.
+    """
+    tokenizer = getattr(processor, "tokenizer", None)
+    loaded = Loaded(network, tokenizer or processor, processor if tokenizer is not None else None)
+    return _model(
+        loaded, name, batch_size=batch_size, chat_template=chat_template, digest=lambda: weights_digest(network)
+    )
+
+
+def _model(loaded: Loaded, name: str, *, batch_size: int, chat_template: str, digest: Callable[[], str]) -> HFModel:
     if chat_template not in ("auto", "none"):
         raise UnknownName("chat_template", chat_template, ("auto", "none"))
     if batch_size < 1:
         raise ModelError(f"batch_size is {batch_size}; expected at least 1")
-    folder = find(path, revision)
-    loaded = load_folder(folder, device=device, dtype=dtype, device_map=device_map)
-    settings = (dtype if dtype in QUANTISED else str(loaded.network.dtype), chat_template)
     return HFModel(
-        name=f"hf:{Path(path).resolve().name if Path(path).exists() else Path(path).name}",
+        name=name,
         engine=engine_of(loaded.network),
-        reader=_reader(loaded, chats=chat_template == "auto"),
+        reader=reader_of(loaded, chats=chat_template == "auto"),
         batch_size=batch_size,
         context=getattr(loaded.network.config.get_text_config(), "max_position_embeddings", None),
         ends=_ends(loaded),
-        digest=lambda: digest(folder, *settings),
+        digest=digest,
+        needs_images=requires_pixels(loaded.network.forward),
+        notes=left_out(loaded.network),
     )
-
-
-def _reader(loaded: Loaded, *, chats: bool) -> Reader:
-    template = loaded.processor or loaded.tokenizer
-    chosen = template if chats and getattr(template, "chat_template", None) is not None else None
-    config = loaded.network.config
-    if loaded.processor is None:
-        return Reader(Wording.of(loaded.tokenizer, ("", ""), chosen), unseen)
-    if config.model_type == "kosmos-2":
-        wording = Wording.of(loaded.tokenizer, ("<image></image>", "<image>"), chosen)
-        return Reader(wording, by_hand(loaded.processor, config.latent_query_num))
-    wording = Wording.of(loaded.tokenizer, image_placeholder(loaded.processor, config), chosen)
-    known = frozenset(signature(loaded.network.forward).parameters)
-    return Reader(wording, by_processor(loaded.processor, wording, known))
 
 
 def _ends(loaded: Loaded) -> tuple[int, ...]:
@@ -106,7 +124,9 @@ class HFModel:
     context: int | None
     ends: tuple[int, ...]
     digest: Callable[[], str]
-    _shares: bool | None = None
+    needs_images: bool = False
+    notes: list[str] = field(default_factory=list)
+    _shares: dict[tuple[int, int], bool] = field(default_factory=dict)
     _opened: dict[Head, State] = field(default_factory=dict)
 
     @cached_property
@@ -142,19 +162,27 @@ class HFModel:
             yield from self._answered(whole, decode, None, None)
 
     def _sharing(self, window: Mapping[int, Request], decode: Decode) -> dict[Head | None, dict[int, Request]]:
-        """The requests by what is read once for several, if the model answers as it does without that."""
+        """The requests by what is read once for several, if the model answers as it does without that.
+
+        Whether it does is tried once for each kind: no, one or several images before the cut, and after it.
+        """
         shared: dict[Head | None, dict[int, Request]] = {}
-        found = heads(self.reader, [request.prompt for request in window.values()]) if self._shares is not False else ()
-        for head, (index, request) in zip_longest(found, window.items()):
-            if head is not None and self._shares is None:
-                try:
-                    self._shares = agree(
-                        self.engine, self.reader, request.prompt, head, self._after(head, decode), decode
-                    )
-                except (BadImage, ModelError):
-                    head = None
-            shared.setdefault(head if self._shares else None, {})[index] = request
+        found = heads(self.reader, [request.prompt for request in window.values()])
+        for head, (index, request) in zip(found, window.items(), strict=True):
+            chosen = head if head is not None and self._agrees(head, request.prompt, decode) else None
+            shared.setdefault(chosen, {})[index] = request
         return shared
+
+    def _agrees(self, head: Head, prompt: Prompt, decode: Decode) -> bool:
+        before, after = len(head.images), len(prompt.images) - len(head.images)
+        kind = min(before, 2), min(after, 2)
+        if kind not in self._shares:
+            try:
+                opened = self._after(head, decode)
+                self._shares[kind] = agree(self.engine, self.reader, prompt, head, opened, decode)
+            except (BadImage, ModelError):
+                return False
+        return self._shares[kind]
 
     def _answered(
         self, requests: Mapping[int, Request], decode: Decode, head: Head | None, after: State | None
@@ -186,6 +214,8 @@ class HFModel:
 
     def _job(self, request: Request, decode: Decode, head: Head | None, *, before: int) -> Job:
         strings = request.continuations if isinstance(request, LogLikelihood) else request.choices
+        if self.needs_images and not request.prompt.images:
+            raise ModelError(f"{self.name} reads no prompt without an image")
         if strings is None:
             assert isinstance(request, Generate)
             prompt = self.reader.encoded(request.prompt, decode, head)
@@ -216,7 +246,9 @@ class HFModel:
 
         pending = sorted(jobs, key=lambda job: (_inputs(job[1]), len(job[1].prompt.ids)))
         while pending:
-            size = _fitting([job for _, job in pending], self.batch_size)
+            size = _fitting(
+                [job for _, job in pending], self.batch_size, even=after is not None and not plain(after.cache)
+            )
             batch = pending[:size]
             outputs: Sequence[Output | Failure]
             try:
@@ -242,11 +274,18 @@ def _inputs(job: Job) -> tuple[str, ...]:
     return (*job.prompt.tokenwise, *job.prompt.pixels)
 
 
-def _fitting(jobs: Sequence[Job], rows: int) -> int:
-    """How many of the first jobs make one batch: the same kinds of inputs, and no more rows than allowed."""
+def _fitting(jobs: Sequence[Job], rows: int, *, even: bool) -> int:
+    """How many of the first jobs make one batch: the same kinds of inputs, and no more rows than allowed.
+
+    Args:
+        jobs: in order.
+        rows: how many are allowed.
+        even: whether all must be as long, since padding would stand between what was read before and them.
+    """
     taken = 0
     for count, job in enumerate(jobs):
         taken += job.request.beams if isinstance(job, Search) else 1
-        if count and (taken > rows or _inputs(job) != _inputs(jobs[0])):
+        uneven = even and len(job.prompt.ids) != len(jobs[0].prompt.ids)
+        if count and (taken > rows or uneven or _inputs(job) != _inputs(jobs[0])):
             return count
     return len(jobs)

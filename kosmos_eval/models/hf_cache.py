@@ -18,7 +18,7 @@ def rows_of(past: Any, rows: Tensor, *, room: int) -> Any:
         rows: which, repeats allowed.
         room: for so many tokens more there is memory without another copy, where its layers are plain ones.
     """
-    if not _plain(past):
+    if not plain(past):
         chosen = copy.deepcopy(past)
         chosen.batch_select_indices(rows)
         return chosen
@@ -29,10 +29,11 @@ def rows_of(past: Any, rows: Tensor, *, room: int) -> Any:
 
 def has_room(past: Any) -> bool:
     """Whether the cache is written in place, or has layers that cannot be."""
-    return not _plain(past) or all(type(layer) is _roomy_layer() for layer in past.layers)
+    return not plain(past) or all(type(layer) is _roomy_layer() for layer in past.layers)
 
 
-def _plain(past: Any) -> bool:
+def plain(past: Any) -> bool:
+    """Whether every layer of a cache keeps all tokens; one with a window counts padding among the latest."""
     from transformers.cache_utils import DynamicLayer
 
     layers = getattr(past, "layers", ())

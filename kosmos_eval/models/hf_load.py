@@ -22,6 +22,10 @@ QUANTISED: dict[str, dict[str, Any]] = {
 """Weights in fewer bits, as bitsandbytes makes them while they are loaded."""
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+_DECODING = (
+    *("no_repeat_ngram_size", "repetition_penalty", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens"),
+    *("min_length", "min_new_tokens", "forced_eos_token_id", "do_sample", "temperature", "top_k", "top_p"),
+)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf")
 _DECIDES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
 
@@ -39,6 +43,13 @@ class Loaded:
     network: Any
     tokenizer: Any
     processor: Any | None
+
+    def __post_init__(self) -> None:
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                f"{type(self.tokenizer).__name__} is a slow tokenizer; a fast one (tokenizer.json) is needed to find "
+                "exact boundaries"
+            )
 
 
 def find(path: str, revision: str | None) -> Path:
@@ -114,10 +125,6 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
         first = min(report["missing_keys"])
         raise ModelError(f"the weights in {folder} lack {len(report['missing_keys'])} tensors, such as {first}")
     tokenizer = processor.tokenizer if sees else processor
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"{folder} has a slow tokenizer; a fast one (tokenizer.json) is needed to find exact boundaries"
-        )
     network = network if "device_map" in placed else network.to(place)
     return Loaded(network.eval(), tokenizer, processor if sees else None)
 
@@ -150,6 +157,17 @@ def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str
     return told
 
 
+def left_out(network: Any) -> list[str]:
+    """What a model's ``generation_config.json`` would change in a text that a task asks for, and is not applied.
+
+    A request says how its text is decoded, and the same for every model. KOSMOS-2's ``no_repeat_ngram_size=3``, which
+    its demo needs, would also forbid to answer as a demonstration does, since transformers counts the prompt in.
+    """
+    given = network.generation_config.to_diff_dict()
+    settings = ", ".join(f"{name}={given[name]}" for name in _DECODING if given.get(name))
+    return [f"decodes as the tasks ask, without generation_config.json's {settings}"] if settings else []
+
+
 def device_named(name: str) -> "torch.device":
     """A device by its name; ``auto`` takes a GPU where there is one.
 
@@ -176,4 +194,15 @@ def digest(folder: Path, *settings: str) -> str:
     for path in sorted({file for kind in _DECIDES for file in folder.glob(kind)}):
         with path.open("rb") as file:
             total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def weights_digest(network: Any) -> str:
+    """Sha256 over configuration and weights of a network in memory."""
+    import torch
+
+    total = hashlib.sha256(network.config.to_json_string().encode())
+    for name, weight in sorted(network.named_parameters()):
+        total.update(f"{name} {weight.dtype} ".encode())
+        total.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
     from torch import Tensor
 
+BLANK = Image(b"")
+"""Some image, where only its place counts."""
+
+Ids = tuple[int, ...]
 Decode = Callable[[Image], "Pixels"]
 Expand = Callable[[str, Tokens, "Sequence[Pixels]"], "Encoded"]
 
@@ -86,11 +90,14 @@ class Reader:
     Args:
         wording: how its text is written.
         expand: expands the image placeholders of a text with these tokens.
+        alike: whether a text without images is to be expanded too.
     """
 
     wording: Wording
     expand: Expand
-    _taken: dict[tuple[int, int], int] = field(default_factory=dict)
+    alike: bool = False
+    _taken: dict[tuple[int, int, bool], int] = field(default_factory=dict)
+    _told: dict[tuple[str, ...], tuple[Ids, list[Ids]]] = field(default_factory=dict)
 
     def encoded(self, prompt: Prompt, decode: Decode, head: Head | None = None) -> Encoded:
         """The inputs of a prompt, or of what follows its head.
@@ -121,24 +128,25 @@ class Reader:
         Raises:
             Inseparable: if that cannot be.
         """
+        if not strings:
+            raise ModelError("the request has no strings to choose from or to score")
         text, images = self._rest(prompt, head)
         alone = self.wording.tokens(text, first=head is None)
         base = self._expanded(text, alone, images, decode)
         after = text.rfind(self.wording.placeholder) + len(self.wording.placeholder) if images else 0
         tail = alone.ids[alone.since(after) :] if images else base.ids
         before = base.ids[: len(base.ids) - len(tail)]
-        if base.ids[len(before) :] != tail:
-            raise ModelError("the model's processor changes the text after an image, so no boundary is exact in it")
-        if not strings:
-            raise ModelError("the request has no strings to choose from or to score")
-        sequences, starts = [], []
-        together = [self.wording.joined(text, string) for string in strings]
-        joints = self.wording.tokenised(together, first=head is None)
-        for string, joint in zip(strings, joints, strict=True):
-            kept = joint.since(after) if images else 0
-            sequences.append((*before, *joint.ids[kept:], *(() if end is None else (end,))))
-            starts.append(len(before) + joint.beyond(len(text)) - kept)
-            if starts[-1] >= len(sequences[-1]):
+        if base.ids[len(before) :] == tail:
+            joints = self.wording.tokenised([self.wording.joined(text, one) for one in strings], first=head is None)
+            kept = [joint.since(after) if images else 0 for joint in joints]
+            sequences = [(*before, *joint.ids[own:]) for joint, own in zip(joints, kept, strict=True)]
+            starts = [len(before) + joint.beyond(len(text)) - own for joint, own in zip(joints, kept, strict=True)]
+        else:
+            sequences = self._retold(text[after - len(self.wording.placeholder) :], base, strings)
+            starts = [_common([base.ids, ids]) for ids in sequences]
+        sequences = [(*ids, *(() if end is None else (end,))) for ids in sequences]
+        for string, ids, start in zip(strings, sequences, starts, strict=True):
+            if start >= len(ids):
                 raise ModelError(f"the continuation {string!r} has no tokens")
         if min(starts) == 0:
             if head is not None:
@@ -148,6 +156,29 @@ class Reader:
         branches = (Branch(ids[shared:], start - shared) for ids, start in zip(sequences, starts, strict=True))
         return base.retold(sequences[0][:shared]), tuple(branches)
 
+    def _retold(self, text: str, base: Encoded, strings: Sequence[str]) -> list[Ids]:
+        """The tokens of a prompt with each string, where the processor changes text after an image, as Idefics2's does.
+
+        Args:
+            text: of the prompt, from its last placeholder on.
+            base: the prompt.
+            strings: the continuations.
+        """
+        import PIL.Image
+
+        blank = PIL.Image.new("RGB", (32, 32))
+
+        def told(whole: str) -> Ids:
+            return self.expand(whole, self.wording.tokens(whole, first=False), [blank]).ids
+
+        key = (text, *strings)
+        if key not in self._told:
+            self._told.clear()  # samples of one task mostly end alike: one is enough
+            self._told[key] = told(text), [told(self.wording.joined(text, string)) for string in strings]
+        alone, together = self._told[key]
+        after = _common([alone[::-1], base.ids[::-1]])
+        return [(*base.ids[: len(base.ids) - after], *ids[len(alone) - after :]) for ids in together]
+
     def length(self, prompt: Prompt, strings: Sequence[str] = ()) -> int:
         """How many tokens a prompt takes with the longest of some strings; images count by their size alone.
 
@@ -156,16 +187,21 @@ class Reader:
         count = len(self.wording.tokens(self.wording.text(prompt)).ids)
         count += max((len(tokens.ids) for tokens in self.wording.tokenised(strings)), default=0) if strings else 0
         sizes = (_size(image) for image in prompt.images)
-        return count + sum(self._growth(size) for size in sizes if size is not None)
+        several = len(prompt.images) > 1
+        return count + sum(self._growth((*size, several)) for size in sizes if size is not None)
 
-    def _growth(self, size: tuple[int, int]) -> int:
+    def _growth(self, kind: tuple[int, int, bool]) -> int:
+        """The further tokens of an image of a width and height; LLaVA-OneVision has fewer where there are several."""
         import PIL.Image
 
-        if size not in self._taken:
-            tokens = self.wording.tokens(self.wording.placeholder)
-            blank = self.expand(self.wording.placeholder, tokens, [PIL.Image.new("RGB", size)])
-            self._taken[size] = len(blank.ids) - len(tokens.ids)
-        return self._taken[size]
+        if kind not in self._taken:
+            *size, several = kind
+            count = 1 + several
+            text = self.wording.text(Prompt(*[Prompt("x", BLANK)] * count))
+            tokens = self.wording.tokens(text)
+            expanded = self.expand(text, tokens, [PIL.Image.new("RGB", (size[0], size[1]))] * count)
+            self._taken[kind] = (len(expanded.ids) - len(tokens.ids)) // count
+        return self._taken[kind]
 
     def _rest(self, prompt: Prompt, head: Head | None) -> tuple[str, tuple[Image, ...]]:
         """The text and images of a prompt after its head."""
@@ -173,12 +209,12 @@ class Reader:
         return (text[len(head.text) :], prompt.images[len(head.images) :]) if head else (text, prompt.images)
 
     def _expanded(self, text: str, tokens: Tokens, images: Sequence[Image], decode: Decode) -> Encoded:
-        if not images:
+        if not images and not self.alike:
             return Encoded(tokens.ids or (self.wording.start,))
         return self.expand(text, tokens, [decode(image) for image in images])
 
 
-def _common(sequences: Sequence[tuple[int, ...]]) -> int:
+def _common(sequences: Sequence[Ids]) -> int:
     """How many tokens all sequences begin with alike."""
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*sequences, strict=False)))
 

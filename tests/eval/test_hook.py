@@ -293,7 +293,7 @@ def test_calibration_asks_a_small_part_and_then_the_rest_in_few_goes(said, clock
 
 @pytest.mark.parametrize("call", [0.1, 0.4])
 def test_what_a_call_costs_whatever_its_size_is_told_from_what_a_sample_costs(said, clock, call):
-    model = Timed(clock, each=0.004, call=call)  # as on a GPU
+    model = Timed(clock, each=0.02, call=call)  # as on a GPU
     hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, shots=(0, 1, 2, 3), say=said.append)
     assert all(14 <= took <= 22 for took in timed(hook, clock, model, 1, 2, 3))
 

@@ -1,4 +1,4 @@
-"""The five tasks of the main job through ``hf:`` and ``openai:``, around one and the same transformers model."""
+"""The five tasks of the main job through ``hf:`` and ``openai:``, around the same transformers models."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from kosmos_eval.models import hf_load
 from kosmos_eval.models.hf import HFModel, load
 from kosmos_eval.models.openai import OpenAIModel
 from kosmos_eval.runs import Run
-from tests.eval.test_models_hf import save_llava
+from tests.eval.test_models_hf import save_kosmos2, save_llava
 
 SERVER = Path(__file__).parents[1] / "fixtures" / "openai_transformers.py"
 FIVE = ["coco_caption", "vqav2", "raven_iq", "rendered_sst2", "imagenet"]
@@ -38,22 +38,25 @@ class Greedy:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    saved = tmp_path_factory.mktemp("llava")
-    save_llava(saved)
-    return saved
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    save_llava(root / "llava")
+    save_kosmos2(root / "kosmos2", positions=1024)
+    return root
 
 
-@pytest.fixture
-def server(folder):
-    process = subprocess.Popen([sys.executable, "-W", "ignore", SERVER, folder], stdout=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def server(folders):
+    command = [sys.executable, "-W", "ignore", SERVER, *folders.iterdir()]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
     process.kill()
     process.wait()
     process.stdout.close()
 
 
-def test_five_tasks_give_the_same_greedy_texts_by_both(folder, server):
+@pytest.mark.parametrize("family", ["llava", "kosmos2"])
+def test_five_tasks_give_the_same_greedy_texts_by_both(folders, server, family):
     def asked(model):
         run = Run()
         tasks = build_tasks(FIVE, Source())
@@ -62,8 +65,8 @@ def test_five_tasks_give_the_same_greedy_texts_by_both(folder, server):
         assert not [record.error for record in run.records.values() if record.error]
         return run.records
 
-    ours = asked(Greedy(load(str(folder), device="cpu", chat_template="none")))
-    theirs = asked(OpenAIModel(f"llava@{server}", beams="greedy", concurrency=1, timeout=600.0))
+    ours = asked(Greedy(load(str(folders / family), device="cpu", chat_template="none")))
+    theirs = asked(OpenAIModel(f"{family}@{server}", beams="greedy", concurrency=1, timeout=600.0))
     assert ours.keys() == theirs.keys() and len(ours) == 20
     compared = 0
     for key, record in ours.items():
@@ -78,21 +81,21 @@ def test_five_tasks_give_the_same_greedy_texts_by_both(folder, server):
     assert len({output.text for record in ours.values() for output in record.outputs if hasattr(output, "text")}) > 4
 
 
-def test_layers_spread_over_the_devices_of_one_process_give_the_same_answers(folder, monkeypatch):
+def test_layers_spread_over_the_devices_of_one_process_give_the_same_answers(folders, monkeypatch):
     requests = [Generate(task.samples()[0].prompt, 8) for task in build_tasks(["vqav2"], Source()).values()]
-    one, other = (load(str(folder), device="cpu", device_map=how) for how in (None, "auto"))
+    one, other = (load(str(folders / "llava"), device="cpu", device_map=how) for how in (None, "auto"))
     assert dict(one.answers(requests)) == dict(other.answers(requests))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ModelError, match="device_map spreads a model over the GPUs of one process; start it without"):
-        load(str(folder), device="cpu", device_map="auto")
+        load(str(folders / "llava"), device="cpu", device_map="auto")
     with pytest.raises(UnknownName, match="no device_map is called 'ballanced'; did you mean 'balanced'"):
-        load(str(folder), device="cpu", device_map="ballanced")
+        load(str(folders / "llava"), device="cpu", device_map="ballanced")
 
 
-def test_fewer_bits_are_asked_of_bitsandbytes_and_its_absence_is_one_line(folder, monkeypatch):
+def test_fewer_bits_are_asked_of_bitsandbytes_and_its_absence_is_one_line(folders, monkeypatch):
     monkeypatch.setattr(hf_load, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="dtype int8 is made by bitsandbytes, which is not installed; pip install"):
-        load(str(folder), device="cpu", dtype="int8")
+        load(str(folders / "llava"), device="cpu", dtype="int8")
     monkeypatch.setattr(hf_load, "find_spec", lambda name: name)
     told = hf_load.placement(object(), hf_load.device_named("cpu"), dtype="int8", device_map=None)
     assert told["quantization_config"].load_in_8bit and told["device_map"] == {"": "cpu"}

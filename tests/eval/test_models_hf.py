@@ -5,12 +5,14 @@ import itertools
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import PIL.Image
 import pytest
 
 from kosmos_eval.errors import ModelError, UnknownName
-from kosmos_eval.models.hf import load
+from kosmos_eval.models.hf import live, load
+from kosmos_eval.models.hf_images import requires_pixels
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
 
@@ -78,14 +80,14 @@ def save_llava(folder, *, merging=False, chat=None):
     ).save_pretrained(folder)
 
 
-def save_kosmos2(folder):
+def save_kosmos2(folder, *, positions=256):
     import torch
     from transformers import CLIPImageProcessor, Kosmos2Config, Kosmos2ForConditionalGeneration, Kosmos2Processor
 
     words = tokenizer(["<s>", "<pad>", "</s>", "<unk>"], template="<s> $A </s>", bos_token="<s>", **NAMES)
     pictures = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
     processor = Kosmos2Processor(pictures, words, num_patch_index_tokens=4)
-    text = {"embed_dim": 32, "layers": 2, "ffn_dim": 48, "attention_heads": 4, "max_position_embeddings": 256}
+    text = {"embed_dim": 32, "layers": 2, "ffn_dim": 48, "attention_heads": 4, "max_position_embeddings": positions}
     config = Kosmos2Config(
         text_config={"vocab_size": len(processor.tokenizer), "init_std": 0.4, **text},
         vision_config={"image_size": 28, "patch_size": 14, **VISION},
@@ -659,8 +661,9 @@ def test_demonstrations_are_read_once_and_change_no_answer(folder, family, monke
     batches = counted(monkeypatch, tiny.engine)
     shared = answered(tiny, *requests)
     longest = max(length for batch in batches[3:] for length in batch)  # after the head, and one prompt read both ways
-    assert tiny._shares is (family != "kosmos2")  # that one does not see images after a cache, so it reads wholes
-    assert tiny._shares is (longest < len(tiny.reader.encoded(SHOWN[0], Image.pixels).ids) // 2)
+    shares = tiny._shares[2, 1]
+    assert shares is (family != "kosmos2")  # that one does not see images after a cache, so it reads wholes
+    assert shares is (longest < len(tiny.reader.encoded(SHOWN[0], Image.pixels).ids) // 2)
     alone = [answered(tiny, request)[0] for request in requests]
     for one, other in zip(shared, alone, strict=True):
         if isinstance(one, Completion):
@@ -690,11 +693,11 @@ def test_a_model_that_does_not_continue_a_cache_by_a_prompt_reads_each_as_a_whol
     def forgetful(self, prompts, *, after=None):
         return read(self, prompts)
 
-    tiny._shares, tiny._opened = None, {}
+    tiny._shares, tiny._opened = {}, {}
     monkeypatch.setattr(type(tiny.engine), "read", forgetful)
     found = answered(tiny, *(Generate(prompt, 4) for prompt in SHOWN))
     assert [output.text for output in found] == [output.text for output in expected]
-    assert tiny._shares is False
+    assert tiny._shares == {(2, 1): False}
 
 
 def test_a_broken_demonstration_fails_those_that_show_it_by_name(model):
@@ -714,3 +717,36 @@ def test_a_text_is_drawn_alike_alone_and_in_a_batch(model):
         answered(model("llava"), Generate(SHOWN[0], 6, sampling=sharp))[0].text
         == answered(model("llava"), Generate(SHOWN[0], 6))[0].text
     )
+
+
+def test_a_network_that_cannot_be_called_without_pixels_is_known_by_its_signature(folder):
+    from transformers import Blip2ForConditionalGeneration, LlavaForConditionalGeneration
+
+    assert requires_pixels(Blip2ForConditionalGeneration.forward)
+    assert not requires_pixels(LlavaForConditionalGeneration.forward)
+    needy = dataclasses.replace(load(str(folder("text"))), needs_images=True)
+    ((_, failed),) = needy.answers([Generate(Prompt("a"), 2)])
+    assert "reads no prompt without an image" in failed.reason
+
+
+def test_a_model_in_memory_answers_as_from_its_folder_and_its_training_goes_on_unchanged(folder, model):
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from kosmos_eval.hook_state import undisturbed
+
+    network = AutoModelForImageTextToText.from_pretrained(folder("llava"), dtype="float32").train()
+    processor = AutoProcessor.from_pretrained(folder("llava"))
+    before = live(network, processor).fingerprint
+    requests = [Generate(SHOT, 4), LogLikelihood(SHOT, NAMES_OF_THINGS)]
+    with undisturbed(network):
+        assert answered(live(network, processor), *requests) == answered(model("llava"), *requests)
+    assert network.training
+    assert live(network, processor).fingerprint == before
+    torch.nn.init.zeros_(network.lm_head.weight)
+    assert live(network, processor).fingerprint != before
+    words = live(load(str(folder("text")), device="cpu").engine.network, processor.tokenizer)
+    assert isinstance(answered(words, Generate(Prompt("Answer:"), 2))[0], Completion)
+    slow = SimpleNamespace(is_fast=False)
+    with pytest.raises(ModelError, match="SimpleNamespace is a slow tokenizer; a fast one"):
+        live(network, slow)
