@@ -62,7 +62,8 @@ def show(
     """Show the exact requests of one sample, its images in place; ``page`` writes them as HTML.
 
     Raises:
-        KosmosEvalError: if there is no such sample, or ``answered``, a run's folder, has no answer to it.
+        KosmosEvalError: if there is no such sample, ``answered``, a run's folder, has no answer to it, or the page
+            cannot be written.
     """
     for cell in cells(made, shots=shots, limit=None, seed=seed, ways=ways):
         if index >= len(cell.samples):
@@ -74,7 +75,11 @@ def show(
             below = _answer(answered, Record(cell.name, cell.shots, sample.id, asked.prompt, variant=cell.variant))
         below["right"] = _right(sample)
         if page is not None:
-            page.write_text(_page(f"{cell.name} · {sample.id}", asked.requests, below), encoding="utf-8")
+            content = _page(f"{cell.name} · {sample.id}", asked.requests, below)
+            try:
+                page.write_text(content, encoding="utf-8")
+            except OSError as error:
+                raise KosmosEvalError(f"cannot write {page}: {error.strerror or error}; name another file") from error
             console.print(f"written: {page}", highlight=False, soft_wrap=True)
             return
         for number, request in enumerate(asked.requests, start=1):

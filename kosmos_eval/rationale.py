@@ -42,6 +42,9 @@ class Reasoned:
     rationale_tokens: int = TOKENS
 
     def __post_init__(self) -> None:
+        if not self.rationale.strip() or self.rationale_tokens < 1:
+            found = f"rationale {self.rationale!r} of {self.rationale_tokens} tokens"
+            raise KosmosEvalError(f"{found} cannot be; expected words that ask for it, and at least 1 token")
         for name in OFFERED:
             if hasattr(self.task, name):
                 object.__setattr__(self, name, getattr(self.task, name))

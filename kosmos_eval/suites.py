@@ -87,5 +87,7 @@ def chosen(
         except KosmosEvalError as error:
             missing[task] = str(error).removeprefix(f"{task}: ")
     if not there:
-        raise KosmosEvalError(f"no task of suite {name!r} has its data; `kosmos-eval data` says where to get them")
+        reason, *others = dict.fromkeys(missing.values())
+        hint = "`kosmos-eval data` says where to get them" if others else reason
+        raise KosmosEvalError(f"no task of suite {name!r} has its data; {hint}")
     return Chosen(there, counts, missing)

@@ -172,6 +172,12 @@ def test_any_task_takes_a_rationale_as_an_option_and_run_json_makes_it_again(mon
         build_task("plain", Source(), {"rationale": "Why?", "reason": 1})
 
 
+@pytest.mark.parametrize("given", [{"rationale": " "}, {"rationale": "Why?", "rationale_tokens": 0}])
+def test_a_rationale_that_is_not_asked_for_or_has_no_room_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(KosmosEvalError, match="expected words that ask for it, and at least 1 token"):
+        reasoning(Plain)(**given)
+
+
 def test_a_task_may_have_a_rationale_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     made = reasoning(Plain, says="Asks twice.", said=About(metric="other"), rationale="Why?")
     monkeypatch.setitem(TASKS, "twice", made)
