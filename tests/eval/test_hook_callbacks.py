@@ -12,6 +12,8 @@ from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.hook_callbacks import attach, lightning_callback
 from kosmos_eval.hook_history import Watch
+from kosmos_eval.models.hf import live
+from tests.eval.test_models_hf import save_text_only
 
 X, Y = torch.randn(32, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(32, 1)
 
@@ -67,11 +69,11 @@ def hook_of(**options):
     return EvalHook({"evens": Evens()}, **{"every": 2, "wrap": Asked, "say": lambda line: None} | options)
 
 
-def with_transformers(folder, hook=None):
+def with_transformers(folder, hook=None, *, network=None, data=None):
     from transformers import Trainer, TrainingArguments
 
     torch.manual_seed(0)
-    data = [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
+    data = data or [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
     args = TrainingArguments(
         str(folder),
         per_device_train_batch_size=4,
@@ -83,7 +85,7 @@ def with_transformers(folder, hook=None):
         use_cpu=True,
         disable_tqdm=True,
     )
-    trainer = Trainer(Net(), args, train_dataset=data)
+    trainer = Trainer(network or Net(), args, train_dataset=data)
     if hook is not None:
         attach(trainer, hook)
     trainer.train()
@@ -109,6 +111,24 @@ def test_transformers_trains_the_same_weights_and_logs_the_scores(tmp_path):
 def test_transformers_stops_when_the_hook_says_so(tmp_path):
     stopped = with_transformers(tmp_path, hook_of(watch=Watch("evens", patience=1)))
     assert stopped.state.global_step == 4
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+def test_a_language_model_answers_in_the_middle_of_its_training_and_trains_the_same(tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    save_text_only(tmp_path)
+    words = AutoTokenizer.from_pretrained(tmp_path)
+    ids = torch.arange(6, 14)
+    data = [{"input_ids": ids + i, "labels": ids + i} for i in range(16)]
+
+    def trained(hook=None):
+        network = AutoModelForCausalLM.from_pretrained(tmp_path)
+        return with_transformers(tmp_path / "out", hook, network=network, data=data).model
+
+    hook = hook_of(wrap=lambda network: live(network, words))
+    assert torch.equal(weights(trained()), weights(trained(hook)))
+    assert [entry.step for entry in hook.history] == [2, 4] and not hook.errors
 
 
 def with_lightning(folder, hook=None):
