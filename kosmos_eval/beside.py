@@ -51,7 +51,7 @@ def page(pasts: Sequence[Past], *, tasks: Sequence[str], limit: int) -> str:
     chosen = [cell for cell in pasts[0].cells if not tasks or cell.name in tasks]
     missing = [task for task in tasks if task not in {cell.name for cell in chosen}]
     if missing or not chosen:
-        there = ", ".join(cell.label for cell in pasts[0].cells)
+        there = ", ".join(dict.fromkeys(cell.name for cell in pasts[0].cells))
         raise KosmosEvalError(f"{pasts[0].folder} has no task {', '.join(missing)}; it has {there or 'none'}")
     style = (
         "<style>body{max-width:none}table{border-collapse:collapse;width:100%}td,th{border:1px solid #8888;"

@@ -31,7 +31,7 @@ def test_samples_that_were_asked_otherwise_are_marked(ran):  # noqa: F811
 
 def test_a_task_that_no_run_has_is_named(ran):  # noqa: F811
     for tasks in (["vqav2"], ["toy", "vqav2"]):
-        with pytest.raises(KosmosEvalError, match="has no task vqav2; it has toy, 0 shots"):
+        with pytest.raises(KosmosEvalError, match=r"has no task vqav2; it has toy$"):
             beside.page([reopened(ran("a", "blue"))], tasks=tasks, limit=1)
 
 
