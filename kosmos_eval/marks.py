@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from math import isclose
-from statistics import fmean
 
 from kosmos_eval.cells import Cell
 from kosmos_eval.metrics.paired import Difference, paired
@@ -58,7 +56,7 @@ def added(cell: Cell, run: Run, metrics: Mapping[str, Metric]) -> dict[str, Diff
     """What the real pictures add to the metrics of a cell that is asked without them, if the run has both.
 
     The same samples are compared by pairs, as two systems are (`kosmos_eval.metrics.paired`). Only metrics that are
-    the mean of their marks have such a difference: not BLEU, nor the area under a curve.
+    the mean of their marks (`Metric.averaged`) have such a difference: not BLEU, nor the area under a curve.
 
     Args:
         cell: asked with other pictures, or none.
@@ -70,10 +68,9 @@ def added(cell: Cell, run: Run, metrics: Mapping[str, Metric]) -> dict[str, Diff
         return {}
     blind, real = marks(cell, run, anew=True), marks(sighted, run, anew=True)
     found = {}
-    for name, metric in metrics.items():
-        own = [each[name] for each in blind.values() if name in each]
+    for name in (name for name, metric in metrics.items() if metric.averaged):
         both = [sample for sample in outlines if all(name in each.get(sample.id, {}) for each in (blind, real))]
-        if both and isclose(fmean(own), metric.value, rel_tol=1e-9, abs_tol=1e-12):
+        if both:
             found[name] = paired(
                 [blind[sample.id][name] for sample in both],
                 [real[sample.id][name] for sample in both],

@@ -132,7 +132,10 @@ def metrics(scores: CaptionScores, *, seed: int = 0) -> dict[str, Metric]:
     """The overall figures with their intervals, as a report takes them."""
     ends = dict.fromkeys(scores.overall, (None, None)) | intervals(scores, seed=seed)
     n = len(scores.images)
-    return {name: Metric(value, ends[name][0], ends[name][1], n, unit="") for name, value in scores.overall.items()}
+    return {
+        name: Metric(value, ends[name][0], ends[name][1], n, unit="", averaged=name in MEANS)
+        for name, value in scores.overall.items()
+    }
 
 
 def _bleu(

@@ -6,7 +6,7 @@ of per-image CIDEr they hold 93 % of the time). ``benchmarks/coverage.py`` print
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, inf, nan
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ class Metric:
         chance: what guessing reaches, in the unit of ``value``.
         p_value: how probable it is that guessing reaches the figure or more (`binomial_p`).
         unit: ``%`` for a rate of 0..1, which reports show in per cent; empty for a metric on a scale of its own.
+        averaged: whether it is the mean of the samples' marks of its name, so that runs can be compared by pairs.
     """
 
     value: float
@@ -38,6 +39,7 @@ class Metric:
     chance: float | None = None
     p_value: float | None = None
     unit: str = "%"
+    averaged: bool = field(default=False, compare=False)
 
 
 def proportion(hits: int, n: int, *, chance: float | None = None) -> Metric:
@@ -96,6 +98,10 @@ def mean(
         seed: of the bootstrap.
         chance: what guessing reaches; with marks in 0..1 that are independent, `Metric.p_value` is given.
     """
+    return replace(_mean(values, groups, seed=seed, chance=chance), averaged=True)
+
+
+def _mean(values: Sequence[float], groups: Sequence[Hashable] | None, *, seed: int, chance: float | None) -> Metric:
     n = len(values)
     if n == 0:
         return Metric(nan, None, None, 0, chance)

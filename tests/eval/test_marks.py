@@ -99,7 +99,8 @@ def test_metrics_that_are_no_mean_of_marks_have_no_difference():
     class Corpus(Looks):
         def aggregate(self, samples, scores, *, seed):
             mean = sum(score.marks["hit"] for score in scores) / len(scores)
-            return {"hit": Metric(mean, None, None, 4), "squared": Metric(mean**2, None, None, 4)}
+            hit = Metric(mean, None, None, 4, averaged=True)
+            return {"hit": hit, "squared": Metric(mean**2, None, None, 4)}
 
         def per_sample(self, samples, scores):
             return {sample.id: {"squared": score.marks["hit"]} for sample, score in zip(samples, scores, strict=True)}
