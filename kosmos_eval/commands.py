@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
@@ -210,10 +211,11 @@ def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path 
 def _write_page(past: Past, found: Report) -> None:
     from kosmos_eval.report import html
 
+    begun = monotonic()
     content = html.page(past, found)
     past.run.write("report.html", content)
-    size = len(content.encode()) / 1e6
-    console.print(f"report: {past.folder / 'report.html'} ({size:.1f} MB)", highlight=False, soft_wrap=True)
+    made = f"{len(content.encode()) / 1e6:.1f} MB, {monotonic() - begun:.1f} s"
+    console.print(f"report: {past.folder / 'report.html'} ({made})", highlight=False, soft_wrap=True)
 
 
 def _write_marks(cell: Cell, run: Run) -> None:
