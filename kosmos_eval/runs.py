@@ -159,18 +159,24 @@ def opened(folder: Path, config: Mapping[str, Any], *, fresh: bool = False, rank
         yield run
 
 
-def _ready(folder: Path, config: Mapping[str, Any], *, fresh: bool, held: ExitStack) -> None:
-    """Lock a folder, check it, and gather what killed processes have left."""
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder, made if need be, for this process alone; a `RunError` where another one has it."""
     from filelock import FileLock, Timeout
 
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            held = FileLock(folder / ".lock").acquire(timeout=0)
         except Timeout as error:
             raise RunError(f"{folder} is in use by another process; wait for it or choose another --out") from error
-    held.callback(lock.release)
+    with held:
+        yield
+
+
+def _ready(folder: Path, config: Mapping[str, Any], *, fresh: bool, held: ExitStack) -> None:
+    """Lock a folder, check it, and gather what killed processes have left."""
+    held.enter_context(locked(folder))
     if fresh:
         for name in (SAMPLES, "run.json", "scores.csv", "report.html", *map(str, _parts(folder))):
             (folder / name).unlink(missing_ok=True)
@@ -190,6 +196,8 @@ def load(folder: Path) -> tuple[dict[str, Any], Run]:
         config = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no readable run.json ({error}); name a folder that `run` made") from error
+    if not isinstance(config, dict):
+        raise RunError(f"{folder}/run.json holds no object of options; name a folder that `run` made")
     found: dict[Key, Record] = {}
     for path in (folder / SAMPLES, *_parts(folder)):
         found |= _records(path)

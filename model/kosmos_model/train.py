@@ -13,10 +13,12 @@ from statistics import median
 
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 from torch.distributed.fsdp import FSDPModule
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.hook import EvalHook
+from kosmos_eval.runs import locked
 from kosmos_model import resume
 from kosmos_model.adapter import live
 from kosmos_model.data.batches import Batches, Plan, drawn, in_step, loader
@@ -48,13 +50,10 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
         KosmosEvalError: if the recipe, its streams or the folder cannot be used.
     """
     options = options or Options()
-    if options.fresh:
-        _discard(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write to {folder}: {error.strerror or error}; choose another --out") from error
-    with joined(options.device) as ranks:
+    with joined(options.device) as ranks, locked(folder) if ranks.first else nullcontext():
+        if options.fresh and ranks.first:
+            _discard(folder)
+        ranks.most(0)  # none looks for a checkpoint before the first has the folder
         if console is None:
             console = Console(stderr=True, width=None if sys.stderr.isatty() else 250, quiet=not ranks.first)
         run = begin(recipe, folder, options, ranks=ranks)
@@ -62,7 +61,10 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
             if run.position.step:
                 display.say(f"going on after step {run.position.step} of {run.position.steps or '?'} in {folder}")
             taken = steps(run, recipe, options=options, ranks=ranks)
-            keep(taken, run, recipe, folder=folder, ranks=ranks, display=display)
+            try:
+                keep(taken, run, recipe, folder=folder, ranks=ranks, display=display)
+            except (OSError, SafetensorError) as error:
+                raise RunError(f"{folder}: {error}; its last checkpoint is kept, mend this and run again") from error
         console.print(f"the model is in {folder / 'model'}: kosmos-eval run --model kosmos:{folder / 'model'}")
     return folder / "model"
 

@@ -123,6 +123,12 @@ def test_keys_on_the_command_line_are_redacted():
     assert runs.redacted({"command": ["run", "--model-option", "api_key=abc"]})["command"][-1] == "api_key=***"
 
 
+def test_a_run_json_that_is_no_object_is_one_line(tmp_path):
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(RunError, match=r"run\.json holds no object of options; name a folder that `run` made"):
+        runs.load(tmp_path)
+
+
 def test_a_folder_without_a_run_is_named():
     with pytest.raises(RunError, match=r"nowhere holds no readable run\.json"):
         runs.load(Path("nowhere"))

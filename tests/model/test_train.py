@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from errno import ENOSPC
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError, UnknownName
 from kosmos_eval.prompt import Image
+from kosmos_eval.runs import locked
 from kosmos_model import checkpoint, recipes, resume
 from kosmos_model.config import PRESETS
 from kosmos_model.data.batches import Batches, Plan, dealt, loader
@@ -137,6 +139,27 @@ def test_a_damaged_checkpoint_is_named(tmp_path, name, error):
     damaged.write_bytes(damaged.read_bytes()[:40])
     with pytest.raises(error, match=name):
         train(RECIPE, tmp_path, HERE, console=quiet())
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    train(RECIPE, tmp_path, replace(HERE, steps=3), console=quiet())
+
+    def full(*_args, **_more):
+        raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", full)
+        with pytest.raises(RunError, match=r"No space left on device; its last checkpoint is kept, mend this and run"):
+            train(RECIPE, tmp_path, replace(HERE, steps=4), console=quiet())
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-000003"]
+    train(RECIPE, tmp_path, replace(HERE, steps=4), console=quiet())
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-000004"]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    with locked(tmp_path), pytest.raises(RunError, match="is in use by another process; wait for it or choose another"):
+        train(RECIPE, tmp_path, HERE, console=quiet())
+    assert not list(tmp_path.glob("step-*"))
 
 
 def test_a_run_goes_on_though_settings_were_added_since(tmp_path):
