@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import LogLikelihood
+from kosmos_model.engine import contest as module
 from kosmos_model.engine.contest import TIE, Contest, course
 from kosmos_model.engine.wording import Endings, endings
 from kosmos_model.text import NANO, Tokenizer
@@ -129,15 +130,16 @@ def test_where_one_begins_much_better_it_is_sought() -> None:
     assert (contest.next(rows) >= 0).any()
 
 
-def test_it_is_told_again_when_enough_strings_are_complete() -> None:
+def test_it_is_told_again_when_what_began_well_goes_on_badly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 4)
     contest, rows = _begun({"a": -0.1}), np.array([0])
     assert not len(contest.hopeless(rows))
     nodes = contest.next(rows)[0]
-    while not len(contest.hopeless(rows)):  # what began well goes on badly
+    while not len(contest.hopeless(rows)):
         nodes = nodes[nodes >= 0]
         assert len(nodes)
         which, edges = contest.edges(nodes)
         found = which, edges, np.full(len(edges), -40.0), np.zeros(len(edges), dtype=bool)
         contest.learn(np.zeros_like(nodes), nodes, found=found)
         nodes = contest.next(rows)[0]
-    assert contest.computed[0] < len(contest.course.endings.tree)
+    assert contest.computed[0] < len(contest.course.endings.tree) / 2

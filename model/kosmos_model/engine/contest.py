@@ -24,7 +24,8 @@ from kosmos_model.engine.wording import Endings
 Floats = NDArray[np.float64]
 
 TIE = 1e-5  # marks so close are taken to be equal, in nats
-TOO_MANY = 0.45  # of all nodes: from this share on everything is scored; one by one they are about twice as dear
+TOO_MANY = 0.5  # of all nodes: from this share on everything is scored; one by one they are about twice as dear
+PATIENCE = 128  # nodes after which it is asked again whether that share will be reached
 FIRST, WIDE, WIDER = 16, 32, 128  # nodes of a step, before enough strings are complete, and then, by sum or by mean
 
 
@@ -111,7 +112,7 @@ class Contest:
         self.course = course
         rows, nodes, strings = len(wanted), len(course.endings.tree), len(course.ends)
         self.dives = bool(course.divisors.min(initial=1) != course.divisors.max(initial=1))
-        self.judged = np.zeros(len(wanted), dtype=np.int64)  # how often
+        self.judged = np.zeros(len(wanted), dtype=np.int64)  # nodes after which it is judged whether to go on
         self.wanted = [min(count, strings) for count in wanted]
         self.sums = np.full((rows, len(course.order)), np.nan)  # of each edge, from the root; nan is unknown
         self.greedy = np.zeros((rows, len(course.order)), dtype=bool)
@@ -182,29 +183,29 @@ class Contest:
     def hopeless(self, rows: Ints) -> Ints:
         """Those requests for which it would be no dearer to score everything, as far as can be told.
 
-        It is told when a contest has begun, and again when enough strings are complete: all strings are taken to go on
-        as they began, and as long as none is complete, the best of them as the best first token.
+        It is told when a contest begins, and again whenever it has become twice as long.
         """
-        known = np.isfinite(self.least[rows])
-        new = rows[self.judged[rows] <= known]
-        self.judged[rows] = 1 + known
+        new = rows[self.computed[rows] >= self.judged[rows]]
+        self.judged[new] = np.maximum(PATIENCE, 2 * self.computed[new])
         hopeless = [row for row in new.tolist() if self._needed(row) > TOO_MANY * len(self.course.endings.tree)]
         return np.array(hopeless, dtype=np.int64)
 
     def _needed(self, row: int) -> int:
-        """How many nodes a contest has computed when it is decided, as far as can be told."""
+        """How many nodes have been computed when a contest is decided, if all strings go on as they began."""
         course, tree = self.course, self.course.endings.tree
         begun = np.flatnonzero(self.open[row, :-1] > -np.inf)
         if not len(begun):
             return 0
-        pace = self.totals[row, begun] / (tree.depths[begun] + 1)  # a token's log-probability on the way to each
-        least = self.least[row]
-        if least == -np.inf:
-            least = pace.max() * (np.array(course.endings.lengths) / course.divisors).min()
         nodes = np.arange(len(tree))
         above = np.searchsorted(begun, nodes, side="right") - 1
         below = (above >= 0) & (nodes < tree.ends[begun[above]])
-        needed = below & (pace[above] * (tree.depths + 1) / course.longest[:-1] >= least)
+        pace = (self.totals[row, begun] / (tree.depths[begun] + 1))[above]  # (N,) a token's log-probability up to now
+        last, marks = course.endings.nodes[course.ends], self.marks[row].copy()
+        going = (course.ends >= 0) & (last >= 0) & below[last]
+        lengths = np.array(course.endings.lengths)[going]
+        marks[going] = pace[last[going]] * lengths / course.divisors[going]
+        least = np.partition(marks, -self.wanted[row])[-self.wanted[row]]
+        needed = below & (pace * (tree.depths + 1) / course.longest[:-1] >= max(least, self.least[row]))
         return int(self.computed[row] + needed.sum())
 
     def give_up(self, rows: Ints) -> None:
