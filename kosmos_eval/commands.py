@@ -201,8 +201,9 @@ def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path 
                 run.append(Record(name, 0, sample.id, prompt=known, score=official.mark(sample, answer)))
         rows = cell_rows(cell, run)
         left = len(samples) - len(cell.samples)
-        missing = f"; {left} of {len(samples)} samples are not answered" if left else ""
-        found = Report(answers.name, tuple(replace(row, note=row.note + missing) for row in rows))
+        missing = f"{left} of {len(samples)} samples are not answered" if left else ""
+        said = (replace(row, note="; ".join(filter(None, (row.note, missing)))) for row in rows)
+        found = Report(answers.name, tuple(said))
         _write_marks(cell, run)
         run.write("scores.csv", found.csv())
     _finish(found, run)

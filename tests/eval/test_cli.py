@@ -230,6 +230,12 @@ def test_scoring_answers_does_not_discard_a_run_and_can_be_repeated(data, tmp_pa
     assert (tmp_path / "score" / "samples.jsonl").read_bytes().count(b"\n") == 300
 
 
+def test_samples_that_an_answer_file_leaves_out_are_counted_in_the_note(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("kosmos_tasks.vqav2.VQAv2.answers", lambda task, file: {task.samples()[0].id: "red"})
+    said = inside(monkeypatch, capsys, "score", "vqav2", "--answers", tmp_path)
+    assert "vqav2, 0 shots: 299 of 300 samples are not answered" in said.stdout, said
+
+
 def test_a_resumed_run_keeps_when_it_was_started(data, tmp_path, monkeypatch, capsys):
     args, _ = toy(data, tmp_path / "run")
     path = tmp_path / "run" / "run.json"
