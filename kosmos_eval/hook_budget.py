@@ -15,7 +15,7 @@ from kosmos_eval.model import Model
 from kosmos_eval.ranks import Ranks
 from kosmos_eval.report.rows import Row
 from kosmos_eval.runs import Record, Run
-from kosmos_eval.sample import Samples, subset
+from kosmos_eval.sample import Sample, Samples, subset
 
 AIM = 0.9
 """The part of a budget that is filled, because the next evaluation may be a little slower."""
@@ -100,34 +100,37 @@ class Asking:
     run: Run
     parts: dict[str, list[Part]] = field(default_factory=dict)
     scoring: dict[str, float] = field(default_factory=dict)
-    _asked: dict[str, set[int]] = field(default_factory=dict)
+    _seen: dict[str, dict[int, Sample]] = field(default_factory=dict)
 
     def ask(self, cell: Cell) -> Part:
         """Ask what has not been asked of a cell that `sized` made; preparing data and marking answers count too."""
         every: Any = cell.samples
-        asked = self._asked.setdefault(cell.label, set())
-        places = [place for place in every.rows if place not in asked]
+        seen = self._seen.setdefault(cell.label, {})
+        places = [place for place in every.rows if place not in seen]
         if not places:
             return Part(0, 0.0)
-        asked.update(places)
         share = self.ranks.share(places)
 
-        def work() -> tuple[float, list[Record]]:
+        def work() -> tuple[float, list[Record], dict[int, Sample]]:
             began, mine = monotonic(), Run()
             part = replace(cell, samples=Samples(share, every.make), seen={})
             evaluate_cell(self.model, part, mine, lambda label, done, total: None)
-            return monotonic() - began, list(mine.records.values())
+            return monotonic() - began, list(mine.records.values()), dict(zip(share, part.seen.values(), strict=True))
 
         told = self.ranks.together(work)
-        for _, records in told[:1] if self.ranks.in_step else told:
+        for _, records, outlines in told[:1] if self.ranks.in_step else told:
+            seen.update(outlines)
             for record in records:
                 self.run.append(record)
-        part = Part(len(places), max(took for took, _ in told))
+        part = Part(len(places), max(took for took, _, _ in told))
         self.parts.setdefault(cell.label, []).append(part)
         return part
 
     def rows(self, cell: Cell) -> list[Row]:
         """The rows of a cell whose samples have all been asked; made on the first rank, none on the others."""
+        every: Any = cell.samples
+        seen = self._seen[cell.label]
+        cell.seen = {seen[place].id: seen[place] for place in every.rows}  # none is prepared again for its outline
 
         def made() -> tuple[float, list[Row]]:
             began = monotonic()
@@ -229,8 +232,8 @@ class Share:
         return fitted
 
     def smaller(self, kept: Cell) -> Cell:
-        """The cell with no more of its samples than its usual time holds."""
-        size = Line.through(self.parts).holds(self.usual - self.scoring) if self.parts else 1
+        """The cell with no more of its samples than its usual time holds; some stay, for metrics are no faster then."""
+        size = Line.through(self.parts).holds(max(self.usual - self.scoring, self.usual / 4)) if self.parts else 1
         return sized(self.cell, max(1, size)) if size < len(kept.samples) else kept
 
     def _room(self, size: int) -> int:

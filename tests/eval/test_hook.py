@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from kosmos_eval import Completion, Failure, Generate, Prompt, Sample, Score, few_shot
+from kosmos_eval.aggregate import means
 from kosmos_eval.errors import KosmosEvalError, RunError, UnknownName
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.hook_budget import seconds
@@ -352,6 +353,33 @@ def test_the_first_evaluation_keeps_the_budget_with_all_that_it_has_to_find_out(
     assert 19 <= first <= 20.001
     hook(2, model)
     assert 14 <= clock.now - first <= 22
+
+
+@dataclass(frozen=True)
+class Laborious(Doubles):
+    """Takes its time to prepare a sample and to make a metric."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def samples(self):
+        def made(row):
+            self.clock.now += 0.01
+            return Sample(f"t{row}", Prompt(f"2*{row}="), str(2 * row))
+
+        return Samples(range(self.count), made)
+
+    def aggregate(self, samples, scores, *, seed):
+        self.clock.now += 2.0
+        return means(samples, scores, seed=seed)
+
+
+def test_preparing_samples_and_making_metrics_are_part_of_the_budget(said, clock):
+    model = Timed(clock, each=0.05)
+    hook = EvalHook({"laborious": Laborious(10_000, clock)}, every=1, budget=20, say=said.append)
+    *early, third = timed(hook, clock, model, 1, 2, 3)
+    assert all(19 <= took <= 20.001 for took in early)  # the second makes up for what the first had to find out
+    assert third == pytest.approx(18, abs=0.1)
+    assert sizes(hook)[1:] == [266, 266]
 
 
 def test_small_tasks_leave_their_part_of_the_budget_to_large_ones(said, clock):
