@@ -197,6 +197,8 @@ def compare(
     from kosmos_eval.compare import compare as compared
     from kosmos_eval.report import versus
 
+    if out is not None:
+        versus.named(out)
     commands.load_files(task_file or ())
     found = compared(first, second, seed=seed)
     versus.print_comparison(found, commands.console, changes=changes)

@@ -53,6 +53,8 @@ def update(board: Path, sources: Sequence[Path]) -> DataFrame:
     import pandas
     from filelock import FileLock, Timeout
 
+    if board.suffix != ".csv":
+        raise RunError(f"--out {board} is no .csv file; name one, such as leaderboard.csv: its page is put beside it")
     added = [row for source in sources for row in rows(source)]
     try:
         board.parent.mkdir(parents=True, exist_ok=True)

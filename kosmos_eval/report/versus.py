@@ -41,14 +41,23 @@ def print_comparison(found: Comparison, console: Console, *, changes: int) -> No
         console.print(_changed(found, changes))
 
 
+def named(path: Path) -> None:
+    """Make sure, before anything is computed, that a comparison can be written to a file of this name.
+
+    Raises:
+        KosmosEvalError: if its ending is not one of those that `write` knows.
+    """
+    if path.suffix not in (".json", ".csv"):
+        raise KosmosEvalError(f"--out {path} is neither a .json nor a .csv file; name one of them")
+
+
 def write(found: Comparison, path: Path) -> None:
     """Write the comparison as JSON, with every changed sample, or as CSV, by the file's ending.
 
     Raises:
         KosmosEvalError: if the ending is another, or the file cannot be written.
     """
-    if path.suffix not in (".json", ".csv"):
-        raise KosmosEvalError(f"--out {path} is neither a .json nor a .csv file")
+    named(path)
     content = json.dumps(_plain(found), indent=1) + "\n" if path.suffix == ".json" else _csv(found)
     try:
         path.write_text(content, encoding="utf-8")

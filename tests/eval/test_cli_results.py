@@ -49,7 +49,8 @@ def test_two_runs_are_compared_and_written(run, tmp_path, monkeypatch, capsys):
     assert "A: scripted" in done.stdout and "too few to tell" in done.stdout and "largest changes" in done.stdout
     (row,) = json.loads((tmp_path / "c.json").read_text())["rows"]
     assert (row["first"], row["second"], row["difference"]["better"], row["difference"]["worse"]) == (0.5, 0.5, 6, 6)
-    done = inside(monkeypatch, capsys, "compare", *runs, "--task-file", TOY, "--out", tmp_path / "c.xml")
+    nowhere = (tmp_path / "no run", tmp_path / "no run either")
+    done = inside(monkeypatch, capsys, "compare", *nowhere, "--out", tmp_path / "c.xml")  # said before runs are read
     assert "is neither a .json nor a .csv file" in only_line(done)
     done = inside(monkeypatch, capsys, "compare", runs[0], tmp_path / "gone", "--task-file", TOY)
     assert "gone holds no readable run.json" in only_line(done)
@@ -135,3 +136,8 @@ def test_a_model_that_needs_images_is_not_asked_without_and_nothing_is_written(
 def test_the_pictures_of_a_pipeline_are_exchanged_from_the_command_line(run):
     folder = run("a", "red", "--images", "shuffled")
     assert pandas.read_csv(folder / "scores.csv")["variant"].tolist() == ["images=shuffled"]
+
+
+def test_a_leaderboard_wants_the_name_of_a_csv_file(tmp_path, monkeypatch, capsys):
+    done = inside(monkeypatch, capsys, "leaderboard", tmp_path / "no run", "--out", ".")
+    assert "--out . is no .csv file; name one, such as leaderboard.csv" in only_line(done)
