@@ -129,7 +129,7 @@ def mcnemar(changed: float, n: int) -> float:
         called = bisect_left(range(flips // 2 + 1), 0.05, key=lambda fewer: mid_p(fewer, flips - fewer))
         tail = binom.cdf(called - 1, flips, 0.5) if called else 0.0
         total += binom.pmf(flips, n, changed) * 2 * tail
-    return total
+    return float(total)
 
 
 def steps(changed: float, n: int) -> str:

@@ -30,7 +30,13 @@ def rendered(template: str, *, script: str = "", **values: Any) -> str:
         undefined=StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
-    environment.filters |= {"shown": shown, "bare": bare, "signed": signed, "finite": isfinite}
+    environment.filters |= {
+        "parted": lambda name: Markup("_<wbr>").join(name.split("_")),
+        "shown": shown,
+        "bare": bare,
+        "signed": signed,
+        "finite": isfinite,
+    }
     return environment.get_template(template).render(
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         script=Markup(code),
