@@ -35,7 +35,8 @@ def product(weight: Tensor, bias: Tensor | None) -> Product:
 
 def blocked(weight: Tensor, bias: Tensor | None) -> Product:
     """The same, over a copy of the weight in blocks where this is faster: in fp32 on a CPU, if its entries are many."""
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    there = there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not there or weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() < BLOCKED:
         return product(weight, bias)
     laid = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
@@ -80,7 +81,8 @@ class Layers:
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(B, S) -> (B, S, D)"""
-        return self.decoder.embed_tokens(tokens)
+        embedded: Tensor = self.decoder.embed_tokens(tokens)
+        return embedded
 
     def logits(self, states: Tensor) -> Tensor:
         """(..., V) scores of the next token, in fp32, of states (..., D)."""
