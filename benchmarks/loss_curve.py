@@ -20,7 +20,7 @@ from kosmos_eval.hook_history import read
 from kosmos_eval.report.curves import BOTTOM, HEIGHT, Scale
 from kosmos_model.losses import LOSSES, SCORES
 
-WIDTH, LEFT, RIGHT, TITLE = 900.0, 56.0, 310.0, 28.0
+WIDTH, LEFT, RIGHT, TITLE = 930.0, 56.0, 340.0, 28.0
 COLUMN, ROWS = 140.0, 10
 """How wide a column of names of curves is, and how many it has."""
 COLORS = (
@@ -29,6 +29,8 @@ COLORS = (
 )  # fmt: skip
 SMOOTH = 60
 """A drawn loss is the mean of one in so many of all steps."""
+LEAST = 1 / 32
+"""Smaller losses, in nats, are drawn as this one, so that what is learned perfectly leaves room for the others."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def losses(folder: Path) -> list[Series]:
         own = table[["step", kind]].dropna()
         means = own.groupby((own["step"] - 1) // window).mean()
         if len(means):
-            found.append(Series(kind, [(float(step), float(loss)) for step, loss in means.to_numpy()]))
+            found.append(Series(kind, [(float(step), max(float(loss), LEAST)) for step, loss in means.to_numpy()]))
     return found
 
 
