@@ -86,12 +86,12 @@ def blank(image: Image) -> Image:
     Raises:
         BadImage: if the image cannot be decoded, so that the same samples fail as with the real one.
     """
-    return _grey(_decoded(image))
+    return _grey(_decoded(image, image.digest))
 
 
 @lru_cache(maxsize=256)
-def _decoded(image: Image) -> tuple[int, int]:
-    """The size of an image that is known to decode."""
+def _decoded(image: Image, digest: str) -> tuple[int, int]:
+    """The size of an image of this content that is known to decode: a file may be replaced."""
     return image.pixels().size
 
 

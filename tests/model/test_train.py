@@ -93,7 +93,7 @@ def test_the_trained_model_is_a_checkpoint_folder_and_older_steps_are_gone(tmp_p
     model, tokenizer = checkpoint.load(train(RECIPE, tmp_path, HERE, console=quiet()))
     assert model.config == TINY
     assert tokenizer.proto == NANO.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["losses.csv", "model", "step-000006"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["losses.csv", "model", "step-000006"]
     assert len(list((tmp_path / "model").iterdir())) == 3
 
 
