@@ -360,7 +360,7 @@ def test_slurm_gets_every_stage_after_the_one_before(crawl, tmp_path, monkeypatc
     launched = [line for line in log.read_text().splitlines() if "RUN_OFFSET" in line]
     assert len(launched) == 6
     assert all("--dependency=afterok:" in line for line in launched[1:])
-    script = (tmp_path / "out/work/logs/sift-text/launch_script.slurm").read_text()
+    script = (tmp_path / "out" / "work" / "logs" / "sift-text" / "launch_script.slurm").read_text()
     assert "--partition=cpu" in script and "--array=0-2" in script
 
 
