@@ -18,8 +18,9 @@ from kosmos_eval.errors import KosmosEvalError, ModelError, PlugInError, Unknown
 from kosmos_eval.model import Model
 from kosmos_eval.rationale import Reasoned, reasoning
 from kosmos_eval.registry import named
+from kosmos_eval.rices import rices
 from kosmos_eval.runs import redacted
-from kosmos_eval.shots import Shots
+from kosmos_eval.shots import Choice, FixedShots, Progress, RandomShots, Shots, silent
 from kosmos_eval.source import Source, resolved
 from kosmos_eval.task import Task, about
 
@@ -92,6 +93,28 @@ def build_task(name: str, source: Source, options: Mapping[str, Any] | None = No
         raise PlugInError(f"task {name!r} takes no source; give it a field: source: Source = Source()")
     task: Task[Any] = factory(source=source, **given)
     return task
+
+
+def build_shots(counts: Sequence[int], spec: str, *, device: str = "auto", progress: Progress = silent) -> Shots:
+    """How many demonstrations are shown, and which: the way that ``--shots-from`` names.
+
+    Args:
+        counts: numbers of demonstrations; where all are zero, nothing is chosen.
+        spec: ``random``, ``fixed``, ``rices``, ``rices:ENCODER:PATH``.
+        device: where an encoder of images computes.
+        progress: told of images that are embedded now.
+
+    Raises:
+        UnknownName: if there is no such way, or no such encoder.
+    """
+    if not any(counts):
+        return Shots(tuple(counts))
+    simple: dict[str, Choice] = {choice.name: choice for choice in (RandomShots(), FixedShots())}
+    if spec in simple:
+        return Shots(tuple(counts), simple[spec])
+    if spec.partition(":")[0] != "rices":
+        raise UnknownName("way to choose demonstrations", spec, [*simple, "rices"])
+    return Shots(tuple(counts), rices(spec, device=device, progress=progress))
 
 
 def build_model(spec: str, *, device: str = "auto", options: Sequence[str] = ()) -> Model:

@@ -152,11 +152,11 @@ def show(
 ) -> None:
     """Show the exact prompt of a sample, its images in place; no model is needed."""
     from kosmos_eval import commands, listings
-    from kosmos_eval.shots import Shots
+    from kosmos_eval.build import build_shots
 
     commands.load_files(task_file or ())
     made = commands.tasks_named([task], _source(data, hub, None), splits=split, options=task_option or ())
-    chosen = Shots.chosen([shots], shots_from)
+    chosen = build_shots([shots], shots_from)
     listings.show(made, shots=chosen, index=index, seed=seed, page=html, answered=run, ways=_ways(images))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from kosmos_eval import runs, suites
-from kosmos_eval.build import build_model, build_tasks, configuration, default_folder, task_options
+from kosmos_eval.build import build_model, build_shots, build_tasks, configuration, default_folder, task_options
 from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError
 from kosmos_eval.evaluate import Progress, cell_rows, checked
@@ -157,7 +157,7 @@ def _write_profile(measured: Profile, model: Model, run: Run) -> None:
 
 
 def _planned(asking: Asking, tasks: Mapping[str, Task[Any]], progress: Progress) -> tuple[Shots, list[Cell]]:
-    chosen = Shots.chosen(asking.shots, asking.shots_from, device=asking.device, progress=progress)
+    chosen = build_shots(asking.shots, asking.shots_from, device=asking.device, progress=progress)
     return chosen, cells(tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways)
 
 

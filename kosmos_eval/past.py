@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval import runs
-from kosmos_eval.build import build_task
+from kosmos_eval.build import build_shots, build_task
 from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluate import cell_rows
 from kosmos_eval.report.rows import Report
 from kosmos_eval.runs import Run
-from kosmos_eval.shots import Shots
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task
 
@@ -49,7 +48,7 @@ def reopened(folder: Path) -> Past:
         return Past(folder, config, [_scored_cell(options, run)], run)
     if "tasks" not in options:
         raise RunError(f"{folder}/run.json names no tasks; expected a folder that `run` or `score` made")
-    chosen = Shots.chosen(options["shots"], options.get("shots_from", "random"))
+    chosen = build_shots(options["shots"], options.get("shots_from", "random"))
     if chosen.choice.fingerprint != options.get("shots_fingerprint", ""):
         raise RunError(f"{folder} chose its demonstrations by other weights of {chosen.choice.name}; bring those back")
     todo = cells(tasks(options), shots=chosen, limit=options["limit"], seed=options["seed"], ways=Ways.of(options))

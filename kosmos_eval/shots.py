@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from kosmos_eval.errors import BadImage, KosmosEvalError, UnknownName
+from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
 
@@ -127,27 +127,6 @@ class FixedShots:
         return "fixed shots" + (f" ({others} samples, which are among them, see others)" if others else "")
 
 
-def shots_from(spec: str, *, device: str = "auto", progress: Progress = silent) -> Choice:
-    """The way to choose demonstrations that ``--shots-from`` names.
-
-    Args:
-        spec: ``random``, ``fixed``, ``rices``, ``rices:ENCODER:PATH``.
-        device: where an encoder of images computes.
-        progress: told of images that are embedded now.
-
-    Raises:
-        UnknownName: if there is no such way, or no such encoder.
-    """
-    simple: dict[str, Choice] = {choice.name: choice for choice in (RandomShots(), FixedShots())}
-    if spec in simple:
-        return simple[spec]
-    if spec.partition(":")[0] != "rices":
-        raise UnknownName("way to choose demonstrations", spec, [*simple, "rices"])
-    from kosmos_eval.rices import rices
-
-    return rices(spec, device=device, progress=progress)
-
-
 @dataclass(frozen=True)
 class Shots:
     """How many demonstrations are shown, and which.
@@ -159,11 +138,6 @@ class Shots:
 
     counts: tuple[int, ...] = (0,)
     choice: Choice = RandomShots()
-
-    @classmethod
-    def chosen(cls, counts: Sequence[int], spec: str, *, device: str = "auto", progress: Progress = silent) -> "Shots":
-        """Numbers of demonstrations, chosen as `shots_from` says; zero need no choice."""
-        return cls(tuple(counts), shots_from(spec, device=device, progress=progress) if any(counts) else RandomShots())
 
     @classmethod
     def of(cls, given: "Sequence[int] | Shots") -> "Shots":

@@ -7,12 +7,12 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Generate, Image, Prompt, Sample, Score, evaluate, few_shot
-from kosmos_eval.build import configuration
+from kosmos_eval.build import build_shots, configuration
 from kosmos_eval.embeddings import Embeddings
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError, RunError, UnknownName
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.rices import RicesShots
-from kosmos_eval.shots import Shots, shots_from
+from kosmos_eval.shots import Shots
 
 
 def grey(level, side=2):
@@ -124,11 +124,11 @@ def test_damaged_embeddings_are_one_line(tmp_path):
 
 def test_a_way_to_choose_that_is_not_there_is_one_line(monkeypatch):
     with pytest.raises(UnknownName, match="no way to choose demonstrations is called 'rises'; did you mean 'rices'"):
-        shots_from("rises")
+        build_shots([1], "rises")
     with pytest.raises(UnknownName, match="no encoder is called 'dino'"):
-        shots_from("rices:dino:PATH")
+        build_shots([1], "rices:dino:PATH")
     with pytest.raises(ModelError, match="expected rices:clip:PATH"):
-        shots_from("rices:clip")
+        build_shots([1], "rices:clip")
 
 
 def test_clip_is_read_from_a_folder_and_finds_the_like(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_clip_is_read_from_a_folder_and_finds_the_like(tmp_path, monkeypatch):
         tmp_path / "clip"
     )
     monkeypatch.setenv("KOSMOS_EVAL_CACHE", str(tmp_path / "cache"))
-    chosen = shots_from(f"rices:clip:{tmp_path / 'clip'}", device="cpu")
+    chosen = build_shots([1], f"rices:clip:{tmp_path / 'clip'}", device="cpu").choice
     assert drawn(chosen, Sample("q", Prompt(grey(91), "?")), 1) == ["p90"]
     assert chosen.note((), (), 1, seed=0, task="toy") == "RICES by clip"
     assert len(list((tmp_path / "cache" / "embeddings").iterdir())) == 1

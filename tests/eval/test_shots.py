@@ -5,6 +5,7 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Image, Prompt, Sample
+from kosmos_eval.build import build_shots
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.shots import FixedShots, RandomShots, Shots, random_shots
 
@@ -88,4 +89,4 @@ def test_a_task_that_chooses_its_own_demonstrations_refuses_fixed_ones():
 
 
 def test_zero_shots_need_no_encoder():
-    assert Shots.chosen([0], "rices") == Shots((0,), RandomShots())
+    assert build_shots([0], "rices") == Shots((0,), RandomShots())

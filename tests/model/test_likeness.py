@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kosmos_eval import Source
-from kosmos_eval.build import build_tasks
+from kosmos_eval.build import build_shots, build_tasks
 from kosmos_eval.cells import cells, demonstrations
 from kosmos_eval.shots import RandomShots, Shots
 
@@ -20,6 +20,6 @@ def same_digit(shots: Shots) -> float:
 
 def test_the_bundled_model_finds_pictures_of_the_same_digit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOSMOS_EVAL_CACHE", str(tmp_path))
-    nearest = Shots.chosen([2], "rices", device="cpu")
+    nearest = build_shots([2], "rices", device="cpu")
     assert same_digit(Shots((2,), RandomShots())) < 0.3
     assert same_digit(nearest) > 0.8
