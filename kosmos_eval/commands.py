@@ -19,9 +19,10 @@ from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError
 from kosmos_eval.evaluate import Progress, cell_rows, checked
 from kosmos_eval.launch import Crew, launched, speaks
+from kosmos_eval.ledger import Served
 from kosmos_eval.loggers import Tracker
 from kosmos_eval.marks import cell_file, marks_file, scored
-from kosmos_eval.model import Model
+from kosmos_eval.model import Adjustable, Model
 from kosmos_eval.past import Past, reopened
 from kosmos_eval.profile import Counting, Profile, as_json, lines, profiled, summary
 from kosmos_eval.registry import load_file
@@ -117,15 +118,20 @@ def _run(
     model = build_model(asking.model, device=device, options=asking.model_options)
     checked(model, todo)
     crew = crew.joined(model)
-    config = configuration(
-        asking.model, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways
-    ) | {"command": sys.argv, "processes": crew.ranks.count}
-    config["options"] |= {"model_options": list(asking.model_options)} if asking.model_options else {}
+    spec, deciding = _identity(asking, model)
+    config = configuration(spec, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways) | {
+        "command": sys.argv,
+        "processes": crew.ranks.count,
+    }
+    config["options"] |= {"model_options": deciding} if deciding else {}
+    config["given"] = {"model": asking.model, "model_options": list(asking.model_options)}
     crew.agree(config["options"] | {f"size of {cell.label}": len(cell.samples) for cell in todo})
     folder = folder or default_folder(config)
     found = Report(model.name, ())
     with runs.opened(folder, config, fresh=fresh, ranks=crew.ranks) as opened:
         config["started"] = runs.load(folder)[0].get("started", config["started"])
+        if isinstance(model, Served):
+            _keep_account(model, opened)
         with shown(errors) as progress, profiled() as measured:
             for cell, found in crew.evaluated(model, todo, opened, progress):
                 _write_marks(cell, opened)
@@ -146,6 +152,27 @@ def _run(
             where = tracker.log(found, runs.redacted(config), folder)
             console.print(f"{tracker.name}: {where}", highlight=False, soft_wrap=True, markup=False)
     _finish(found, opened)
+
+
+def _identity(asking: Asking, model: Model) -> tuple[str, list[str]]:
+    """The model and those of its options that a run is known by: neither where it answers nor how fast decides that."""
+    free = model.adjustable if isinstance(model, Adjustable) else frozenset()
+    deciding = [option for option in asking.model_options if option.partition("=")[0] not in free]
+    return model.name if isinstance(model, Served) else asking.model, deciding
+
+
+def _keep_account(model: Served, run: Run) -> None:
+    """Let a server's model add to what its answers took so far, and say so where it answers elsewhere now."""
+    model.ledger.keep(run)
+    before = model.ledger.whole().places
+    if before and model.address not in before:
+        console.print(
+            f"{' and '.join(before)} answered so far, {model.address} goes on; nothing tells whether it holds the same "
+            "weights under that name: where it does not, start over with --fresh",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _write_profile(measured: Profile, model: Model, run: Run) -> None:

@@ -41,3 +41,13 @@ class Looking(Protocol):
     def needs_images(self) -> bool:
         """Whether every prompt must have one."""
         ...
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A model with options that decide how it is asked and not what it answers: a run may go on with other ones."""
+
+    @property
+    def adjustable(self) -> frozenset[str]:
+        """Their names."""
+        ...

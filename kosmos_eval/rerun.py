@@ -65,9 +65,10 @@ def rerun(
     options = first.config["options"]
     if "answers" in options:
         raise RunError(f"{folder} marks answers made elsewhere; repeat it by `kosmos-eval score`")
+    given = first.config.get("given", options)
     asking = commands.Asking(
-        model=options["model"],
-        model_options=options.get("model_options", ()),
+        model=given["model"],
+        model_options=[option for option in given.get("model_options", ()) if not option.endswith("=***")],
         device=device,
         shots=options["shots"],
         limit=options["limit"],

@@ -22,6 +22,7 @@ from kosmos_eval.task import Score
 
 Key = tuple[str, int, str, str]
 SAMPLES = "samples.jsonl"
+USAGE = "usage*.jsonl"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Run:
         """Keep a record; on return it is handed to the operating system, so that a killed process loses nothing."""
         self.records[record.key] = record
         if self.folder is not None:
-            with _writing(self.folder), (self.folder / self.file).open("a", encoding="ascii") as file:
+            with writing(self.folder), (self.folder / self.file).open("a", encoding="ascii") as file:
                 file.write(record.line() + "\n")
 
     def gather(self) -> None:
@@ -125,7 +126,7 @@ class Run:
     def write(self, name: str, content: str) -> None:
         """Replace a file of the folder as a whole or not at all; without a folder, nothing is written."""
         if self.folder is not None:
-            with _writing(self.folder):
+            with writing(self.folder):
                 part = self.folder / f".{name}.part"
                 part.write_text(content, encoding="utf-8")
                 part.replace(self.folder / name)
@@ -164,7 +165,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a folder, made if need be, for this process alone; a `RunError` where another one has it."""
     from filelock import FileLock, Timeout
 
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             held = FileLock(folder / ".lock").acquire(timeout=0)
@@ -178,8 +179,9 @@ def _ready(folder: Path, config: Mapping[str, Any], *, fresh: bool, held: ExitSt
     """Lock a folder, check it, and gather what killed processes have left."""
     held.enter_context(locked(folder))
     if fresh:
-        for name in (SAMPLES, "run.json", "scores.csv", "report.html", *map(str, _parts(folder))):
-            (folder / name).unlink(missing_ok=True)
+        own = (folder / name for name in (SAMPLES, "run.json", "scores.csv", "report.html"))
+        for path in (*own, *_parts(folder), *folder.glob(USAGE)):
+            path.unlink(missing_ok=True)
     _same_options(folder, config)
     _gather(folder)
     if not (folder / "run.json").exists():
@@ -214,8 +216,8 @@ def _gather(folder: Path) -> None:
 
     A kill on the way leaves lines twice, which does no harm.
     """
-    with _writing(folder):
-        for path in filter(Path.exists, (folder / SAMPLES, *_parts(folder))):
+    with writing(folder):
+        for path in filter(Path.exists, (folder / SAMPLES, *_parts(folder), *folder.glob(USAGE))):
             whole = path.read_bytes().rfind(b"\n") + 1
             if whole < path.stat().st_size:
                 os.truncate(path, whole)
@@ -228,7 +230,8 @@ def _gather(folder: Path) -> None:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
+    """Write to a run's folder; a `RunError` where that cannot be."""
     try:
         yield
     except OSError as error:

@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.ledger import Ledger
 from kosmos_eval.models import openai_reply as reply
 from kosmos_eval.models.openai_prompt import CONSTRAINTS, Constraint, Url, data_url, listed, messages, plain
 from kosmos_eval.models.openai_reply import TOP, Nonsense, Untold
@@ -34,6 +35,7 @@ from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Ou
 if TYPE_CHECKING:
     import openai
 
+_COUNTED = ("prompt_tokens", "answer_tokens")
 _BLIND = re.compile(
     r"(not|only|no|un\w+|unknown|must be|valid)\b.{0,80}(image|multi-?modal|vision|string)"
     r"|(image|vision).{0,80}(not|n't|only|un)|mmproj|at most 0 image|missing .{0,40}image",
@@ -103,8 +105,8 @@ class OpenAIModel:
         self._model = found["model"]
         key = self.api_key or os.environ.get("OPENAI_API_KEY", "")
         self._server = Server(found["url"], key, self.retries, self.timeout, self.concurrency)
-        self._seen, self._told, self._asked, self._tokens, self._unnamed = False, False, 0, [0, 0], 0
-        self._said: dict[str, None] = {}
+        self.ledger = Ledger()
+        self._seen = self._told = False
 
     @property
     def name(self) -> str:
@@ -113,18 +115,31 @@ class OpenAIModel:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the address, the model's name and the options that decide answers; the weights are not known."""
+        """Digest of the model's name and the options that decide answers; the weights are not known."""
         decides = (self.endpoint, self.likelihoods, self.choices, self.beams, self.limit_name)
-        return sha256(json.dumps([self._model, self._server.shown, *decides]).encode()).hexdigest()
+        return sha256(json.dumps([self._model, *decides]).encode()).hexdigest()
+
+    @property
+    def address(self) -> str:
+        """Where it answers; another one may hold other weights under the same name."""
+        return self._server.shown
+
+    @property
+    def adjustable(self) -> frozenset[str]:
+        """Options that a run may go on with other values of."""
+        return frozenset({"api_key", "concurrency", "retries", "timeout", "price_in", "price_out"})
 
     @property
     def notes(self) -> list[str]:
-        """What replaced what the tasks asked for, and what it cost."""
-        prompts, answers = self._tokens
-        used = f"{self._asked} requests answered, {prompts:,} tokens of prompts, {answers:,} of answers"
+        """What replaced what the tasks asked for, and what it cost: in all starts of the run, where it is kept."""
+        kept = self.ledger.whole()
+        requests, prompts, answers, unnamed = (kept.counts[name] for name in ("requests", *_COUNTED, "unnamed"))
+        where = ", ".join(f"{count} by {place}" for place, count in kept.places.items())
+        used = f"{requests} requests answered{f' ({where})' if len(kept.places) > 1 else ''}"
+        used += f", {prompts:,} tokens of prompts, {answers:,} of answers"
         cost = (prompts * self.price_in + answers * self.price_out) / 1e6
-        unnamed = [f"{self._unnamed} replies were none of the choices"] if self._unnamed else []
-        return [*self._said, *unnamed, f"{used}, cost {cost:.4f}" if cost else used]
+        said = [*kept.remarks, *([f"{unnamed} replies were none of the choices"] if unnamed else [])]
+        return [*said, f"{used}, cost {cost:.4f}" if cost else used]
 
     def fits(self, request: Request) -> bool:
         """Whether there are no more images than the server takes; its context is not known.
@@ -155,8 +170,7 @@ class OpenAIModel:
                 path = "/chat/completions" if self.endpoint == "chat" else "/completions"
                 found = await self._server.call(client, path, {"model": self._model, **_decoding(request), **call.body})
                 self._seen = self._seen or bool(request.prompt.images)
-                self._asked += 1
-                self._tokens = [total + count for total, count in zip(self._tokens, reply.tokens(found), strict=True)]
+                self.ledger.answered(self.address, **dict(zip(_COUNTED, reply.tokens(found), strict=True)))
                 output = call.read(found)
                 self._told = self._told or isinstance(request, LogLikelihood)
                 return index, output
@@ -178,7 +192,7 @@ class OpenAIModel:
                     f"the task asks for beam search of {request.beams}, which {self._server.shown} does not offer; "
                     "--model-option beams=greedy decodes greedily and says so"
                 )
-            self._said[f"greedy decoding instead of beam search of {request.beams}"] = None
+            self.ledger.remark(f"greedy decoding instead of beam search of {request.beams}")
         if isinstance(request, LogLikelihood) and request.terminated and self.endpoint == "completions":
             raise ModelError("a server does not tell how likely the end of a text is; use endpoint=chat")
         if self.endpoint == "completions":
@@ -202,7 +216,7 @@ class OpenAIModel:
             raise Nonsense("there are no choices to choose from")
         longest = max(len(choice.encode()) for choice in choices)
         limit: dict[str, Any] = {self.limit_name: max(request.max_tokens, longest)}
-        self._said[f"choices by {self.choices}"] = None
+        self.ledger.remark(f"choices by {self.choices}")
         if self.choices == "text":
             body = self._prompt(request.prompt + listed(choices), url) | limit
         else:
@@ -214,7 +228,8 @@ class OpenAIModel:
             meant = reply.named(text, choices)
             if meant is None and self.choices != "text":
                 return Failure(f"the server ignores {self.choices}: {text[:60]!r} is none of the choices")
-            self._unnamed += meant is None
+            if meant is None:
+                self.ledger.count(unnamed=1)
             return Completion(text if meant is None else meant, reply.tokens(found)[1])
 
         return Call(body, read)
@@ -226,16 +241,17 @@ class OpenAIModel:
             body = {"prompt": [prompt + string for string in strings], "echo": True, "logprobs": 1, "max_tokens": 1}
             return Call(body, lambda found: reply.by_echo(found, prompt, strings))
         if self.likelihoods == "first_token":
-            self._said["likelihoods of the first token"] = None
+            self.ledger.remark("likelihoods of the first token")
             told = {"logprobs": True, "top_logprobs": TOP, self.limit_name: 1}
             return Call(self._prompt(request.prompt, url) | told, partial(reply.by_first_token, continuations=strings))
-        self._said["likelihoods by the text of the reply"] = None
+        self.ledger.remark("likelihoods by the text of the reply")
         shown = request.prompt + listed(strings) if len(strings) > 1 else request.prompt
         limit = {self.limit_name: max(16, *(len(string.encode()) for string in strings))}
 
         def read(found: Any) -> Output:
             likelihoods, answered = reply.by_text(found, strings)
-            self._unnamed += not answered
+            if not answered:
+                self.ledger.count(unnamed=1)
             return likelihoods
 
         return Call(self._prompt(shown, url) | limit, read)

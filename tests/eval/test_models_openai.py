@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.build import build_model
-from kosmos_eval.errors import KosmosEvalError, ModelError
+from kosmos_eval.errors import KosmosEvalError, ModelError, RunError
+from kosmos_eval.ledger import Ledger
 from kosmos_eval.model import Model
 from kosmos_eval.models.openai import _BLIND, OpenAIModel
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Sampling
-from kosmos_eval.runs import Run
+from kosmos_eval.runs import Run, opened
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score
 
@@ -336,6 +338,7 @@ def test_tokens_and_cost_are_counted(made):
 
 def test_the_fingerprint_is_of_what_decides_answers(made):
     same = {made().fingerprint, made(concurrency=2, api_key="x", retries=9).fingerprint}
+    same.add(OpenAIModel("m@http://elsewhere/v1").fingerprint)
     other = {made("n").fingerprint, made(choices="regex").fingerprint, made(endpoint="completions").fingerprint}
     assert len(same) == 1 and len(same | other) == 4
 
@@ -356,20 +359,37 @@ def test_a_wrong_option_is_one_line(spec, options, line):
         build_model(spec, options=options)
 
 
-def test_a_killed_run_goes_on_asks_nothing_twice_and_writes_no_key(server, tmp_path, monkeypatch, capsys):
+def command_line(monkeypatch, command):
     from kosmos_eval.cli import main
 
+    monkeypatch.setattr(sys, "argv", ["kosmos-eval", *command])
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as left:
+        main()
+    signal.signal(signal.SIGINT, handler)
+    return left.value.code or 0
+
+
+@pytest.fixture
+def colours(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     rows = [{"id": str(i), "file": f"{i}.png", "colour": ("red", "blue")[i % 2]} for i in range(24)]
     for i, row in enumerate(rows):
         PIL.Image.new("RGB", (8 + i, 8), row["colour"]).save(data / row["file"])
     (data / "rows.json").write_text(json.dumps({"rows": rows}))
-    out, url = tmp_path / "run", server[0].replace("//", "//me:pw-hid@")
-    command = ["run", "--task-file", FIXTURES / "toy.py", "--data", data, "--out", out, "--model", f"openai:slow@{url}"]
-    command = [str(part) for part in [*command, "--model-option", "concurrency=2", "--model-option", "api_key=sk-hid"]]
-    before = len(logged(server))
-    process = subprocess.Popen([sys.executable, "-m", "kosmos_eval", *command], stdout=subprocess.DEVNULL)
+    return ["run", "--task-file", str(FIXTURES / "toy.py"), "--data", str(data), "--no-html"]
+
+
+def test_a_killed_run_goes_on_elsewhere_asks_nothing_twice_adds_up_and_writes_no_key(
+    server, tmp_path, colours, monkeypatch, capsys
+):
+    out, url, before = tmp_path / "run", server[0].replace("//", "//me:pw-hid@"), len(logged(server))
+    options = ["--out", str(out), "--model-option", "api_key=sk-hid", "--model-option"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kosmos_eval", *colours, *options, "concurrency=2", "--model", f"openai:slow@{url}"],
+        stdout=subprocess.DEVNULL,
+    )
     path = out / "samples.jsonl"
     deadline = time.monotonic() + 600
     while (not path.exists() or path.read_bytes().count(b"\n") < 4) and time.monotonic() < deadline:
@@ -377,17 +397,56 @@ def test_a_killed_run_goes_on_asks_nothing_twice_and_writes_no_key(server, tmp_p
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     kept = path.read_bytes().count(b"\n")
-    assert 4 <= kept < 24
-    asked = len(logged(server)) - before
-    monkeypatch.setattr(sys, "argv", ["kosmos-eval", *command])
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
-    signal.signal(signal.SIGINT, handler)
-    assert len(logged(server)) - before - asked == 24 - kept
-    assert "100.00 %" in capsys.readouterr().out
+    paid = (out / "usage.jsonl").read_bytes().count(b"\n")
+    assert 4 <= kept <= paid <= len(logged(server)) - before and kept < 24
+    with serving(log := tmp_path / "second.jsonl") as port:
+        second = f"http://127.0.0.1:{port}/v1"
+        left = command_line(monkeypatch, [*colours, *options, "concurrency=9", "--model", f"openai:slow@{second}"])
+    assert left == 0
+    assert len(log.read_text().splitlines()) == 24 - kept
+    first, printed = server[0].replace("//", "//***@"), capsys.readouterr().out
+    assert f"{first} answered so far, {second} goes on; nothing tells whether it holds the same weights" in printed
+    assert "100.00 %" in printed
     written = json.loads((out / "run.json").read_text())
-    assert written["model_notes"][0].startswith(f"{24 - kept} requests answered")
+    total, each = paid + 24 - kept, len("<red>colour:")
+    said = written["model_notes"][0]
+    assert said.startswith(f"{total} requests answered ({paid} by {first}, {24 - kept} by {second}), ")
+    assert each * total <= int(re.search(r"(\d+) tokens of prompts", said)[1]) <= (each + 1) * total
+    assert written["options"]["model"] == "openai:slow" and "model_options" not in written["options"]
     everything = "".join(file.read_text() for file in out.iterdir() if file.is_file())
     assert "sk-hid" not in everything and "pw-hid" not in everything
+
+
+def test_a_run_that_goes_on_with_nothing_to_ask_keeps_what_was_said_of_it(made, tmp_path):
+    folder = tmp_path / "run"
+    config = {"options": {}}
+    for prompt in ("say a", "say b c"):
+        with opened(folder, config) as run:
+            model = made(price_out=1e6)
+            model.ledger.keep(run)
+            answer(model, Generate(Prompt(prompt), choices=("a", "z")))
+    with (folder / "usage.jsonl").open("a") as torn:
+        torn.write('{"at": "http')
+    with opened(folder, config) as run:
+        model = made(price_out=1e6)
+        model.ledger.keep(run)
+        assert model.notes[:2] == ["choices by text", "1 replies were none of the choices"]
+        assert model.notes[2].startswith("2 requests answered, ") and model.notes[2].endswith(
+            "3 of answers, cost 3.0000"
+        )
+    with opened(folder, config, fresh=True) as run:
+        model.ledger.keep(run)
+        assert model.notes == ["0 requests answered, 0 tokens of prompts, 0 of answers"]
+
+
+def test_processes_of_a_run_count_in_files_of_their_own(tmp_path):
+    folder = tmp_path
+    first, second = Ledger(), Ledger()
+    first.keep(Run(folder, file="samples.rank0.jsonl"))
+    second.keep(Run(folder, file="samples.rank1.jsonl"))
+    first.answered("a", prompt_tokens=2)
+    second.answered("b", prompt_tokens=3)
+    assert first.whole().counts == {"requests": 2, "prompt_tokens": 5} and first.whole().places == {"a": 1, "b": 1}
+    (folder / "usage.rank0.jsonl").write_text("[]\n")
+    with pytest.raises(RunError, match=r"usage.rank0.jsonl line 1 is damaged \(.*\); delete the line"):
+        second.whole()

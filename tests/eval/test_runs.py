@@ -84,6 +84,18 @@ def test_fresh_discards_what_is_there(tmp_path):
         assert run.records == {}
 
 
+def test_fresh_also_discards_what_killed_processes_left_in_a_folder_named_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("run")
+    with runs.opened(folder, CONFIG):
+        pass
+    for name in ("samples.rank1.jsonl", "usage.rank1.jsonl", "usage.jsonl"):
+        (folder / name).write_text(RECORD.line() + "\n")
+    with runs.opened(folder, CONFIG, fresh=True) as run:
+        assert not run.records
+    assert not list(folder.glob("*.jsonl"))
+
+
 def test_two_processes_do_not_share_a_run(tmp_path):
     with (
         runs.opened(tmp_path, CONFIG),
