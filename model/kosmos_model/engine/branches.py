@@ -134,9 +134,14 @@ class Branches:
         for group in self.sight.groups:
             attended[group.chunks] = scaled_dot_product_attention(
                 asked[group.chunks],
-                keys[group.slots].transpose(1, 2),
-                values[group.slots].transpose(1, 2),
+                taken(keys, group.slots).transpose(1, 2),
+                taken(values, group.slots).transpose(1, 2),
                 attn_mask=group.mask,
             )
-        self.keys, self.values = keys[self.kept], values[self.kept]
+        self.keys, self.values = keys.index_select(0, self.kept), values.index_select(0, self.kept)
         return attended.transpose(1, 2).flatten(0, 1)[None, :nodes]
+
+
+def taken(rows: Tensor, places: Tensor) -> Tensor:
+    """Rows (P, H, d) at places of any shape -> (..., H, d); whole ones are copied, which indexing does much slower."""
+    return rows.index_select(0, places.flatten()).view(*places.shape, *rows.shape[1:])

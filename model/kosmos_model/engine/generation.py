@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.models.sampling import drawn
+from kosmos_model.engine.branches import taken
 from kosmos_model.engine.search import Search
 from kosmos_model.engine.step import Slots, Step
 from kosmos_model.engine.tree import Ints, Tree
@@ -138,7 +139,7 @@ class Decoding:
         own = batch.states.new_empty(len(batch.slots), 2, len(nodes), heads, used + SPARE * self._width, size)
         for number, layer in enumerate(batch.slots):
             for part, slots in enumerate(layer):
-                own[number, part, :, :, :used] = slots[place].transpose(1, 2)
+                own[number, part, :, :, :used] = taken(slots, place).transpose(1, 2)
         positions = torch.from_numpy(self._tree.depths[nodes] + 1)[:, None].to(device)
         seen = visible[:, None].expand(-1, self._width, -1)
         return _Rows([*searches], seen, positions, Slots(self._common, own, used))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from kosmos_model.engine.attention import LayerCache, additive
+from kosmos_model.engine.branches import taken
 from kosmos_model.engine.walk import Prefixes
 
 
@@ -65,10 +66,12 @@ class Paths:
             self.nodes = tuple(_longer(old, 2 * stop) for old in self.nodes)
         for nodes, new in zip(self.nodes, (keys, values), strict=True):
             nodes[:, view.start : stop] = new
-        row = torch.arange(len(keys), device=keys.device)[:, None, None]
-        groups = view.slots.shape[1]
+        first = torch.arange(len(keys), device=keys.device) * self.nodes[0].shape[1]  # slots of all requests in a row
+        slots, groups = view.slots + first[:, None, None], view.slots.shape[1]
         all_keys, all_values = (
-            torch.cat([prompt[:, None].expand(-1, groups, -1, -1, -1), nodes[row, view.slots]], 2).flatten(0, 1)
+            torch.cat(
+                [prompt[:, None].expand(-1, groups, -1, -1, -1), taken(nodes.flatten(0, 1), slots)], dim=2
+            ).flatten(0, 1)
             for prompt, nodes in zip(self.prompts, self.nodes, strict=True)
         )  # (R * G, T, H, d)
         asked = queries.reshape(-1, view.mask.shape[2], *queries.shape[2:])  # (R * G, C, H, d)
