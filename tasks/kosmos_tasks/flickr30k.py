@@ -3,19 +3,17 @@
 Prompt: the image, then ``An image of``; beam search of width 5. All is as in COCO captions.
 
 Source: https://shannon.cs.illinois.edu/DenotationGraph (images on request, for research and education only) with the
-split of Karpathy and Li: ``dataset_flickr30k.json``, or a file for each split that maps the name of an image to its
-captions (``test.json``, ``validation.json``, ``train.json``; a sixth entry that names the image is no caption). The
-paper's split is test, 1,000 images. Hub: royokong/flickr30k_test (its card: test of 1,000 with image and text, its
-captions); lmms-lab/flickr30k calls all 31,783 images test, and is not that split.
+split of Karpathy and Li, in any of its files (`kosmos_tasks.flickr30k_files`). The paper's split is test, 1,000 images.
+Hub: royokong/flickr30k_test (its card: test of 1,000 with image and text, its captions); lmms-lab/flickr30k calls all
+31,783 images test, and is not that split.
 
 Our defaults where the paper is silent are those of COCO captions. ``partial`` evaluates the images that are there,
 where others are missing; the documents of CIDEr are still those of the whole split.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kosmos_eval.errors import BadData
@@ -24,17 +22,13 @@ from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, read_json, table
+from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import captions
-from kosmos_tasks.records import Columns, Row, columns, distinct, each, listed, some, string, text
+from kosmos_tasks import captions, flickr30k_files
 from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-KARPATHY = {"test": "test", "validation": "val", "train": "train"}
-"""Our split to the value of ``split`` in Karpathy's file."""
 
 
 @register("flickr30k")
@@ -60,10 +54,11 @@ class Flickr30k:
 
     about: ClassVar[About] = About(
         metric="CIDEr",
-        splits={"mini": ("test", "train"), "data": tuple(KARPATHY), "hub": ("test",)},
+        splits={"mini": ("test", "train"), "data": flickr30k_files.SPLITS, "hub": ("test",)},
         hub="royokong/flickr30k_test",
         get="https://shannon.cs.illinois.edu/DenotationGraph: flickr30k-images/; "
-        "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json; both under flickr30k/",
+        "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json (dataset.json in flickr30k.zip) "
+        "or nlphuji/flickr30k on the hub: flickr_annotations_30k.csv; all under flickr30k/",
         suites=(KOSMOS1, FEW_SHOT, MINI, TRANSFER),
     )
 
@@ -103,24 +98,26 @@ class Flickr30k:
         return captions.by_image(self._scored(samples, scores)) if samples else {}
 
     def _splits(self) -> Sequence[str]:
-        if self.source.kind != "data":
-            return self.about.splits[self.source.kind]
-        folder = self.source.folder("flickr30k")
-        return [split for split in KARPATHY if _file(folder, split).is_file()]
+        return (
+            flickr30k_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        )
 
     def _samples(self, split: str) -> Samples:
         found = rows(self.source, split)
         if self.source.kind == "data":
-            folder = self.source.folder("flickr30k") / "flickr30k-images"
-            there = [place for place, name in enumerate(found["id"]) if (folder / name).is_file()]
-            missing = len(found) - len(there)
-            if missing and not (self.partial and there):
-                problem = f"{missing} of the {len(found)} images of {split} are not in {folder}"
-                raise BadData(
-                    f"{problem}; add them, or evaluate those that are there: --task-option flickr30k.partial=true"
-                )
-            found = found.select(there)
+            found = found.select(self._there(found["id"], split))
         return Samples(found, lambda row: captions.sample_of(row, self.shown))
+
+    def _there(self, names: Sequence[str], split: str) -> list[int]:
+        """The places of the images that are there."""
+        folder = flickr30k_files.images_of(self.source)
+        there = [place for place, name in enumerate(names) if (folder / name).is_file()]
+        missing = len(names) - len(there)
+        if missing and not (self.partial and there):
+            problem = f"{missing} of the {len(names)} images of {split} are not in {folder}; add them"
+            part = ", or evaluate those that are there: --task-option flickr30k.partial=true"
+            raise BadData(problem + (part if there else ""))
+        return there
 
     def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
         split = rows(self.source, self.split)
@@ -132,9 +129,7 @@ class Flickr30k:
 def rows(source: Source, split: str) -> "Dataset":
     """The images of a split, a row each: ``id`` (the file's name), ``image``, ``captions``."""
     if source.kind == "data":
-        folder = source.folder("flickr30k")
-        file = _file(folder, split)
-        return table(some(_official(file, folder / "flickr30k-images", split), named_by=file), images=["image"])
+        return flickr30k_files.rows(source, split)
     if source.kind == "hub":
         found = from_hub(Flickr30k.about.hub, source=source, split=split, images=["image"])
         ids = [f"{split}/{place}" for place in range(len(found))]
@@ -145,35 +140,3 @@ def rows(source: Source, split: str) -> "Dataset":
     # Other scenes than those of COCO captions, drawn from another seed.
     found = scene_text.captions("test" if split == "test" else "train", sizes[split], seed=30)
     return table(found, images=["image"])
-
-
-def _file(folder: Path, split: str) -> Path:
-    whole = folder / "dataset_flickr30k.json"
-    return whole if whole.is_file() else folder / f"{split}.json"
-
-
-def _official(file: Path, images: Path, split: str) -> Iterator[Row]:
-    """Rows of Karpathy's file, or of one that maps names to captions."""
-    for row in distinct(_captioned(file, split), "id", named_by=file):
-        name, said = row["id"], row["captions"]
-        if not said:
-            raise BadData(f"image {name} of {file} has no caption; every image needs at least one to be scored against")
-        yield row | {"image": str(images / name)}
-
-
-def _captioned(file: Path, split: str) -> Iterator[Row]:
-    content = read_json(file)
-    if file.name == "dataset_flickr30k.json":
-        wanted: Columns = {"filename": text, "split": string, "sentences": each("raw")}
-        entries = listed(read_json(file, keys=["images"])["images"], named_by=file)
-        for place, entry in enumerate(entries):
-            said = columns(entry, wanted, place=f"image {place} of {file}")
-            if said["split"] == KARPATHY[split]:
-                yield {"id": said["filename"], "captions": said["sentences"]}
-        return
-    if not isinstance(content, dict):
-        raise BadData(f"{file} is not in the official format, an object of names and captions; get the file again")
-    for name, said in content.items():
-        if not isinstance(said, list) or not all(isinstance(caption, str) for caption in said):
-            raise BadData(f"image {name} of {file} has {str(said)[:60]!r}; expected a list of captions")
-        yield {"id": name, "captions": [caption for caption in said if Path(caption).name != name]}

@@ -4,8 +4,9 @@ Prompt: the image, then ``Question: does this picture contain real hate speech? 
 compared by likelihood. No text of the picture is given.
 
 Source: https://hatefulmemeschallenge.com (a form has to be accepted): ``img/`` and ``train.jsonl``, ``dev_seen.jsonl``,
-``test_seen.jsonl`` and their like, or ``dev.jsonl`` of the first release, also 500 memes. The paper's split is the
-validation set. The hub's copies, such as neuralcatcher/hateful_memes, load without their images: use --data.
+``test_seen.jsonl`` and their like, or ``dev.jsonl`` of the first release, also 500 memes, and its ``test.jsonl``. The
+paper's split is the validation set; a test file without labels cannot be marked. The hub's copies, such as
+neuralcatcher/hateful_memes, load without their images: use --data.
 
 Our defaults where the paper is silent: memes are ranked by log p(yes) - log p(no) for the area under the ROC curve.
 Each answer is one word, so their sums compare. ``accuracy``, of the likelier answer, is reported beside it. Extension:
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kosmos_eval.aggregate import means
+from kosmos_eval.errors import BadData
 from kosmos_eval.metrics import roc
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Prompt
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 ANSWERS = ("no", "yes")
 """In the order of the labels."""
-FILES = ("dev_seen", "dev", "dev_unseen", "test_seen", "test_unseen", "train")
+FILES = ("dev_seen", "dev", "dev_unseen", "test_seen", "test_unseen", "test", "train")
 """Splits, the default first; the test files of the first release have no labels."""
 
 
@@ -127,7 +129,11 @@ def _folder(source: Source) -> Path:
 def _official(folder: Path, split: str) -> list[dict[str, Any]]:
     file = folder / f"{split}.jsonl"
     wanted: Columns = {"id": identity, "img": text, "label": one_of(0, 1)}
-    rows = (columns(row, wanted, place=place) for place, row in json_lines(file))
+    read = list(json_lines(file))
+    if split.startswith("test") and not any(isinstance(row, dict) and "label" in row for _, row in read):
+        problem = f"{file} has no labels, as in the releases that keep them secret"
+        raise BadData(f"{problem}; get the file with them, or evaluate another split, such as --split {FILES[0]}")
+    rows = (columns(row, wanted, place=place) for place, row in read)
     found = some(distinct(rows, "id", named_by=file), named_by=file)
     existing(folder / "img", (Path(row["img"]).name for row in found), named_by=file)
     return [{"id": row["id"], "image": str(folder / row["img"]), "label": row["label"]} for row in found]

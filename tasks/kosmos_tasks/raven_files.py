@@ -5,8 +5,9 @@ Layout, under ``raven/`` or the root itself:
 - IQ50: ``exp-N/query-1.png .. query-K.png`` and ``exp-N/answer-a.png .. answer-f.png``, there or in ``iq50/``. Where
   the release keeps its key could not be confirmed; we read ``exp-N/answer.txt``, one letter, or ``answers.json`` beside
   the folders, ``{"exp-N": "c"}``.
-- RAVEN: ``CONFIGURATION/RAVEN_N_SPLIT.npz``, of which only ``image`` (16 x 160 x 160 bytes: 8 panels, 8 candidates) and
-  ``target`` (0-based) are read, and nothing is ever unpickled. A file that is broken fails its own puzzle.
+- RAVEN: ``CONFIGURATION/RAVEN_N_SPLIT.npz``, of which only ``image`` (16 x 160 x 160 bytes, or of another size: 8
+  panels and 8 candidates) and ``target`` (0-based) are read, and nothing is ever unpickled; I-RAVEN and RAVEN-FAIR have
+  the same files. A file that is broken fails its own puzzle.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("iq50", "test", "val", "train")
 """All splits, in the order in which one is chosen where none is asked for; the first is the paper's."""
-PANELS, SIDE = 8, 160
+PANELS = 8
 LETTERS = "abcdefgh"
 
 
@@ -130,6 +131,9 @@ def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
     target = int(arrays["target"])
     if not 0 <= target < PANELS:
         raise ValueError(f"target {target}")
-    pixels = arrays["image"].reshape(2 * PANELS, SIDE, SIDE)
+    pixels = arrays["image"]
+    count, height, width = pixels.shape
+    if count != 2 * PANELS or height != width or pixels.dtype != "uint8":
+        raise ValueError(f"images of shape {pixels.shape} and type {pixels.dtype}")
     cells = [{"bytes": Image.drawn(PIL.Image.fromarray(panel)).encoded(), "path": None} for panel in pixels]
     return cells, target

@@ -19,6 +19,12 @@ from kosmos_tasks.flickr30k import Flickr30k
 CAPTIONS = {"1.jpg": ["A dog runs .", "A dog ."], "2.jpg": ["Two men sit .", "Men ."]}
 
 
+KARPATHY = [
+    {"filename": name, "split": split, "sentences": [{"raw": text} for text in CAPTIONS[name]]}
+    for name, split in (("1.jpg", "train"), ("2.jpg", "test"))
+]
+
+
 def official(root: Path, split: str = "test", *, names: tuple[str, ...] = ("1.jpg", "2.jpg")) -> Path:
     """A file for a split, whose captions end with the path of the image, as it is in circulation."""
     folder = root / "flickr30k"
@@ -57,14 +63,60 @@ def test_the_path_of_the_image_is_no_caption(tmp_path: Path) -> None:
 
 
 def test_the_split_of_karpathy_is_read_from_his_file(tmp_path: Path) -> None:
-    images = [
-        {"filename": name, "split": split, "sentences": [{"raw": text} for text in CAPTIONS[name]]}
-        for name, split in (("1.jpg", "train"), ("2.jpg", "test"))
-    ]
-    (official(tmp_path) / "flickr30k" / "dataset_flickr30k.json").write_text(json.dumps({"images": images}))
+    (official(tmp_path) / "flickr30k" / "dataset_flickr30k.json").write_text(json.dumps({"images": KARPATHY}))
     task = at(tmp_path)
     assert [sample.id for sample in task.samples()] == ["2.jpg"]
     assert [shot.id for shot in task.examples()] == ["1.jpg"]
+
+
+def test_the_file_of_karpathys_archive_is_read_where_it_unpacks(tmp_path: Path) -> None:
+    folder = official(tmp_path) / "flickr30k"
+    (folder / "test.json").unlink()
+    (folder / "flickr30k").mkdir()
+    (folder / "flickr30k" / "dataset.json").write_text(json.dumps({"images": KARPATHY}))
+    assert [sample.id for sample in at(tmp_path).samples()] == ["2.jpg"]
+
+
+def hubs(folder: Path, raw: str) -> None:
+    """The csv of the hub: a JSON list of captions in a cell, its quotes doubled."""
+    (folder / "test.json").unlink()
+    lines = ["raw,sentids,split,filename,img_id", f'{raw},"[0, 1]",test,2.jpg,1', '"[""A dog .""]",[2],train,1.jpg,0']
+    (folder / "flickr_annotations_30k.csv").write_text("\r\n".join(lines), newline="")
+
+
+def test_the_csv_of_the_hub_is_read(tmp_path: Path) -> None:
+    hubs(official(tmp_path) / "flickr30k", '"[""Two men, sit ."", ""Men .""]"')
+    (sample,), (shot,) = at(tmp_path).samples(), at(tmp_path).examples()
+    assert (sample.id, sample.references) == ("2.jpg", ("Two men, sit .", "Men ."))
+    assert (shot.id, shot.target) == ("1.jpg", "A dog .")
+
+
+def test_a_cell_that_is_no_list_of_captions_is_named(tmp_path: Path) -> None:
+    hubs(official(tmp_path) / "flickr30k", "Two men")
+    with pytest.raises(BadData, match=r"line 2 of .*30k\.csv has 'raw' 'Two men'; expected a JSON list of captions"):
+        at(tmp_path).samples()
+
+
+def test_the_archive_of_kaggle_nests_its_images_and_has_no_splits(tmp_path: Path) -> None:
+    folder = official(tmp_path) / "flickr30k"
+    captions = (folder / "test.json").rename(tmp_path / "test.json")
+    (folder / "flickr30k_images").mkdir()
+    (folder / "flickr30k-images").rename(folder / "flickr30k_images" / "flickr30k_images")
+    (folder / "flickr30k_images" / "results.csv").write_text("image_name| comment_number| comment\n1.jpg| 0| A dog .")
+    with pytest.raises(
+        BadData, match=r"results\.csv does not say which image is of which split; add dataset_flickr30k"
+    ):
+        at(tmp_path).samples()
+    captions.rename(folder / "test.json")
+    assert [Path(sample.prompt.images[0].name).parts[-3:] for sample in at(tmp_path).samples()] == [
+        ("flickr30k_images", "flickr30k_images", "1.jpg"),
+        ("flickr30k_images", "flickr30k_images", "2.jpg"),
+    ]
+
+
+def test_where_no_image_is_there_a_part_is_not_proposed(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"2 of the 2 images of test are not in .*flickr30k-images; add them$"):
+        at(official(tmp_path, names=()), partial=True).samples()
 
 
 def test_missing_images_are_refused_unless_a_part_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,15 @@ def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
         at(tmp_path, bare).samples()
 
 
+def test_a_test_file_whose_labels_are_secret_says_so_and_is_the_last_choice(tmp_path: Path) -> None:
+    bare = {name: MEMES[0][name] for name in ("id", "img", "text")}
+    for split in ("test", "test_seen"):
+        with pytest.raises(BadData, match=rf"{split}\.jsonl has no labels, .*another split, such as --split dev_seen"):
+            at(tmp_path, bare, name=f"{split}.jsonl", split=split).samples()
+    assert at(tmp_path, name="dev.jsonl").split == "dev"
+    assert len(at(tmp_path, name="test.jsonl", split="test").samples()) == 3
+
+
 def test_generated_memes_of_train_and_test_differ() -> None:
     task = HatefulMemes()
     asked, shown = task.samples(), task.examples()

@@ -183,6 +183,13 @@ def test_raven_panels_are_eight_to_see_and_eight_to_choose_from(tmp_path: Path) 
     assert first.prompt.text() == "Here are eight images:" + 8 * "<image>"
 
 
+def test_panels_of_another_size_are_read_as_they_are(tmp_path: Path) -> None:
+    image = np.repeat(np.arange(16, dtype=np.uint8), 80 * 80).reshape(16, 80, 80)
+    (sample,) = at(raven(tmp_path, numbers=(2,), image=image)).samples()
+    assert [grey(image) for image in sample.extra["context"]] == list(range(8))
+    assert {image.size for image in sample.extra["candidates"]} == {(80, 80)}
+
+
 def test_raven_demonstrations_come_from_its_training_split(tmp_path: Path) -> None:
     root = raven(tmp_path, numbers=(1,))
     assert [shot.id for shot in at(root).examples()] == ["center_single/RAVEN_1_test"]
@@ -197,11 +204,12 @@ def test_a_configuration_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
         at(root, configuration="up_down").samples()
 
 
-@pytest.mark.parametrize("broken", ["cut", "small", "key", "pickled"])
+@pytest.mark.parametrize("broken", ["cut", "fifteen", "flat", "key", "pickled"])
 def test_a_broken_npz_fails_its_own_puzzle_and_is_named(tmp_path: Path, broken: str) -> None:
     changed: dict[str, Any] = {
         "cut": {},
-        "small": {"image": np.zeros((16, 2, 2), np.uint8)},
+        "fifteen": {"image": np.zeros((15, 160, 160), np.uint8)},
+        "flat": {"image": np.zeros(16 * 160 * 160, np.uint8)},
         "key": {"target": np.array(8)},
         "pickled": {"target": np.array({"a": 1}, dtype=object)},
     }[broken]
