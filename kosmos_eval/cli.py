@@ -71,6 +71,9 @@ def run(
     task_file: TaskFile = None,
     model_file: ModelFile = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
+    batch_tokens: Annotated[
+        str | None, typer.Option("--batch-tokens", help="Computed at once: auto or a number.")
+    ] = None,
     out: Out = None,
     fresh: Fresh = False,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html at the end.")] = True,
@@ -93,7 +96,7 @@ def run(
     else:
         made, counts = commands.suite(suite, source, shots=counts, seed=seed, splits=split, options=options)
     ways = _ways(images, with_blind, prompts, seeds)
-    asked = model, model_option or (), device, counts or [0], limit, seed, shots_from, ways, profile
+    asked = model, model_option or (), device, counts or [0], limit, seed, shots_from, ways, profile, batch_tokens
     commands.run(commands.Asking(*asked), made, folder=out, fresh=fresh, html=html, log=log or ())
 
 

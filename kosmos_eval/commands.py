@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,7 +26,7 @@ from kosmos_eval.marks import cell_file, marks_file, scored
 from kosmos_eval.model import Adjustable, Model
 from kosmos_eval.past import Past, reopened
 from kosmos_eval.profile import Counting, Profile, as_json, lines, profiled, summary
-from kosmos_eval.registry import load_file
+from kosmos_eval.registry import load_file, named
 from kosmos_eval.report.console import print_report
 from kosmos_eval.report.progress import shown
 from kosmos_eval.report.rows import Report
@@ -53,6 +54,7 @@ class Asking:
     shots_from: str = "random"
     ways: Ways = field(default_factory=Ways)
     profile: bool = False
+    batch_tokens: str | None = None
 
 
 def load_files(paths: Iterable[Path]) -> list[str]:
@@ -115,7 +117,7 @@ def _run(
     device = crew.device(asking.device)
     with shown(errors) as progress:
         chosen, todo = crew.in_turn(lambda: _planned(replace(asking, device=device), tasks, progress))
-    model = build_model(asking.model, device=device, options=asking.model_options)
+    model = build_model(asking.model, device=device, options=_settings(asking))
     checked(model, todo)
     crew = crew.joined(model)
     spec, deciding = _identity(asking, model)
@@ -124,7 +126,7 @@ def _run(
         "processes": crew.ranks.count,
     }
     config["options"] |= {"model_options": deciding} if deciding else {}
-    config["given"] = {"model": asking.model, "model_options": list(asking.model_options)}
+    config["given"] = {"model": asking.model, "model_options": _settings(asking)}
     crew.agree(config["options"] | {f"size of {cell.label}": len(cell.samples) for cell in todo})
     folder = folder or default_folder(config)
     found = Report(model.name, ())
@@ -152,6 +154,16 @@ def _run(
             where = tracker.log(found, runs.redacted(config), folder)
             console.print(f"{tracker.name}: {where}", highlight=False, soft_wrap=True, markup=False)
     _finish(found, opened)
+
+
+def _settings(asking: Asking) -> list[str]:
+    """The model's options, with how many tokens it is to compute at once."""
+    if asking.batch_tokens is None:
+        return list(asking.model_options)
+    name = asking.model.partition(":")[0]
+    if "batch_tokens" not in signature(named("model", name)).parameters:
+        raise KosmosEvalError(f"{name} has no batches of tokens to size; leave --batch-tokens out")
+    return [*asking.model_options, f"batch_tokens={asking.batch_tokens}"]
 
 
 def _identity(asking: Asking, model: Model) -> tuple[str, list[str]]:

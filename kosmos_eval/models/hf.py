@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
+from kosmos_eval.models.hf_budget import ROWS, Budget, Job, budget, fitting, inputs
 from kosmos_eval.models.hf_cache import plain
 from kosmos_eval.models.hf_engine import Engine, State, engine_of
 from kosmos_eval.models.hf_generate import Search, generate
@@ -26,16 +27,16 @@ from kosmos_eval.models.hf_share import agree, heads
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood, Output, Request
 
-Job = Search | Scoring
 Group = list[tuple[int, Job]]
 
 
-def load(
+def load(  # noqa: PLR0913 - its parameters are the options that users see
     path: str,
     *,
     device: str = "auto",
     dtype: str = "auto",
-    batch_size: int = 8,
+    batch_size: int | None = None,
+    batch_tokens: int | str | None = None,
     chat_template: str = "auto",
     revision: str | None = None,
     device_map: str | None = None,
@@ -47,7 +48,8 @@ def load(
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: auto, float32, bfloat16, float16; auto is the checkpoint's own, and float32 on a CPU. int8, nf4, fp4 are
             quantised by bitsandbytes.
-        batch_size: the most sequences at a time; halved by itself where memory runs out.
+        batch_size: the most sequences at a time, 8 where batch_tokens is not given; halved where memory runs out.
+        batch_tokens: the most tokens that are read at a time, likewise; auto asks the device.
         chat_template: ``auto`` uses the model's own where it has one, ``none`` does not.
         revision: of the Hub's repository.
         device_map: auto, balanced, sequential: spread the layers over all devices of this process.
@@ -59,9 +61,8 @@ def load(
     loaded = load_folder(folder, device=device, dtype=dtype, device_map=device_map)
     settings = (dtype if dtype in QUANTISED else str(loaded.network.dtype), chat_template)
     name = f"hf:{Path(path).resolve().name if Path(path).exists() else Path(path).name}"
-    return _model(
-        loaded, name, batch_size=batch_size, chat_template=chat_template, digest=lambda: digest(folder, *settings)
-    )
+    allowed = budget(loaded.network, batch_size=batch_size, batch_tokens=batch_tokens)
+    return _model(loaded, name, allowed, chat_template=chat_template, digest=lambda: digest(folder, *settings))
 
 
 def live(
@@ -82,21 +83,18 @@ def live(
     """
     tokenizer = getattr(processor, "tokenizer", None)
     loaded = Loaded(network, tokenizer or processor, processor if tokenizer is not None else None)
-    return _model(
-        loaded, name, batch_size=batch_size, chat_template=chat_template, digest=lambda: weights_digest(network)
-    )
+    allowed = budget(network, batch_size=batch_size, batch_tokens=None)
+    return _model(loaded, name, allowed, chat_template=chat_template, digest=lambda: weights_digest(network))
 
 
-def _model(loaded: Loaded, name: str, *, batch_size: int, chat_template: str, digest: Callable[[], str]) -> HFModel:
+def _model(loaded: Loaded, name: str, allowed: Budget, *, chat_template: str, digest: Callable[[], str]) -> HFModel:
     if chat_template not in ("auto", "none"):
         raise UnknownName("chat_template", chat_template, ("auto", "none"))
-    if batch_size < 1:
-        raise ModelError(f"batch_size is {batch_size}; expected at least 1")
     return HFModel(
         name=name,
         engine=engine_of(loaded.network),
         reader=reader_of(loaded, chats=chat_template == "auto"),
-        batch_size=batch_size,
+        budget=allowed,
         context=getattr(loaded.network.config.get_text_config(), "max_position_embeddings", None),
         ends=_ends(loaded),
         digest=digest,
@@ -115,12 +113,12 @@ def _ends(loaded: Loaded) -> tuple[int, ...]:
 
 @dataclass
 class HFModel:
-    """A transformers model behind the Protocol; ``batch_size`` is halved where memory runs out."""
+    """A transformers model behind the Protocol; its budget is halved where memory runs out."""
 
     name: str
     engine: Engine
     reader: Reader
-    batch_size: int
+    budget: Budget
     context: int | None
     ends: tuple[int, ...]
     digest: Callable[[], str]
@@ -133,6 +131,11 @@ class HFModel:
     def fingerprint(self) -> str:
         """Sha256 over configuration, tokenizer, processor and weights, with dtype and template; read when asked for."""
         return self.digest()
+
+    @property
+    def adjustable(self) -> frozenset[str]:
+        """Options that a run may go on with other values of."""
+        return frozenset({"batch_size", "batch_tokens", "device_map"})
 
     def fits(self, request: Request) -> bool:
         """Whether the prompt, its images expanded, and the longest answer are within the model's positions."""
@@ -148,7 +151,7 @@ class HFModel:
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
         """Answer in batches of similar length; a bad image or a too long prompt fails its own requests only."""
         decode = lru_cache(maxsize=128)(Image.pixels)
-        stride = 16 * self.batch_size
+        stride = 16 * self.budget.rows if self.budget.tokens is None else ROWS
         for begin in range(0, len(requests), stride):
             window = dict(enumerate(requests[begin : begin + stride], start=begin))
             whole: dict[int, Request] = {}
@@ -244,18 +247,17 @@ class HFModel:
     def _batched(self, jobs: Group, after: State | None) -> Iterator[tuple[int, Output | Failure]]:
         import torch
 
-        pending = sorted(jobs, key=lambda job: (_inputs(job[1]), len(job[1].prompt.ids)))
+        pending = sorted(jobs, key=lambda job: (inputs(job[1]), len(job[1].prompt.ids)))
+        before, even = (after.mask.shape[1], not plain(after.cache)) if after is not None else (0, False)
         while pending:
-            size = _fitting(
-                [job for _, job in pending], self.batch_size, even=after is not None and not plain(after.cache)
-            )
+            size = fitting([job for _, job in pending], self.budget, before=before, even=even)
             batch = pending[:size]
             outputs: Sequence[Output | Failure]
             try:
                 outputs = self._run([job for _, job in batch], after)
             except torch.OutOfMemoryError:
-                if self.batch_size > 1:
-                    self.batch_size //= 2
+                if self.budget.rows > 1:
+                    self.budget = self.budget.halved()
                     continue
                 length = len(batch[0][1].prompt.ids)
                 outputs = [Failure(f"{self.engine.device} is out of memory with one prompt of {length} tokens")]
@@ -267,25 +269,6 @@ class HFModel:
         scorings = [job for job in jobs if isinstance(job, Scoring)]
         if searches:
             return generate(self.engine, searches, after=after)
-        return score(self.engine, scorings, rows=self.batch_size, after=after)
-
-
-def _inputs(job: Job) -> tuple[str, ...]:
-    return (*job.prompt.tokenwise, *job.prompt.pixels)
-
-
-def _fitting(jobs: Sequence[Job], rows: int, *, even: bool) -> int:
-    """How many of the first jobs make one batch: the same kinds of inputs, and no more rows than allowed.
-
-    Args:
-        jobs: in order.
-        rows: how many are allowed.
-        even: whether all must be as long, since padding would stand between what was read before and them.
-    """
-    taken = 0
-    for count, job in enumerate(jobs):
-        taken += job.request.beams if isinstance(job, Search) else 1
-        uneven = even and len(job.prompt.ids) != len(jobs[0].prompt.ids)
-        if count and (taken > rows or uneven or _inputs(job) != _inputs(jobs[0])):
-            return count
-    return len(jobs)
+        longest = max(len(branch.ids) for job in scorings for branch in job.branches)
+        kept = longest + max(len(job.prompt.ids) for job in scorings) + (after.mask.shape[1] if after else 0)
+        return score(self.engine, scorings, rows=self.budget.width(longest, kept=kept), after=after)

@@ -41,6 +41,8 @@ class KosmosModel:
         changes: whether the weights may change between two calls of `answers`, as they do in training.
     """
 
+    adjustable = frozenset({"batch_tokens"})
+
     def __init__(
         self,
         model: Kosmos,

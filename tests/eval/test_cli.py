@@ -146,6 +146,7 @@ def test_a_defect_of_one_sample_fails_it_alone(data, tmp_path):
         (lambda d: None, ["--tasks", "toyy"], "no task is called 'toyy'; did you mean 'toy'?"),
         (lambda d: None, ["--task-option", "toy.colour=red"], "no option of toy is called 'colour'"),
         (lambda d: None, ["--model-option", "pauze=1"], "no option of slow is called 'pauze'; did you mean 'pause'?"),
+        (lambda d: None, ["--batch-tokens", "auto"], "slow has no batches of tokens to size; leave --batch-tokens out"),
         (lambda d: None, ["--suite", "five"], "no suite is called 'five'"),
         (lambda d: (d / "rows.json").write_text('{"rows": [{"id"'), [], "rows.json is not complete json"),
         (lambda d: (d / "rows.json").write_text("[]"), [], "has no 'rows' at its top level"),
@@ -175,6 +176,40 @@ def test_a_folder_of_another_configuration_is_refused(data, tmp_path):
     assert "seed was 0, now 1" in only_line(cli(*args, "--seed", 1))
     assert (tmp_path / "run" / "run.json").read_bytes() == before
     assert cli(*args, "--seed", 1, "--fresh").returncode == 0
+
+
+BATCHED = """
+from dataclasses import dataclass
+from kosmos_eval import Completion, register_model
+
+@register_model("batched")
+@dataclass
+class Batched:
+    batch_tokens: int | str = "auto"
+    shout: bool = False
+    name = fingerprint = "batched"
+    adjustable = frozenset({"batch_tokens"})
+
+    def fits(self, request):
+        return True
+
+    def answers(self, requests):
+        return ((index, Completion(f"{self.batch_tokens!r}")) for index in range(len(requests)))
+"""
+
+
+def test_a_run_goes_on_with_another_size_of_batches_but_not_with_options_that_decide(
+    data, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "batched.py").write_text(BATCHED)
+    args, _ = toy(data, tmp_path / "run")
+    base = [*args, "--model-file", tmp_path / "batched.py", "--model", "batched", "--no-html"]
+    for given in (["--batch-tokens", "64"], ["--batch-tokens", "auto"], ["--model-option", "batch_tokens=9"]):
+        assert inside(monkeypatch, capsys, *base, *given).returncode == 0
+    lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
+    assert {json.loads(line)["outputs"][0]["text"] for line in lines} == {"64"} and len(lines) == 12
+    said = only_line(inside(monkeypatch, capsys, *base, "--model-option", "shout=true"))
+    assert "model_options was None, now ['shout=true']" in said
 
 
 def test_a_report_is_made_again_from_the_folder(data, tmp_path):

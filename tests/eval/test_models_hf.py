@@ -12,6 +12,7 @@ import pytest
 
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.models.hf import live, load
+from kosmos_eval.models.hf_budget import Budget
 from kosmos_eval.models.hf_images import requires_pixels
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
@@ -529,7 +530,39 @@ def test_where_memory_runs_out_the_batch_is_halved(model):
     outputs = answered(tight, *requests)
     assert [o.text for o in outputs[:-1]] == [o.text for o in answered(model("llava"), *requests)[:-1]]
     assert len(outputs[-1].logprobs) == len(NAMES_OF_THINGS)
-    assert tight.batch_size == 2
+    assert tight.budget.rows == 2
+
+
+def test_batches_are_cut_by_tokens_and_answers_stay_the_same(model, monkeypatch):
+    tiny = dataclasses.replace(model("llava"), budget=Budget(128, 40))
+    texts = [Prompt("An image of" + " a red cat" * count) for count in (1, 2, 3, 4)]
+    requests = [*(Generate(prompt, 4) for prompt in [*ASKED, *texts]), LogLikelihood(SHOT, NAMES_OF_THINGS)]
+    batches = counted(monkeypatch, tiny.engine)
+    found = answered(tiny, *requests)
+    assert max(len(batch) for batch in batches) > 1
+    assert all(len(batch) * max(batch) <= 40 for batch in batches)
+    for one, other in zip(found, answered(model("llava"), *requests), strict=True):
+        assert vars(one).get("text") == vars(other).get("text")
+        assert vars(one).get("logprobs") == pytest.approx(vars(other).get("logprobs"), abs=1e-4)
+
+
+def test_a_budget_of_tokens_also_bounds_what_lies_in_the_cache_and_is_halved_as_a_whole():
+    tokens = Budget(128, 100)
+    assert tokens.holds(10, new=100, kept=1600)
+    assert not tokens.holds(10, new=101, kept=0) and not tokens.holds(10, new=1, kept=1601)
+    assert (tokens.width(5, kept=10), tokens.width(5, kept=400), tokens.width(200, kept=9999)) == (20, 4, 1)
+    assert tokens.halved() == Budget(64, 50) and Budget(1, 1).halved() == Budget(1, 1)
+    assert Budget(8).holds(8, new=10**6, kept=10**6) and Budget(8).width(10**6, kept=0) == 8
+
+
+def test_the_budget_is_what_options_name(folder):
+    path = str(folder("text"))
+    assert load(path, device="cpu").budget == Budget(8)
+    assert load(path, device="cpu", batch_tokens="auto").budget == Budget(128, 2048)
+    assert load(path, device="cpu", batch_size=3, batch_tokens=64).budget == Budget(3, 64)
+    for wrong in (0, "many", True):
+        with pytest.raises(ModelError, match=f"batch_tokens is {wrong!r}; expected auto or a positive whole number"):
+            load(path, device="cpu", batch_tokens=wrong)
 
 
 def test_a_request_too_large_for_memory_fails_by_itself(model):
