@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_ALSO = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16"}
 QUANTISED: dict[str, dict[str, Any]] = {
     "int8": {"load_in_8bit": True},
     "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
@@ -63,6 +64,10 @@ def find(path: str, revision: str | None) -> Path:
         folder = _snapshot(path, revision)
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {path}; expected one with config.json and *.safetensors")
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{path} holds an adapter (LoRA); merge it first: peft's merge_and_unload(), save_pretrained(...)"
+        )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json; expected a folder saved by transformers' save_pretrained")
     if not any(folder.glob("*.safetensors")):
@@ -71,6 +76,10 @@ def find(path: str, revision: str | None) -> Path:
         raise ModelError(
             f"{path} holds {found}; only *.safetensors is loaded: save_pretrained(..., safe_serialization=True)"
         )
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            if opened.read(20) == b"version https://git-":
+                raise ModelError(f"{file} is only a pointer of Git LFS; run `git lfs pull` in {path}")
     return folder
 
 
@@ -103,24 +112,23 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     from safetensors import SafetensorError
 
     place = device_named(device)
+    trusting: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, **trusting)
         sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        if not sees and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise ModelError(f"{folder} holds a {config.model_type}, neither an image-text-to-text nor a causal model")
         kind: Any = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
         placed = placement(config, place, dtype=dtype, device_map=device_map)
-        network, report = kind.from_pretrained(
-            folder,
-            **placed,
-            use_safetensors=True,
-            output_loading_info=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
         reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
-        processor = reader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        processor = reader.from_pretrained(folder, **trusting)  # before the weights, for it is soon known to be missing
+        if sees and not hasattr(processor, "image_processor"):
+            raise ModelError(f"{folder} has no processor of images; bring its preprocessor_config.json")
+        network, report = kind.from_pretrained(
+            folder, **placed, use_safetensors=True, output_loading_info=True, **trusting
+        )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"transformers {transformers.__version__} cannot load {folder}: {reason}") from error
+        raise ModelError(_reason(error, folder)) from error
     if report["missing_keys"]:
         first = min(report["missing_keys"])
         raise ModelError(f"the weights in {folder} lack {len(report['missing_keys'])} tensors, such as {first}")
@@ -129,12 +137,28 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     return Loaded(network.eval(), tokenizer, processor if sees else None)
 
 
+def _reason(error: Exception, folder: Path) -> str:
+    """Why transformers cannot load a folder, and what to do about it."""
+    import transformers
+
+    reason = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        return f"{folder} needs a package that is not installed: {reason}; see also pip install 'kosmos-eval[hf]'"
+    if "trust_remote_code" in reason:
+        return (
+            f"{folder} brings code of its own, which is never run; take a model that transformers has itself, or serve "
+            "it (vLLM) and name it by openai:MODEL@URL"
+        )
+    return f"transformers {transformers.__version__} cannot load {folder}: {reason[:500]}"
+
+
 def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str | None) -> dict[str, Any]:
     """What transformers is told of type and place of the weights.
 
     Raises:
         ModelError: if that cannot be.
     """
+    dtype = _ALSO.get(dtype, dtype)
     if dtype not in (*DTYPES, *QUANTISED):
         raise UnknownName("dtype", dtype, (*DTYPES, *QUANTISED))
     if device_map is not None and device_map not in DEVICE_MAPS:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from jinja2 import TemplateError
+
 from kosmos_eval.errors import ModelError
 from kosmos_eval.prompt import Prompt
 
@@ -75,11 +77,17 @@ class Wording:
             return flat
         # One text part with its placeholders, because some templates put all images of a turn first.
         content = [{"type": "text", "text": flat}] if self.placeholder else flat
-        turn: str = self.template.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        turn = self._turn([{"role": "user", "content": content}])
         if self.placeholder and turn.count(self.placeholder) != len(prompt.images):
             raise ModelError("the chat template does not leave images in their places; use chat_template=none")
+        return turn
+
+    def _turn(self, turns: list[dict[str, Any]]) -> str:
+        assert self.template is not None
+        try:
+            turn: str = self.template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise ModelError(f"the chat template refuses the prompt ({error}); use chat_template=none") from error
         return turn
 
     def joined(self, text: str, continuation: str) -> str:
@@ -125,6 +133,9 @@ def image_placeholder(processor: Any, config: Any) -> tuple[str, str]:
     if getattr(processor, "chat_template", None) is None:
         return plain, token
     parts = [{"type": "text", "text": "\u241e"}, {"type": "image"}, {"type": "text", "text": "\u241f"}]
-    turn = processor.apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
+    try:
+        turn = processor.apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
+    except TemplateError:
+        return plain, token  # asked with a prompt, it says so by name
     between: str = turn.partition("\u241e")[2].partition("\u241f")[0].strip()
     return (between if token in between else plain), token

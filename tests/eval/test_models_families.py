@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from kosmos_eval.errors import ModelError
 from kosmos_eval.models.hf import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, LogLikelihood
@@ -237,3 +238,35 @@ def test_a_text_is_decoded_as_the_task_asks_and_what_the_model_wishes_is_noted(t
     model = load(str(tmp_path), device="cpu")
     assert answered(model, Generate(SHOT, 12)) == [free]
     assert model.notes == ["decodes as the tasks ask, without generation_config.json's no_repeat_ngram_size=1"]
+
+
+def test_smolvlm_reads_images_and_without_num2words_names_the_command(tmp_path, monkeypatch):
+    import torch
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMImageProcessor, SmolVLMProcessor
+    from transformers.models.smolvlm import processing_smolvlm
+    from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoProcessor
+
+    monkeypatch.setattr(processing_smolvlm, "num2words", str)
+    tiles = [f"<row_{row}_col_{col}>" for row, col in itertools.product(range(1, 7), range(1, 7))]
+    words = words_of("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>", *tiles)
+    config = SmolVLMConfig(
+        text_config=text_of(words, "llama"),
+        vision_config={"image_size": 32, "patch_size": 8, **VISION},
+        image_token_id=4,
+        scale_factor=2,
+    )
+    torch.manual_seed(0)
+    SmolVLMForConditionalGeneration(config).save_pretrained(tmp_path)
+    pictures = SmolVLMImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    SmolVLMProcessor(pictures, words, SmolVLMVideoProcessor(), image_seq_len=4).save_pretrained(tmp_path)
+    model = load(str(tmp_path), device="cpu", chat_template="none")
+    one, other = answered(
+        model, LogLikelihood(Prompt(RED, "x"), (" cat",)), LogLikelihood(Prompt(BLUE, "x"), (" cat",))
+    )
+    assert one.logprobs != other.logprobs
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    with pytest.raises(
+        ModelError, match=r"`num2words` is required .*; see also pip install 'kosmos-eval\[hf\]'"
+    ) as error:
+        load(str(tmp_path), device="cpu")
+    assert "\n" not in str(error.value)

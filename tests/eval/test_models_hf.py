@@ -632,6 +632,65 @@ def test_what_is_no_safe_model_folder_is_refused(folder, tmp_path):
         load(str(tmp_path), device="cpu")
 
 
+def changed(path, **values):
+    import json
+
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def no_processor(folder):
+    (folder / "processor_config.json").unlink()
+
+
+def own_code(folder):
+    changed(folder / "config.json", model_type="novel", auto_map={"AutoConfig": "novel.Config"})
+    (folder / "novel.py").write_text("raise SystemExit('run')")
+
+
+def own_tokenizer(folder):
+    config = {"tokenizer_class": "Novel", "auto_map": {"AutoTokenizer": ["novel.Novel", None]}}
+    changed(folder / "tokenizer_config.json", **config)
+    (folder / "novel.py").write_text("raise SystemExit('run')")
+
+
+def another_task(folder):
+    changed(folder / "config.json", model_type="t5", architectures=["T5ForConditionalGeneration"])
+
+
+def adapter(folder):
+    (folder / "adapter_config.json").write_text("{}")
+
+
+def pointer(folder):
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "line"),
+    [
+        ("llava", no_processor, "preprocessor_config.json"),
+        ("text", own_code, "brings code of its own, which is never run; take a model that transformers has itself"),
+        ("text", own_tokenizer, "brings code of its own, which is never run"),
+        ("text", another_task, "holds a t5, neither an image-text-to-text nor a causal model"),
+        ("text", adapter, r"holds an adapter \(LoRA\); merge it first"),
+        ("text", pointer, "is only a pointer of Git LFS; run `git lfs pull`"),
+    ],
+)
+def test_what_a_folder_lacks_is_one_line(folder, tmp_path, kind, change, line):
+    shutil.copytree(folder(kind), tmp_path, dirs_exist_ok=True)
+    change(tmp_path)
+    with pytest.raises(ModelError, match=line) as error:
+        load(str(tmp_path), device="cpu")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 800
+
+
+def test_a_chat_template_that_refuses_a_prompt_fails_it_by_name(folder, tmp_path):
+    shutil.copytree(folder("llava"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('a system turn is needed') }}")
+    (output,) = answered(load(str(tmp_path), device="cpu"), Generate(SHOT, 2))
+    assert output == Failure("the chat template refuses the prompt (a system turn is needed); use chat_template=none")
+
+
 def test_weights_that_lack_a_tensor_are_refused_rather_than_made_up(folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -658,6 +717,7 @@ def test_unknown_settings_are_named(folder):
         load(path, dtype="float8")
     with pytest.raises(ModelError, match="device 'tpu' cannot be used"):
         load(path, device="tpu")
+    assert str(load(path, device="cpu", dtype="bf16").engine.network.dtype) == "torch.bfloat16"
     with pytest.raises(ModelError, match="batch_size is 0"):
         load(path, batch_size=0)
 
