@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
@@ -97,6 +98,8 @@ def data(chosen: Sequence[str] | None, root: Path | None, *, split: str | None =
     Raises:
         KosmosEvalError: if one of the chosen tasks is not complete.
     """
+    if root is not None and not root.is_dir():
+        Source("data", root).folder()
     broken = [name for name in chosen or names("task") if not _complete(name, root, split)]
     if root is not None and broken:
         raise KosmosEvalError(f"not complete under {root}: {', '.join(broken)}")
@@ -115,9 +118,9 @@ def _complete(name: str, root: Path | None, split: str | None) -> bool:
         samples = task.samples()
         unreadable = _unreadable(request for sample in samples for request in task.requests(sample, ()))
     except KosmosEvalError as error:
-        console.print(
-            f"[bold]{name}[/bold] [red]incomplete[/red]: {error}\n  {said.get}", highlight=False, soft_wrap=True
-        )
+        reason = str(error).removeprefix(f"{name}: ").partition("; `kosmos-eval data")[0]
+        line = f"[bold]{name}[/bold] [red]incomplete[/red]: {escape(reason)}\n  get {escape(said.get)}"
+        console.print(line, highlight=False, soft_wrap=True)
         return False
     state = f"[red]{len(unreadable)} unreadable, such as {unreadable[0]}[/red]" if unreadable else "[green]ok[/green]"
     console.print(f"[bold]{name}[/bold] {len(samples)} samples, {state}", highlight=False, soft_wrap=True)

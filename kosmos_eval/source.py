@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Source:
     revision: str | None = None
 
     def folder(self, *names: str) -> Path:
-        """The first of ``names`` that is a folder under the root, or the root itself.
+        """The first of ``names`` that is a folder under the root, in upper or lower case, or the root itself.
 
         Raises:
             BadData: if the root is not a folder, or an empty one.
@@ -46,28 +47,42 @@ class Source:
         root = self.root
         if root is None or not root.is_dir():
             raise BadData(f"--data {root} is not a folder; name the one that holds the official files")
-        for name in names:
-            if (root / name).is_dir():
-                root = root / name
-                break
+        root = next((place for name in names if (place := _beneath(root, name))), root)
         if next(root.iterdir(), None) is None:
             raise BadData(f"{root} is an empty folder; `kosmos-eval data TASK` says which files belong there")
         return root
 
-    def chosen(self, known: Sequence[str], *, task: str) -> str:
+    def chosen(self, known: Sequence[str], *, task: str, folders: Sequence[str] = ()) -> str:
         """The split asked for, or the first known one.
+
+        Args:
+            known: the splits that are there, default first.
+            task: its name, for messages.
+            folders: the names of the `folder` where they were looked for.
 
         Raises:
             UnknownName: if the source has no such split.
             BadData: if it has no split at all.
         """
         if not known:
-            raise BadData(
-                f"{task}: no split was found under {self.root}; `kosmos-eval data {task}` says what is missing"
-            )
+            place = self.folder(*folders) if self.kind == "data" else self.root
+            found = f"no split was found under {place}{packed(place) if place else ''}"
+            raise BadData(f"{task}: {found}; `kosmos-eval data {task}` says which files it reads")
         if self.split is not None and self.split not in known:
             raise UnknownName(f"split of {task}", self.split, known)
         return self.split or known[0]
+
+
+def _beneath(root: Path, name: str) -> Path | None:
+    """A folder under another by its name, if need be in another case."""
+    for part in Path(name).parts:
+        entries = [root / part] if (root / part).is_dir() else sorted(root.iterdir())
+        alike = (entry for entry in entries if entry.name.lower() == part.lower() and entry.is_dir())
+        found = next(alike, None)
+        if found is None:
+            return None
+        root = found
+    return root
 
 
 def read_json(path: Path, *, keys: Iterable[str] = ()) -> Any:
@@ -103,7 +118,18 @@ def existing(folder: Path, names: Iterable[str], *, named_by: Path) -> None:
     missing = sorted(set(names) - present)
     if missing:
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise BadData(f"{named_by} names image {missing[0]}, which is not in {folder}{others}; add it or mend the file")
+        problem = f"{named_by} names image {missing[0]}, which is not in {folder}{others}"
+        raise BadData(f"{problem}{packed(folder if folder.is_dir() else folder.parent)}; add it or mend the file")
+
+
+def packed(folder: Path) -> str:
+    """A hint at the archives that lie in a folder, such as `` (is val2014.zip unpacked?)``; else empty."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [entry.name for entry in entries if entry.suffix.lower() in ARCHIVE_ENDINGS and entry.name[0] != "."]
+    if not names:
+        return ""
+    said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f" ({'is' if len(names) == 1 else 'are'} {said} unpacked?)"
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -69,14 +69,15 @@ class CocoCaption:
         splits={"mini": ("test", "train"), "data": coco_files.SPLITS, "hub": ("val",)},
         hub="lmms-lab/COCO-Caption2017",
         get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
-        "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json; all under coco/",
+        "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json (dataset.json in coco.zip); "
+        "all under coco/",
         suites=("default", KOSMOS1, FEW_SHOT, MINI, TRANSFER),
     )
 
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="coco_caption")
+        return self.source.chosen(self._splits(), task="coco_caption", folders=coco_files.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -89,9 +90,9 @@ class CocoCaption:
 
     def examples(self) -> Sequence[Sample]:
         """The matching training images; the evaluated ones where there are none."""
-        training = {"test": "train"} if self.source.kind == "mini" else coco_files.TRAINING
-        wanted = training.get(self.split, self.split)
-        pool = wanted if wanted in self._splits() else self.split
+        if self.source.kind == "data":
+            return Samples(rows(self.source, coco_files.shown(self.source, self.split)), self._sample)
+        pool = "train" if self.split == "test" and "train" in self._splits() else self.split
         return Samples(rows(self.source, pool), self._sample)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:

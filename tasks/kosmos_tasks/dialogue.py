@@ -58,7 +58,7 @@ class Dialogue:
     about: ClassVar[About] = About(
         metric="answered",
         splits={"mini": ("test",), "data": ("test",)},
-        get=f"your own: DATA/{SHEET} with its images beside it, as the task's docstring shows",
+        get=f"a sheet of your own: {SHEET} with its images beside it, as the task's docstring shows",
         extension=True,
         suites=(MINI,),
     )

@@ -61,7 +61,7 @@ class VizWiz:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="vizwiz")
+        return self.source.chosen(self._splits(), task="vizwiz", folders=vizwiz_files.FOLDERS)
 
     def samples(self) -> Sequence[Sample]:
         """The questions of the split; kinds are the answer types, one of them unanswerable."""
@@ -69,8 +69,10 @@ class VizWiz:
 
     def examples(self) -> Sequence[Sample]:
         """Training questions, or those of another split with answers; none where there are none."""
-        there = [split for split in ("train", "val") if split in self._splits()]
-        there = there or [split for split in self._splits() if split != "test" or self.source.kind == "mini"]
+        if self.source.kind == "data":
+            there = vizwiz_files.shown(self.source)
+        else:
+            there = [split for split in ("train", "val") if split in self._splits()]
         pool = [split for split in there if split != self.split] or there
         return Samples(rows(self.source, pool[0]), sample_of) if pool else []
 

@@ -1,4 +1,8 @@
-"""The official files of VizWiz-VQA as a table, in the challenge's own format or in that of VQA."""
+"""The official files of VizWiz-VQA as a table, in the challenge's own format or in that of VQA.
+
+Layout, under ``vizwiz/`` or the root itself: ``{val,train,test}.json``, there or in ``Annotations/``, and the images in
+``val/``, ``train/``, ``test/``, there or in ``images/``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_tasks.places import file_of, has_images, images_of
 from kosmos_tasks.records import Columns, Row, columns, distinct, each, identity, listed, some, string, text
 
 if TYPE_CHECKING:
@@ -16,12 +21,19 @@ if TYPE_CHECKING:
 
 SPLITS = ("val", "train", "test")
 """In the order in which one is chosen where none is asked for; the answers of the last are not public."""
+FOLDERS = ("vizwiz", "vizwiz_vqa", "vizwiz-vqa")
 
 
 def splits(source: Source) -> tuple[str, ...]:
     """The splits whose questions lie in the source's folder."""
-    folder = source.folder("vizwiz", "VizWiz")
+    folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if _questions(folder, split).is_file())
+
+
+def shown(source: Source) -> list[str]:
+    """The splits that demonstrations may come from, the best first: those with answers whose images are there."""
+    folder, there = source.folder(*FOLDERS), splits(source)
+    return [split for split in ("train", "val") if split in there and has_images(_images(folder, split))]
 
 
 @lru_cache(maxsize=8)
@@ -33,8 +45,8 @@ def rows(source: Source, split: str) -> Dataset:
     Raises:
         BadData: if images or answers are missing, or a file is not in an official format.
     """
-    folder = source.folder("vizwiz", "VizWiz")
-    file, images = _questions(folder, split), folder / split
+    folder = source.folder(*FOLDERS)
+    file, images = _questions(folder, split), _images(folder, split)
     found = some(distinct(_rows(file, split), "question_id", named_by=file), named_by=file)
     existing(images, (row["image_id"] for row in found), named_by=file)
     return table(({**row, "image": str(images / row["image_id"])} for row in found), images=["image"])
@@ -72,6 +84,10 @@ def _annotations(file: Path, split: str) -> dict[str, Row]:
 
 
 def _questions(folder: Path, split: str) -> Path:
-    """The file of the challenge, beside the images or in ``Annotations/``, or the one in the format of VQA."""
-    own = (folder / f"{split}.json", folder / "Annotations" / f"{split}.json")
-    return next((file for file in own if file.is_file()), folder / f"{split}_questions_vqa_format.json")
+    """The file of the challenge, or the one in the format of VQA."""
+    places = ("", "Annotations/", "annotations/", "Annotations/Annotations/")
+    return file_of(folder, *(f"{place}{split}{end}.json" for end in ("", "_questions_vqa_format") for place in places))
+
+
+def _images(folder: Path, split: str) -> Path:
+    return images_of(folder / split, folder / "images" / split, folder / "Images" / split)

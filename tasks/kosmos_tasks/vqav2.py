@@ -81,7 +81,7 @@ class VQAv2:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="vqav2")
+        return self.source.chosen(self._splits(), task="vqav2", folders=vqa_files.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -95,7 +95,10 @@ class VQAv2:
 
     def examples(self) -> Sequence[Sample]:
         """Training questions; where only one split has answers, its own; none where no split has."""
-        there = [split for split in ANSWERED[self.source.kind] if split in self._splits()]
+        if self.source.kind == "data":
+            there = vqa_files.shown(self.source)
+        else:
+            there = [split for split in ANSWERED[self.source.kind] if split in self._splits()]
         pool = [split for split in there if split != self.split] or there
         return Samples(rows(self.source, pool[0]), self._sample) if pool else []
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,9 +50,10 @@ def yearly(root: Path, split: str = "val2017", *, images: str = "", captions: An
 
 
 def karpathy(root: Path) -> Path:
-    """Karpathy's file: one image each of test, val and restval, with the images of 2014."""
+    """Karpathy's file: one image each of test, val and restval, with the images of 2014, one of them of no split."""
     names = {number: f"COCO_val2014_{number:012d}.jpg" for number in CAPTIONS}
     pictures(root / "coco" / "val2014", names)
+    pictures(root / "coco" / "train2014", {4: "COCO_train2014_000000000004.jpg"})
     images = [
         {
             "cocoid": number,
@@ -201,6 +203,57 @@ def test_a_release_without_training_images_shows_its_own(tmp_path: Path) -> None
 def test_images_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
     task = at(yearly(tmp_path, images="images"))
     assert task.samples()[0].prompt.images[0].name == str(tmp_path / "coco/images/val2017/000000000001.jpg")
+
+
+def test_training_annotations_whose_images_are_not_there_are_not_shown(tmp_path: Path) -> None:
+    shutil.rmtree(yearly(yearly(tmp_path), "train2017") / "coco" / "train2017")
+    assert [shot.id for shot in at(tmp_path).examples()] == ["1", "2", "3"]
+    shutil.rmtree(karpathy(tmp_path) / "coco" / "train2014")
+    assert [shot.id for shot in at(tmp_path, "test").examples()] == ["1"]
+
+
+def test_of_several_releases_the_one_with_images_is_chosen(tmp_path: Path) -> None:
+    yearly(yearly(tmp_path), "val2014")
+    assert at(tmp_path).split == "val2017"
+    shutil.rmtree(tmp_path / "coco" / "val2017")
+    assert at(tmp_path).split == "val2014"
+
+
+def test_karpathys_images_may_be_those_of_2017(tmp_path: Path) -> None:
+    folder = karpathy(tmp_path) / "coco"
+    for year, numbers in (("train2017", (1, 3, 4)), ("val2017", (2,))):
+        pictures(folder / year, {number: f"{number:012d}.jpg" for number in numbers})
+    for year in ("train2014", "val2014"):
+        shutil.rmtree(folder / year)
+    (sample,), (shot,) = at(tmp_path).samples(), at(tmp_path).examples()
+    shown = [Path(each.prompt.images[0].name).relative_to(folder).as_posix() for each in (sample, shot)]
+    assert shown == ["train2017/000000000001.jpg", "train2017/000000000003.jpg"]
+
+
+def test_archives_may_unpack_in_folders_of_their_own_name(tmp_path: Path) -> None:
+    folder = yearly(tmp_path) / "coco"
+    for name, inner in (("annotations", "annotations_trainval2017"), ("val2017", "val2017")):
+        (folder / name).rename(folder / "moved")
+        (folder / inner).mkdir()
+        (folder / "moved").rename(folder / inner / name)
+    folder.rename(tmp_path / "COCO")
+    (image,) = at(tmp_path).samples()[0].prompt.images
+    assert image.name.endswith("COCO/val2017/val2017/000000000001.jpg")
+
+
+def test_an_archive_that_is_not_unpacked_is_named(tmp_path: Path) -> None:
+    folder = yearly(tmp_path) / "coco"
+    shutil.rmtree(folder / "val2017")
+    (folder / "val2017.zip").touch()
+    with pytest.raises(
+        BadData, match=r"which is not in .*val2017 \(and 2 more\) \(is val2017\.zip unpacked\?\); add it"
+    ):
+        at(tmp_path).samples()
+    shutil.rmtree(folder / "annotations")
+    (folder / "annotations_trainval2017.zip").touch()
+    names = r"annotations_trainval2017\.zip, val2017\.zip"
+    with pytest.raises(BadData, match=rf"no split was found under .*coco \(are {names} unpacked\?\)"):
+        at(tmp_path).samples()
 
 
 def test_an_unknown_split_lists_what_there_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,20 @@ def test_missing_images_and_annotations_are_named(tmp_path: Path) -> None:
     (challenge(tmp_path / "other") / "vizwiz" / "val" / names("val")[0]).unlink()
     with pytest.raises(BadData, match=r"names image VizWiz_val_00000000\.jpg, which is not in"):
         at(tmp_path / "other").samples()
+
+
+def test_annotations_and_images_may_lie_in_folders_and_training_ones_count_with_their_images(tmp_path: Path) -> None:
+    folder = challenge(challenge(tmp_path), "train") / "vizwiz"
+    for outer, inner in (("Annotations", "val.json"), ("Annotations", "train.json"), ("images", "val")):
+        (folder / outer).mkdir(exist_ok=True)
+        (folder / inner).rename(folder / outer / inner)
+    folder.rename(tmp_path / "VizWiz")
+    (asked,) = at(tmp_path).samples()[0].prompt.images
+    (shown,) = at(tmp_path).examples()[0].prompt.images
+    assert Path(asked.name).parts[-3:-1] == ("images", "val")
+    assert Path(shown.name).parts[-2] == "train"
+    shutil.rmtree(tmp_path / "VizWiz" / "train")
+    assert at(tmp_path).examples()[0].prompt.images == (asked,)
 
 
 def test_one_generated_question_in_five_cannot_be_answered() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,36 @@ def test_images_may_lie_with_those_of_coco(tmp_path: Path) -> None:
     (root / "coco").mkdir()
     (root / "vqav2" / "val2014").rename(root / "coco" / "val2014")
     assert at(root).samples()[0].prompt.images[0].name.startswith(str(root / "coco"))
+
+
+def test_files_may_lie_as_the_official_program_wants_them(tmp_path: Path) -> None:
+    folder = official(tmp_path) / "vqav2"
+    for outer, pattern in (("Questions", "*questions.json"), ("Annotations", "*annotations.json")):
+        (folder / outer).mkdir()
+        (file,) = folder.glob(pattern)
+        file.rename(folder / outer / file.name)
+    (folder / "Images" / "mscoco").mkdir(parents=True)
+    (folder / "val2014").rename(folder / "Images" / "mscoco" / "val2014")
+    folder.rename(tmp_path / "VQA")
+    (image,) = at(tmp_path).samples()[0].prompt.images
+    assert image.name.endswith("VQA/Images/mscoco/val2014/COCO_val2014_000000000001.jpg")
+
+
+def test_images_may_be_those_of_coco_2017(tmp_path: Path) -> None:
+    shutil.rmtree(official(tmp_path) / "vqav2" / "val2014")
+    for year, number in (("train2017", 1), ("val2017", 2)):
+        (tmp_path / "coco" / year).mkdir(parents=True)
+        PIL.Image.new("RGB", (4, 4)).save(tmp_path / "coco" / year / f"{number:012d}.jpg")
+    first, *_, last = at(tmp_path).samples()
+    assert Path(first.prompt.images[0].name).parts[-2:] == ("train2017", "000000000001.jpg")
+    assert Path(last.prompt.images[0].name).parts[-2:] == ("val2017", "000000000002.jpg")
+
+
+def test_a_training_split_without_its_images_is_not_shown(tmp_path: Path) -> None:
+    official(official(tmp_path), "train2014", images="train2014")
+    assert at(tmp_path).examples()[0].prompt.images[0].name.endswith("COCO_train2014_000000000001.jpg")
+    shutil.rmtree(tmp_path / "vqav2" / "train2014")
+    assert at(tmp_path).examples()[0].prompt.images[0].name.endswith("COCO_val2014_000000000001.jpg")
 
 
 def test_a_question_without_annotation_or_text_is_named(tmp_path: Path) -> None:
