@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, images_in, read_json
+from kosmos_eval.source import Source, images_in, packed, read_json
 from kosmos_tasks.records import Row, columns, distinct, listed, text
 
 WOODPECKERS = {
@@ -35,7 +35,7 @@ def rows(source: Source, images: int) -> Iterator[Row]:
     Raises:
         BadData: if ``groups.json`` is not of the expected form, or a category has no images or stands twice.
     """
-    folder = source.folder("cub_descriptions", "cub", "CUB_200_2011")
+    folder = source.folder("cub_descriptions", "cub", "cub_200_2011", "cub-200-2011", "cub2002011")
     return distinct(_pictured(folder, images), "id", named_by=folder / "groups.json")
 
 
@@ -65,8 +65,10 @@ def _pair(value: object) -> list[Mapping[str, Any]]:
 
 def _pictures(folder: Path, name: str, most: int) -> list[Path]:
     """The first pictures of a category's folder, which may bear CUB's number and lie in ``images/`` of the release."""
-    for parent in (folder, folder / "images", folder / "CUB_200_2011" / "images"):
+    nested = folder / "CUB_200_2011"
+    for parent in (folder, folder / "images", nested / "images", nested / nested.name / "images"):
         for found in (parent / name, *sorted(parent.glob(f"[0-9][0-9][0-9].{name}"))):
             if pictures := images_in(found):
                 return pictures[:most]
-    raise BadData(f"{folder} has no folder {name} with images, nor images/{name}; expected one for each category")
+    problem = f"{folder} has no folder {name} with images, nor images/{name}{packed(folder)}"
+    raise BadData(f"{problem}; expected one for each category")

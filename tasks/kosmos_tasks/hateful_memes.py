@@ -31,6 +31,7 @@ from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, existing, table
 from kosmos_eval.task import About, Score
 from kosmos_tasks.choices import asked, chosen
+from kosmos_tasks.places import images_of
 from kosmos_tasks.records import Columns, columns, distinct, identity, json_lines, one_of, some, text
 from kosmos_tasks.suites import KOSMOS1, MINI
 
@@ -41,6 +42,7 @@ ANSWERS = ("no", "yes")
 """In the order of the labels."""
 FILES = ("dev_seen", "dev", "dev_unseen", "test_seen", "test_unseen", "test", "train")
 """Splits, the default first; the test files of the first release have no labels."""
+FOLDERS = ("hateful_memes/data", "hateful_memes", "hateful-memes/data", "hateful-memes", "hatefulmemes")
 
 
 @register("hateful_memes")
@@ -65,7 +67,7 @@ class HatefulMemes:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="hateful_memes")
+        return self.source.chosen(self._splits(), task="hateful_memes", folders=FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -102,7 +104,7 @@ class HatefulMemes:
     def _splits(self) -> Sequence[str]:
         if self.source.kind != "data":
             return self.about.splits.get(self.source.kind, ())
-        folder = _folder(self.source)
+        folder = self.source.folder(*FOLDERS)
         return [split for split in FILES if (folder / f"{split}.jsonl").is_file()]
 
 
@@ -115,15 +117,11 @@ def _sample(row: Mapping[str, Any]) -> Sample:
 def rows(source: Source, split: str) -> "Dataset":
     """The memes of a split: ``id``, ``image``, ``label`` (1 is hateful)."""
     if source.kind == "data":
-        return table(_official(_folder(source), split), images=["image"])
+        return table(_official(source.folder(*FOLDERS), split), images=["image"])
     from kosmos_tasks.mini import memes
 
     count = {"test": memes.TEST, "train": memes.TRAIN}[split]
     return table(memes.rows("test" if split == "test" else "train", count), images=["image"])
-
-
-def _folder(source: Source) -> Path:
-    return source.folder("hateful_memes", "hateful-memes", "HatefulMemes")
 
 
 def _official(folder: Path, split: str) -> list[dict[str, Any]]:
@@ -135,5 +133,8 @@ def _official(folder: Path, split: str) -> list[dict[str, Any]]:
         raise BadData(f"{problem}; get the file with them, or evaluate another split, such as --split {FILES[0]}")
     rows = (columns(row, wanted, place=place) for place, row in read)
     found = some(distinct(rows, "id", named_by=file), named_by=file)
-    existing(folder / "img", (Path(row["img"]).name for row in found), named_by=file)
-    return [{"id": row["id"], "image": str(folder / row["img"]), "label": row["label"]} for row in found]
+    images = images_of(folder / "img")
+    names = [Path(row["img"]).name for row in found]
+    existing(images, names, named_by=file)
+    pairs = zip(names, found, strict=True)
+    return [{"id": row["id"], "image": str(images / name), "label": row["label"]} for name, row in pairs]

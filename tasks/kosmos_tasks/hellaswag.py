@@ -53,7 +53,7 @@ def cleaned(passage: str) -> str:
 ROWS = TextRows(
     task="hellaswag",
     get="https://github.com/rowanz/hellaswag/tree/master/data: hellaswag_{val,train}.jsonl, under hellaswag/",
-    folders=("hellaswag",),
+    folders=("hellaswag/data", "hellaswag"),
     files={"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)},
     read=read,
     mini=everyday.hellaswag,

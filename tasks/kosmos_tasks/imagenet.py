@@ -78,7 +78,7 @@ class ImageNet:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="imagenet")
+        return self.source.chosen(self._splits(), task="imagenet", folders=imagenet_files.FOLDERS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,6 +102,8 @@ class ImageNet:
 
     def examples(self) -> Sequence[Sample]:
         """Training images; the evaluated ones where there are none."""
+        if self.source.kind == "data":
+            return self._samples(imagenet_files.shown(self.source, self.split))
         return self._samples("train" if "train" in self._splits() else self.split)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:

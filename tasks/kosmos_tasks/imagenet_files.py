@@ -1,8 +1,8 @@
 """The files of ImageNet (ILSVRC 2012) as a table, and the names of its classes.
 
 Layout, under ``imagenet/`` or the root itself: ``val/WNID/*.JPEG`` and ``train/WNID/*.JPEG``, or all of
-``ILSVRC2012_val_*.JPEG`` in ``val/`` or the folder itself, with one of these beside them or in ``val/``; ``val/`` and
-``train/`` may also lie in ``ILSVRC/Data/CLS-LOC/``, as in Kaggle's archive:
+``ILSVRC2012_val_*.JPEG`` in ``val/``, ``ILSVRC2012_img_val/`` or the folder itself, with one of these beside them or in
+``val/``; ``val/`` and ``train/`` may also lie in ``ILSVRC/Data/CLS-LOC/``, as in Kaggle's archive:
 
 - ``LOC_val_solution.csv`` (Kaggle): ``ILSVRC2012_val_00000001,n01751748 ...``
 - ``val.txt`` (Caffe): ``ILSVRC2012_val_00000001.JPEG 65``, counted from 0 in the order of the sorted wnids
@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, table
+from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, packed, table
 from kosmos_tasks.records import content
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SPLITS = ("val", "train")
-FLAT = "ILSVRC2012_val_*.JPEG"
+FLAT = "ILSVRC2012_val_"
+FOLDERS = ("imagenet", "imagenet-1k", "imagenet1k", "ilsvrc2012")
 KIT = "ILSVRC2012_validation_ground_truth.txt"
 TRUTHS = ("LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_labels.txt", KIT)
 
@@ -41,9 +42,15 @@ def classes() -> Mapping[str, str]:
 
 def splits(source: Source) -> tuple[str, ...]:
     """The splits of which there are images in the source's folder."""
-    folder = source.folder("imagenet", "ImageNet")
+    folder = source.folder(*FOLDERS)
     there = [split for split in SPLITS if _images(folder, split) != folder]
-    return tuple(there) if "val" in there or not any(folder.glob(FLAT)) else ("val", *there)
+    return tuple(there) if "val" in there or not any(folder.glob(f"{FLAT}*")) else ("val", *there)
+
+
+def shown(source: Source, split: str) -> str:
+    """The split that demonstrations come from: the training one where its classes are unpacked, else the same."""
+    images = _images(source.folder(*FOLDERS), "train")
+    return "train" if images.name == "train" and any(images.glob("n????????/")) else split
 
 
 @lru_cache(maxsize=4)
@@ -53,12 +60,13 @@ def rows(source: Source, split: str) -> Dataset:
     Raises:
         BadData: if there are no images, or no ground truth that says what flat ones show.
     """
-    folder = source.folder("imagenet", "ImageNet")
+    folder = source.folder(*FOLDERS)
     images = _images(folder, split)
     by_class = sorted(path for path in images.glob("n????????") if path.is_dir())
-    flat = [] if by_class else sorted(images.glob(FLAT))
+    flat = [] if by_class else [file for file in images_in(images) if file.name.startswith(FLAT)]
     if not by_class and not flat:
-        raise BadData(f"{images} has neither folders named by wnid (n01440764) nor {FLAT}; `kosmos-eval data imagenet`")
+        wanted = f"neither folders named by wnid (n01440764) nor images {FLAT}*.JPEG"
+        raise BadData(f"{images} has {wanted}{packed(images)}; `kosmos-eval data imagenet` says which files it reads")
     found = list(_flat(flat, _truth(folder, images)) if flat else _folders(by_class, split))
     if not found:
         raise BadData(f"the folders of {images} hold no images; expected {', '.join(IMAGE_ENDINGS)} in them")
@@ -67,8 +75,10 @@ def rows(source: Source, split: str) -> Dataset:
 
 def _images(folder: Path, split: str) -> Path:
     """Where a split's images lie: in a folder of their own, here or as in Kaggle's archive, or here itself."""
-    own = (folder / split, folder / "ILSVRC" / "Data" / "CLS-LOC" / split)
-    return next((place for place in own if place.is_dir()), folder)
+    names = (split, f"ILSVRC2012_img_{split}", f"ILSVRC/Data/CLS-LOC/{split}")
+    place = next((folder / name for name in names if (folder / name).is_dir()), folder)
+    nested = place / place.name
+    return nested if place != folder and nested.is_dir() else place
 
 
 def _folders(by_class: list[Path], split: str) -> Iterator[dict[str, Any]]:

@@ -45,7 +45,7 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 ROWS = TextRows(
     task="piqa",
     get="https://yonatanbisk.com/piqa/data: {valid,train}.jsonl and {valid,train}-labels.lst, under piqa/",
-    folders=("piqa",),
+    folders=("piqa/physicaliqa-train-dev", "piqa", "physicaliqa-train-dev"),
     files={"valid": ("valid.jsonl", "dev.jsonl"), "train": ("train.jsonl",)},
     read=read,
     mini=everyday.piqa,

@@ -2,12 +2,12 @@
 
 Layout, under ``raven/`` or the root itself:
 
-- IQ50: ``exp-N/query-1.png .. query-K.png`` and ``exp-N/answer-a.png .. answer-f.png``, there or in ``iq50/``. Where
-  the release keeps its key could not be confirmed; we read ``exp-N/answer.txt``, one letter, or ``answers.json`` beside
-  the folders, ``{"exp-N": "c"}``.
-- RAVEN: ``CONFIGURATION/RAVEN_N_SPLIT.npz``, of which only ``image`` (16 x 160 x 160 bytes, or of another size: 8
-  panels and 8 candidates) and ``target`` (0-based) are read, and nothing is ever unpickled; I-RAVEN and RAVEN-FAIR have
-  the same files. A file that is broken fails its own puzzle.
+- IQ50: ``exp-N/query-1.png .. query-K.png`` and ``exp-N/answer-a.png .. answer-f.png``, there or in ``iq50/`` or the
+  like. Where the release keeps its key could not be confirmed; we read ``exp-N/answer.txt``, one letter, or
+  ``answers.json`` beside the folders, ``{"exp-N": "c"}``.
+- RAVEN: ``CONFIGURATION/RAVEN_N_SPLIT.npz``, there or in the archive's ``RAVEN-10000/``, of which only ``image`` (16 x
+  160 x 160 bytes, or of another size: 8 panels and 8 candidates) and ``target`` (0-based) are read, and nothing is ever
+  unpickled; I-RAVEN and RAVEN-FAIR have the same files. A file that is broken fails its own puzzle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
@@ -31,11 +32,12 @@ SPLITS = ("iq50", "test", "val", "train")
 """All splits, in the order in which one is chosen where none is asked for; the first is the paper's."""
 PANELS = 8
 LETTERS = "abcdefgh"
+FOLDERS = ("raven", "raven_iq", "raven-10000", "i-raven")
 
 
 def splits(source: Source) -> tuple[str, ...]:
     """The splits of which a puzzle lies in the source's folder."""
-    folder = source.folder("raven", "RAVEN")
+    folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if next(iter(_found(folder, split)), None) is not None)
 
 
@@ -46,7 +48,7 @@ def rows(source: Source, split: str, configuration: str = "") -> Dataset:
     Raises:
         BadData: if a puzzle is incomplete or has no key.
     """
-    folder = source.folder("raven", "RAVEN")
+    folder = source.folder(*FOLDERS)
     if split == "iq50":
         return table(_iq50(_found(folder, split)), images=["context", "candidates"])
     files = [file for file in _found(folder, split) if configuration in ("", file.parent.name)]
@@ -60,11 +62,14 @@ def rows(source: Source, split: str, configuration: str = "") -> Dataset:
     return table(found).with_transform(_read)
 
 
-def _found(folder: Path, split: str) -> Iterable[Path]:
-    if split != "iq50":
-        return folder.glob(f"*/RAVEN_*_{split}.npz")
-    nested = folder / "iq50"
-    return (nested if nested.is_dir() else folder).glob("exp-*")
+def _found(folder: Path, split: str) -> Iterator[Path]:
+    """The files or folders of puzzles, by the first pattern that anything matches."""
+    name = "exp-*/" if split == "iq50" else f"*/RAVEN_*_{split}.npz"
+    outer = ("", "*[iI][qQ]*/") if split == "iq50" else ("", "*RAVEN*/", "*RAVEN*/*RAVEN*/")
+    for each in outer:
+        if (first := next(found := folder.glob(each + name), None)) is not None:
+            return chain([first], found)
+    return iter(())
 
 
 def _number(path: Path) -> int:

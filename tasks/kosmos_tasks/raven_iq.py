@@ -90,7 +90,7 @@ class RavenIQ:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="raven_iq")
+        return self.source.chosen(self._splits(), task="raven_iq", folders=raven_files.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:

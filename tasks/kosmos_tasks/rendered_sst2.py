@@ -38,10 +38,13 @@ from kosmos_tasks.suites import KOSMOS1, MINI
 if TYPE_CHECKING:
     from datasets import Dataset
 
+HEADER, UNLABELLED = "sentence\tlabel", b"index\tsentence"
+"""What GLUE's copies begin with, those of training and development sentences and that of test sentences."""
 LABELS = ("negative", "positive")
 SENTENCES = {"test": "test.tsv", "valid": "dev.tsv", "train": "train*.tsv"}
 """Split to its sentence-level file; one that holds a part of the training sentences will do for demonstrations."""
 SIDE = 224
+FOLDERS = ("rendered-sst2/rendered-sst2", "rendered-sst2", "rendered_sst2", "sst2/sentence_level", "sst-2")
 
 
 @register("rendered_sst2")
@@ -77,7 +80,7 @@ class RenderedSST2:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="rendered_sst2")
+        return self.source.chosen(self._splits(), task="rendered_sst2", folders=FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -121,15 +124,15 @@ class RenderedSST2:
         known = self.about.splits[self.source.kind]
         if self.source.kind != "data":
             return known
-        folder = _folder(self.source)
-        return [split for split in known if (folder / split).is_dir() or list(folder.glob(SENTENCES[split]))]
+        folder = self.source.folder(*FOLDERS)
+        return [split for split in known if (folder / split).is_dir() or _labelled(folder, split)]
 
 
 @lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> "Dataset":
     """The sentences of a split: ``id``, ``image``, ``label`` (1 is positive)."""
     if source.kind == "data":
-        folder = _folder(source)
+        folder = source.folder(*FOLDERS)
         if (folder / split).is_dir():
             return table(_pictures(folder / split), images=["image"])
         return table(_sentences(folder, split)).with_transform(_drawn)
@@ -142,10 +145,6 @@ def rows(source: Source, split: str) -> "Dataset":
     return table(opinions.rows("test" if split == "test" else "train", sizes[split]), images=["image"])
 
 
-def _folder(source: Source) -> Path:
-    return source.folder("rendered-sst2", "sst2/sentence_level")
-
-
 def _pictures(folder: Path) -> Iterator[dict[str, Any]]:
     for label, name in enumerate(LABELS):
         files = images_in(folder / name)
@@ -155,9 +154,22 @@ def _pictures(folder: Path) -> Iterator[dict[str, Any]]:
             yield {"id": f"{folder.name}/{name}/{file.stem}", "image": str(file), "label": label}
 
 
+def _labelled(folder: Path, split: str) -> Path | None:
+    """The file of a split's sentences with their labels, if it is there; GLUE's test file has none."""
+    files = sorted(folder.glob(SENTENCES[split]), key=lambda found: len(found.name))
+    return next((file for file in files if UNLABELLED not in _beginning(file)), None)
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(24)
+
+
 def _sentences(folder: Path, split: str) -> Iterator[dict[str, Any]]:
-    file = min(folder.glob(SENTENCES[split]), key=lambda found: len(found.name))
-    for number, line in enumerate(content(file).rstrip("\n").split("\n"), start=1):
+    file = _labelled(folder, split)
+    for number, line in enumerate(content(file).rstrip("\n").split("\n") if file else (), start=1):
+        if number == 1 and line == HEADER:
+            continue
         text, _, label = line.rpartition("\t")
         if not text.strip() or label.strip() not in ("0", "1"):
             raise BadData(f"line {number} of {file} is {line[:60]!r}; expected a sentence, a tab and 0 or 1")

@@ -48,7 +48,7 @@ ROWS = TextRows(
     get=(
         "https://cs.rochester.edu/nlp/rocstories, on request: cloze_test_{test,val}__spring2016*.csv, under storycloze/"
     ),
-    folders=("storycloze",),
+    folders=("storycloze", "story_cloze", "rocstories"),
     files={
         "test": ("cloze_test_test__spring2016*.csv",),
         "val": ("cloze_test_val__spring2016*.csv",),

@@ -53,7 +53,7 @@ class TextRows:
 
     def split(self, source: Source) -> str:
         """The split that is evaluated."""
-        return source.chosen(self._known(source), task=self.task)
+        return source.chosen(self._known(source), task=self.task, folders=self.folders)
 
     def about(
         self, metric: str, *, suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI), extension: bool = False
@@ -73,7 +73,8 @@ class TextRows:
     def file(self, source: Source, split: str) -> Path | None:
         """The official file of a split, where it is there."""
         folder = source.folder(*self.folders)
-        matches = (list(folder.glob(pattern)) for pattern in self.files[split])
+        places = (folder, folder / folder.name)
+        matches = (list(place.glob(pattern)) for place in places for pattern in self.files[split])
         return max(next(filter(None, matches), []), key=lambda file: file.stat().st_size, default=None)
 
     def _known(self, source: Source) -> Sequence[str]:

@@ -74,7 +74,7 @@ class WebSRC:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="websrc")
+        return self.source.chosen(self._splits(), task="websrc", folders=websrc_files.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:

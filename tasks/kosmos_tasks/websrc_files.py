@@ -28,6 +28,7 @@ HELD_OUT = {
 }
 """The sites of the official splits (``dataset_split_release.json``); all others are for training."""
 SPLITS = ("dev", "train", "test")
+FOLDERS = tuple(outer + inner for outer in ("websrc", "websrc_v1.0") for inner in ("/data", "/release", ""))
 MARKUP = re.compile(
     r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-z!](?:\"[^\"]*\"|'[^']*'|[^'\">])*>", re.DOTALL | re.IGNORECASE
 )
@@ -71,8 +72,7 @@ def page_text(html: str) -> str:
 
 
 def _sites(source: Source) -> list[Path]:
-    folder = source.folder("websrc/data", "websrc/release", "websrc", "WebSRC")
-    return sorted(folder.glob("*/[0-9][0-9]/dataset.csv"))
+    return sorted(source.folder(*FOLDERS).glob("*/[0-9][0-9]/dataset.csv"))
 
 
 def _split(file: Path) -> str:

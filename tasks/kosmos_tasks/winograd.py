@@ -81,7 +81,7 @@ def _fitted(option: str, pronoun: str, *, start: bool) -> str:
 ROWS = TextRows(
     task="winograd",
     get="https://cs.nyu.edu/~davise/papers/WinogradSchemas/WSCollection.xml, under winograd/",
-    folders=("winograd",),
+    folders=("winograd", "wsc273"),
     files=dict.fromkeys(("test", "all"), ("WSCollection.xml",)),
     first={"test": 273},
     read=read,

@@ -55,7 +55,7 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 ROWS = TextRows(
     task="winogrande",
     get="https://winogrande.allenai.org: dev.jsonl and one of train_{xs,s,m,l,xl}.jsonl, under winogrande/",
-    folders=("winogrande", "winogrande_1.1"),
+    folders=("winogrande/winogrande_1.1", "winogrande", "winogrande_1.1"),
     files={"dev": ("dev.jsonl",), "train": ("train_*.jsonl",)},
     read=read,
     mini=everyday.winogrande,

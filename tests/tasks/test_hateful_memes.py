@@ -98,6 +98,15 @@ def test_a_test_file_whose_labels_are_secret_says_so_and_is_the_last_choice(tmp_
     assert len(at(tmp_path, name="test.jsonl", split="test").samples()) == 3
 
 
+def test_the_archive_of_kaggle_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    at(tmp_path, name="dev.jsonl")
+    (tmp_path / "hateful_memes").rename(tmp_path / "data")
+    (tmp_path / "Hateful_Memes").mkdir()
+    (tmp_path / "data").rename(tmp_path / "Hateful_Memes" / "data")
+    task = HatefulMemes(Source("data", tmp_path))
+    assert [sample.id for sample in task.samples()] == ["8291", "46971", "3745"]
+
+
 def test_generated_memes_of_train_and_test_differ() -> None:
     task = HatefulMemes()
     asked, shown = task.samples(), task.examples()

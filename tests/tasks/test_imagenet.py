@@ -220,6 +220,31 @@ def test_kaggles_archive_is_read_as_it_unpacks(tmp_path: Path) -> None:
     assert [shot.id for shot in task.examples()] == [f"train/{TENCH}/n01440764_1"]
 
 
+def test_the_archive_of_the_validation_set_may_keep_its_name(tmp_path: Path) -> None:
+    folder = (
+        flat(tmp_path, "val.txt", "ILSVRC2012_val_00000001.JPEG 0\r\nILSVRC2012_val_00000002.JPEG 65\r\n") / "imagenet"
+    )
+    (folder / "val").rename(folder / "ILSVRC2012_img_val")
+    second = max((folder / "ILSVRC2012_img_val").iterdir())
+    second.rename(second.with_suffix(".jpeg"))
+    assert [sample.target for sample in at(tmp_path).samples()] == [classes()[TENCH], classes()[SNAKE]]
+
+
+def test_images_that_are_not_unpacked_are_named(tmp_path: Path) -> None:
+    (tmp_path / "imagenet" / "val").mkdir(parents=True)
+    (tmp_path / "imagenet" / "val" / "ILSVRC2012_img_val.tar").touch()
+    with pytest.raises(BadData, match=r"nor images .*JPEG \(is ILSVRC2012_img_val\.tar unpacked\?\)"):
+        at(tmp_path).samples()
+
+
+def test_training_classes_that_are_not_unpacked_are_not_shown(tmp_path: Path) -> None:
+    (folders(tmp_path) / "imagenet" / "train").mkdir()
+    (tmp_path / "imagenet" / "train" / f"{TENCH}.tar").touch()
+    assert [shot.id for shot in at(tmp_path).examples()] == [sample.id for sample in at(tmp_path).samples()]
+    folders(tmp_path, "train")
+    assert at(tmp_path).examples()[0].id == f"train/{TENCH}/ILSVRC2012_train_1"
+
+
 def test_splits_are_what_is_there(tmp_path: Path) -> None:
     root = folders(tmp_path)
     assert [shot.id for shot in at(root).examples()] == [sample.id for sample in at(root).samples()]

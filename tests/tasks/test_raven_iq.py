@@ -190,6 +190,20 @@ def test_panels_of_another_size_are_read_as_they_are(tmp_path: Path) -> None:
     assert {image.size for image in sample.extra["candidates"]} == {(80, 80)}
 
 
+def test_the_archive_may_lie_beside_the_papers_puzzles(tmp_path: Path) -> None:
+    folder = raven(tmp_path) / "raven"
+    (folder / "RAVEN-10000").mkdir()
+    (folder / "center_single").rename(folder / "RAVEN-10000" / "center_single")
+    (iq50(tmp_path) / "raven" / "exp-1").rename(folder / "moved")
+    (folder / "kosmos-iq50").mkdir()
+    (folder / "moved").rename(folder / "kosmos-iq50" / "exp-1")
+    assert [sample.id for sample in at(tmp_path).samples()] == ["exp-1"]
+    assert [sample.id for sample in at(tmp_path, "test").samples()] == [
+        "center_single/RAVEN_2_test",
+        "center_single/RAVEN_10_test",
+    ]
+
+
 def test_raven_demonstrations_come_from_its_training_split(tmp_path: Path) -> None:
     root = raven(tmp_path, numbers=(1,))
     assert [shot.id for shot in at(root).examples()] == ["center_single/RAVEN_1_test"]

@@ -47,6 +47,15 @@ def test_the_zero_shot_prompt_is_the_papers(tmp_path: Path) -> None:
     assert request == LogLikelihood(Prompt(image, QUESTION), (" negative", " positive"))
 
 
+def test_glues_copy_is_read_but_for_its_test_sentences_which_have_no_labels(tmp_path: Path) -> None:
+    sentences(tmp_path, name="test.tsv", text="index\tsentence\n0\ta gem\n")
+    sentences(tmp_path, name="dev.tsv", text="\ufeffsentence\tlabel\r\na gem , truly \t1\r\nno fun \t0\r\n")
+    (tmp_path / "sst2" / "sentence_level").rename(tmp_path / "SST-2")
+    task = at(tmp_path)
+    assert task.split == "valid"
+    assert [sample.target for sample in task.samples()] == ["positive", "negative"]
+
+
 def test_the_one_shot_prompt_shows_an_answered_picture_above(tmp_path: Path) -> None:
     task = at(pictures(pictures(tmp_path), "train"))
     sample, shot = task.samples()[0], task.examples()[3]

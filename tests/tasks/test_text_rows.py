@@ -30,6 +30,13 @@ def test_of_several_files_the_largest_is_read_and_folders_may_lie_under_superglu
     assert [sample.id for sample in COPA(Source("data", tmp_path)).samples()] == ["val/0", "val/1"]
 
 
+def test_an_archive_may_unpack_in_a_folder_of_its_own_name_and_in_another_case(tmp_path: Path) -> None:
+    written(tmp_path / "Copa" / "Copa", "val.jsonl", ROW)
+    (tmp_path / "Copa" / "__MACOSX").mkdir()
+    (tmp_path / "Copa" / "Copa" / "._val.jsonl").write_bytes(b"\0\5\x16\7" * 99)
+    assert [sample.id for sample in COPA(Source("data", tmp_path)).samples()] == ["val/0"]
+
+
 def test_demonstrations_come_from_the_evaluated_split_where_there_is_no_training_file(tmp_path: Path) -> None:
     task = COPA(Source("data", written(tmp_path, "val.jsonl", ROW)))
     assert [shot.id for shot in task.examples()] == ["val/0"]
