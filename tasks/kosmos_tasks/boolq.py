@@ -47,7 +47,7 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 ROWS = TextRows(
     task="boolq",
     get="https://super.gluebenchmark.com/tasks: BoolQ/{val,train}.jsonl, there or under superglue/",
-    folders=("BoolQ", "superglue/BoolQ", "combined/BoolQ", "boolq_original"),
+    folders=("BoolQ", "superglue/BoolQ", "combined/BoolQ", "boolq_original", "superglue"),
     files={"val": ("val*.jsonl", "dev.jsonl"), "train": ("train*.jsonl",)},
     read=read,
     mini=everyday.boolq,

@@ -47,7 +47,7 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 ROWS = TextRows(
     task="cb",
     get="https://super.gluebenchmark.com/tasks: CB/{val,train}.jsonl, there or under superglue/",
-    folders=("CB", "superglue/CB", "combined/CB"),
+    folders=("CB", "superglue/CB", "combined/CB", "superglue"),
     files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
     read=read,
     mini=everyday.cb,

@@ -41,7 +41,7 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 ROWS = TextRows(
     task="copa",
     get="https://super.gluebenchmark.com/tasks: COPA/{val,train}.jsonl, there or under superglue/",
-    folders=("COPA", "superglue/COPA", "combined/COPA"),
+    folders=("COPA", "superglue/COPA", "combined/COPA", "superglue"),
     files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
     read=read,
     mini=everyday.copa,

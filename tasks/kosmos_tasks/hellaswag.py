@@ -27,9 +27,9 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file; ``ctx_b`` may be empty."""
+    """The rows of an official file; ``ctx_b`` may be empty, and the hub's copies write labels as text."""
     wanted: Columns = {"activity_label": text, "ctx_a": text, "ctx_b": string, "endings": texts(4)}
-    wanted = {**wanted, "label": one_of(0, 1, 2, 3)}
+    wanted = {**wanted, "label": one_of(*range(4), *"0123", labels=(*range(4), *range(4)))}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 

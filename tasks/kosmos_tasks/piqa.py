@@ -28,6 +28,8 @@ READINGS = {
 def read(file: Path) -> Iterator[Row]:
     """The rows of an official file, whose labels stand in a file of their own."""
     aside = file.with_name(f"{file.stem}-labels.lst")
+    if not aside.is_file():
+        raise BadData(f"{file} is there without its labels; add {aside.name} beside it")
     goals, labels = list(json_lines(file)), list(lines(aside))
     if len(goals) != len(labels):
         raise BadData(f"{aside} has {len(labels)} labels for the {len(goals)} goals of {file.name}; get both again")

@@ -66,7 +66,8 @@ class WebSRC:
         metric="EM",
         splits={"mini": ("test", "train"), "data": websrc_files.SPLITS, "hub": ("dev", "train")},
         hub="rootsautomation/websrc",
-        get="https://x-lance.github.io/WebSRC: DOMAIN/NN/dataset.csv and DOMAIN/NN/processed_data/, under websrc/",
+        get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
+        "DOMAIN/NN/processed_data/, under websrc/",
         extension=True,
         suites=(KOSMOS1, MINI),
     )

@@ -1,8 +1,8 @@
 """The files of WebSRC as a table: questions about web pages, their screenshots, and the text of their HTML.
 
-Layout, under ``websrc/``, its ``data/`` or ``release/``, or the root itself: ``DOMAIN/NN/dataset.csv`` for each site
-with columns ``question, id, element_id, answer_start, answer`` (the test sites have no answers), and
-``DOMAIN/NN/processed_data/PAGE.{html,png}``, where a page is ``id[2:9]``.
+Layout, under ``websrc/`` or the root itself, there or in ``data/``, ``release/`` or the like: for each site
+``DOMAIN/NN/dataset.csv`` with columns ``question, id, element_id, answer_start, answer`` (the test sites have no
+answers), and ``DOMAIN/NN/processed_data/PAGE.{html,png}``, where a page is ``id[2:9]``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HELD_OUT = {
 }
 """The sites of the official splits (``dataset_split_release.json``); all others are for training."""
 SPLITS = ("dev", "train", "test")
-FOLDERS = tuple(outer + inner for outer in ("websrc", "websrc_v1.0") for inner in ("/data", "/release", ""))
+FOLDERS = ("websrc", "websrc_v1.0")
 MARKUP = re.compile(
     r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-z!](?:\"[^\"]*\"|'[^']*'|[^'\">])*>", re.DOTALL | re.IGNORECASE
 )
@@ -72,7 +72,10 @@ def page_text(html: str) -> str:
 
 
 def _sites(source: Source) -> list[Path]:
-    return sorted(source.folder(*FOLDERS).glob("*/[0-9][0-9]/dataset.csv"))
+    """The files of questions, a site each, as far down as the archives nest them."""
+    folder = source.folder(*FOLDERS)
+    found = (sorted(folder.glob(f"{outer}*/[0-9][0-9]/dataset.csv")) for outer in ("", "*/", "*/*/"))
+    return next(filter(None, found), [])
 
 
 def _split(file: Path) -> str:

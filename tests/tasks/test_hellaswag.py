@@ -34,6 +34,10 @@ def test_the_zero_shot_prompt_is_cleaned_as_in_lm_evaluation_harness(tmp_path: P
     assert task.requests(task.samples()[0], []) == [LogLikelihood(Prompt(ASKED), choices)]
 
 
+def test_labels_may_be_written_as_text(tmp_path: Path) -> None:
+    assert [sample.target for sample in at(tmp_path, ROW | {"label": "2"}).samples()] == ["eats."]
+
+
 def test_the_one_shot_prompt_shows_the_right_ending_above(tmp_path: Path) -> None:
     task = at(tmp_path, ROW, {**ROW, "ctx_a": "Look!", "label": 2})
     sample, shot = task.samples()

@@ -59,7 +59,7 @@ def test_malformed_labels_are_named(tmp_path: Path, labels: str, problem: str) -
 def test_missing_labels_are_named(tmp_path: Path) -> None:
     task = at(tmp_path)
     (tmp_path / "valid-labels.lst").unlink()
-    with pytest.raises(BadData, match=r"valid-labels\.lst cannot be read"):
+    with pytest.raises(BadData, match=r"valid\.jsonl is there without its labels; add valid-labels\.lst beside it"):
         task.samples()
 
 

@@ -97,6 +97,14 @@ def test_sites_are_split_as_published_and_test_has_no_answers(tmp_path: Path) ->
     assert task.submission(task.samples(), [score]) is None
 
 
+def test_archives_of_several_splits_may_nest_their_sites(tmp_path: Path) -> None:
+    at(tmp_path, QUESTION, site="WebSRC_v1.0_train+dev/auto/08")
+    at(tmp_path, QUESTION | {"id": "au020100001001"}, site="WebSRC_v1.0_test/auto/02")
+    task = at(tmp_path, QUESTION | {"id": "bo010100001001"}, site="WebSRC_v1.0_train+dev/book/01")
+    assert [sample.group for sample in task.samples()] == ["au0800001"]
+    assert [shot.group for shot in task.examples()] == ["bo0101000"]
+
+
 def test_answers_made_elsewhere_are_marked(tmp_path: Path) -> None:
     task = at(tmp_path, QUESTION)
     file = tmp_path / "prediction.json"
