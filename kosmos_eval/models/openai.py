@@ -27,21 +27,16 @@ from kosmos_eval.errors import BadImage, ModelError
 from kosmos_eval.ledger import Ledger
 from kosmos_eval.models import openai_reply as reply
 from kosmos_eval.models.openai_prompt import CONSTRAINTS, Constraint, Url, data_url, listed, messages, plain
+from kosmos_eval.models.openai_refusal import sees_nothing
 from kosmos_eval.models.openai_reply import TOP, Nonsense, Untold
 from kosmos_eval.models.openai_server import Server
 from kosmos_eval.prompt import Prompt
-from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
+from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
 
 if TYPE_CHECKING:
     import openai
 
 _COUNTED = ("prompt_tokens", "answer_tokens")
-_BLIND = re.compile(
-    r"(not|only|no|un\w+|unknown|must be|valid)\b.{0,80}(image|multi-?modal|vision|string)"
-    r"|(image|vision).{0,80}(not|n't|only|un)|mmproj|at most 0 image|missing .{0,40}image",
-    re.IGNORECASE,
-)
-"""How servers say that a model sees no images, as far as is known."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,8 @@ class OpenAIModel:
         retries: how often a request is repeated after an error that may pass.
         timeout: seconds until a request counts as lost.
         limit_name: what the server calls the most tokens of an answer.
+        decoding: ``server`` leaves that to the server, where it allows nothing else.
+        thinking: tokens that the model may reason with before each answer; stop strings then end the answer alone.
         price_in: of a million tokens of prompts, in any currency.
         price_out: of a million tokens of answers.
 
@@ -87,6 +84,8 @@ class OpenAIModel:
     retries: int = 8
     timeout: float = 120.0
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    decoding: Literal["greedy", "server"] = "greedy"
+    thinking: int = 0
     price_in: float = 0.0
     price_out: float = 0.0
 
@@ -98,7 +97,10 @@ class OpenAIModel:
             raise ModelError(
                 f"openai:{self.model_at_url} is no model of a server; expected openai:MODEL@http://HOST/v1"
             )
-        for name, least in (("concurrency", 1), ("retries", 0), ("timeout", 0.001), ("price_in", 0), ("price_out", 0)):
+        if found["url"] and re.search(r"[?#]|/completions/?$", found["url"]):
+            raise ModelError(f"openai:{self.model_at_url} goes beyond the address; expected it up to and with /v1")
+        leasts = {"concurrency": 1, "retries": 0, "timeout": 0.001, "thinking": 0, "price_in": 0, "price_out": 0}
+        for name, least in leasts.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
                 raise ModelError(f"{name} is {value!r}; expected a number of at least {least}")
@@ -116,7 +118,7 @@ class OpenAIModel:
     @property
     def fingerprint(self) -> str:
         """Digest of the model's name and the options that decide answers; the weights are not known."""
-        decides = (self.endpoint, self.likelihoods, self.choices, self.beams, self.limit_name)
+        decides = (self.endpoint, self.likelihoods, self.choices, self.beams, self.decoding, self.thinking)
         return sha256(json.dumps([self._model, *decides]).encode()).hexdigest()
 
     @property
@@ -127,7 +129,7 @@ class OpenAIModel:
     @property
     def adjustable(self) -> frozenset[str]:
         """Options that a run may go on with other values of."""
-        return frozenset({"api_key", "concurrency", "retries", "timeout", "price_in", "price_out"})
+        return frozenset({"api_key", "concurrency", "retries", "timeout", "limit_name", "price_in", "price_out"})
 
     @property
     def notes(self) -> list[str]:
@@ -138,6 +140,7 @@ class OpenAIModel:
         used = f"{requests} requests answered{f' ({where})' if len(kept.places) > 1 else ''}"
         used += f", {prompts:,} tokens of prompts, {answers:,} of answers"
         cost = (prompts * self.price_in + answers * self.price_out) / 1e6
+        used += " (the server counts none)" if requests and not prompts else ""
         said = [*kept.remarks, *([f"{unnamed} replies were none of the choices"] if unnamed else [])]
         return [*said, f"{used}, cost {cost:.4f}" if cost else used]
 
@@ -168,7 +171,9 @@ class OpenAIModel:
             try:
                 call = await to_thread.run_sync(self._call, request, url)
                 path = "/chat/completions" if self.endpoint == "chat" else "/completions"
-                found = await self._server.call(client, path, {"model": self._model, **_decoding(request), **call.body})
+                found = await self._server.call(
+                    client, path, {"model": self._model, **self._decoding(request), **call.body}
+                )
                 self._seen = self._seen or bool(request.prompt.images)
                 self.ledger.answered(self.address, **dict(zip(_COUNTED, reply.tokens(found), strict=True)))
                 output = call.read(found)
@@ -179,7 +184,7 @@ class OpenAIModel:
             except Nonsense as error:
                 if isinstance(error, Untold) and not self._told:
                     raise ModelError(f"{self.name}: {error}") from error  # and it would be so for all requests
-                if request.prompt.images and not self._seen and _BLIND.search(str(error)):
+                if request.prompt.images and not self._seen and sees_nothing(str(error)):
                     raise ModelError(f"{self.name} takes no images ({error}); take a text task") from error
                 return index, Failure(str(error))
 
@@ -203,10 +208,25 @@ class OpenAIModel:
             return self._scored(request, url)
         if request.choices is not None:
             return self._chosen(request, request.choices, url)
-        body = self._prompt(request.prompt, url) | {self.limit_name: request.max_tokens}
-        if request.stop:
+        body = self._prompt(request.prompt, url) | {self.limit_name: request.max_tokens + self.thinking}
+        if request.stop and not self.thinking:
             body["stop"] = list(request.stop[:4])  # servers take four; the rest is cut here
         return Call(body, partial(reply.completion, stop=request.stop))
+
+    def _first_token(self, found: Any, continuations: Sequence[str]) -> Output | Failure:
+        output = reply.by_first_token(found, continuations)
+        if isinstance(output, Likelihoods) and len({*continuations}) > 1 and len({*output.logprobs}) == 1:
+            self.ledger.count(unnamed=1)
+        return output
+
+    def _decoding(self, request: Request) -> dict[str, Any]:
+        """How a server is told to draw tokens; by default it takes the most probable ones."""
+        if isinstance(request, Generate) and request.sampling is not None:
+            return asdict(request.sampling)
+        if self.decoding == "server":
+            self.ledger.remark("decoding left to the server")
+            return {}
+        return {"temperature": 0}
 
     def _prompt(self, prompt: Prompt, url: Url) -> dict[str, Any]:
         return {"messages": messages(prompt, url)} if self.endpoint == "chat" else {"prompt": plain(prompt)}
@@ -215,7 +235,7 @@ class OpenAIModel:
         if not choices:
             raise Nonsense("there are no choices to choose from")
         longest = max(len(choice.encode()) for choice in choices)
-        limit: dict[str, Any] = {self.limit_name: max(request.max_tokens, longest)}
+        limit: dict[str, Any] = {self.limit_name: max(request.max_tokens, longest) + self.thinking}
         self.ledger.remark(f"choices by {self.choices}")
         if self.choices == "text":
             body = self._prompt(request.prompt + listed(choices), url) | limit
@@ -243,10 +263,10 @@ class OpenAIModel:
         if self.likelihoods == "first_token":
             self.ledger.remark("likelihoods of the first token")
             told = {"logprobs": True, "top_logprobs": TOP, self.limit_name: 1}
-            return Call(self._prompt(request.prompt, url) | told, partial(reply.by_first_token, continuations=strings))
+            return Call(self._prompt(request.prompt, url) | told, partial(self._first_token, continuations=strings))
         self.ledger.remark("likelihoods by the text of the reply")
         shown = request.prompt + listed(strings) if len(strings) > 1 else request.prompt
-        limit = {self.limit_name: max(16, *(len(string.encode()) for string in strings))}
+        limit = {self.limit_name: max(16, *(len(string.encode()) for string in strings)) + self.thinking}
 
         def read(found: Any) -> Output:
             likelihoods, answered = reply.by_text(found, strings)
@@ -255,10 +275,3 @@ class OpenAIModel:
             return likelihoods
 
         return Call(self._prompt(shown, url) | limit, read)
-
-
-def _decoding(request: Request) -> dict[str, Any]:
-    """How a server is told to draw tokens; by default it takes the most probable ones."""
-    if isinstance(request, LogLikelihood) or request.sampling is None:
-        return {"temperature": 0}
-    return asdict(request.sampling)

@@ -16,6 +16,9 @@ TOP = 20
 """How many of the most probable tokens servers tell of."""
 
 
+THINKING = "a model that reasons needs some for that: --model-option thinking=4096"
+
+
 class Nonsense(ValueError):
     """An answer that is none."""
 
@@ -36,10 +39,18 @@ def text_of(found: Any) -> str:
     if isinstance(text, list):  # some servers answer in parts
         text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
     reason = choice.get("finish_reason")
+    if reason in ("error", "abort", "cancelled", "insufficient_system_resource"):
+        raise Nonsense(f"the server broke the answer off (finish reason {reason})")
     if reason == "content_filter":
         raise Nonsense("the server's content filter withheld the answer")
     if isinstance(message, dict) and message.get("refusal"):
         raise Nonsense(f"the model refuses: {message['refusal']}")
+    thought = isinstance(message, dict) and (message.get("reasoning_content") or message.get("reasoning"))
+    if isinstance(text, str) and "</think>" in text:
+        text, thought = text.rpartition("</think>")[2].lstrip(), True
+    cut_off = not text and reason == "length"
+    if cut_off or (thought and not str(text or "").strip()) or str(text).lstrip().startswith("<think>"):
+        raise Nonsense(f"its tokens were over before the answer (finish reason {reason}); {THINKING}")
     if text is None and isinstance(message, dict) and reason == "stop":
         return ""
     if not isinstance(text, str):

@@ -20,7 +20,8 @@ from kosmos_eval.build import build_model
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError
 from kosmos_eval.ledger import Ledger
 from kosmos_eval.model import Model
-from kosmos_eval.models.openai import _BLIND, OpenAIModel
+from kosmos_eval.models.openai import OpenAIModel
+from kosmos_eval.models.openai_refusal import sees_nothing, unreachable
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Sampling
 from kosmos_eval.runs import Run, opened
@@ -131,11 +132,11 @@ def test_what_does_not_pass_fails_by_name_and_leaves_the_others_alone(made):
     reasons = [one.reason for one in failed]
     assert reasons[0] == "the server answers 500 after 2 tries: oops, Bearer ***"
     assert reasons[1] == "no answer within 1 s, after 2 tries"
-    assert reasons[2] == "the server's answer is no JSON: '<html>please log in</html>'"
+    assert reasons[2] == "the server's answer is no JSON: 'please log in'"
     assert reasons[3].startswith("the server's answer is no JSON: ")
     assert reasons[4] == "the server's answer is no completion: \"{'choices': []}\""
     assert reasons[5] == "the server answers 400: This model's maximum context length is 2048 tokens"
-    assert reasons[6] == "the answer has no text (finish reason length)"
+    assert reasons[6].startswith("its tokens were over before the answer (finish reason length); a model that reasons")
     assert reasons[7] == "the server's content filter withheld the answer"
 
 
@@ -157,8 +158,6 @@ def test_no_server_is_one_line():
 def test_a_wrong_key_or_model_is_one_line_and_shows_no_key(made):
     with pytest.raises(ModelError, match=r"refuses the key \(Incorrect API key provided: \*\*\*\); set OPENAI_API_KEY"):
         answer(made(api_key="sk-1234"), "locked")
-    with pytest.raises(ModelError, match=r"no such model or path \(The model `gone` does not exist\)"):
-        answer(made("gone"), "say x")
     assert "sk-1234" not in repr(made(api_key="sk-1234"))
 
 
@@ -291,7 +290,155 @@ def test_a_model_of_text_asked_for_images_says_so_in_one_line(made):
     ],
 )
 def test_what_servers_say_of_a_model_without_sight_is_understood(words):
-    assert _BLIND.search(words)
+    assert sees_nothing(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "cannot identify image file <_io.BytesIO object at 0x7f>",
+        "Image size 9000x9000 exceeds what is supported, it must not be larger",
+        "At most 1 image(s) may be provided in one prompt.",
+        "the image is too large, only 20 MB are allowed",
+        "its tokens were over before the answer (finish reason length)",
+    ],
+)
+def test_trouble_with_one_image_is_not_taken_for_a_model_without_sight(words):
+    assert not sees_nothing(words)
+
+
+def test_a_first_image_that_the_server_cannot_read_fails_alone(made):
+    bad, good = answer(
+        made(concurrency=1), Generate(Prompt(picture("red"), "blurred")), Generate(Prompt(picture("red")))
+    )
+    assert bad == Failure("the server answers 400: cannot identify image file")
+    assert good.text == "red"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        (
+            "newer",
+            {},
+            r"refuses requests of this form \(.*max_tokens.*\); give --model-option limit_name=max_completion_t",
+        ),
+        ("fixed", {}, r"refuses requests of this form \(.*\); --model-option decoding=server leaves it out"),
+        (
+            "base",
+            {},
+            r"refuses requests of this form \(.*\); --model-option endpoint=completions feeds prompts as they",
+        ),
+        ("gone", {}, r"/v1 has no model gone, only m, slow \(The model `gone` does not exist\)"),
+    ],
+)
+def test_a_server_that_wants_requests_of_another_form_is_one_line_with_the_option(made, name, options, line):
+    with pytest.raises(ModelError, match=line):
+        answer(made(name, **options), "say x")
+
+
+def test_those_options_are_sent_and_said(made, server):
+    model = made("fixed", decoding="server", limit_name="max_completion_tokens", thinking=100)
+    assert answer(model, Generate(Prompt("say a. b"), max_tokens=7, stop=(".",))).text == "a"
+    sent = logged(server)[-1]
+    assert "temperature" not in sent and "stop" not in sent and sent["max_completion_tokens"] == 107
+    assert model.notes[0] == "decoding left to the server"
+    drawn = Generate(Prompt("say one"), sampling=Sampling(temperature=0.5))
+    assert answer(made(decoding="server"), drawn).text == "one" and logged(server)[-1]["temperature"] == 0.5
+
+
+def test_a_server_that_refuses_log_probabilities_is_one_line(made):
+    with pytest.raises(ModelError, match=r"silent: the server tells no log-probabilities \(.*\); use likelihoods=text"):
+        answer(made("silent", likelihoods="first_token"), LogLikelihood(Prompt("is it?"), (" Yes", " No")))
+
+
+def test_a_first_token_that_begins_no_continuation_is_counted(made):
+    model = made(likelihoods="first_token")
+    assert len(set(answer(model, LogLikelihood(Prompt("is it?"), (" red", " blue"))).logprobs)) == 1
+    assert model.notes[1] == "1 replies were none of the choices"
+
+
+def test_reasoning_is_no_part_of_an_answer_and_an_answer_without_room_fails(made):
+    thought, open_, empty, nothing, bare = answer(
+        made(), "say <think>\nno? yes!</think>\n\nyes", "say <think> no, y", "ponder", "say ", "say a </think>b"
+    )
+    assert thought.text == "yes" and bare.text == "b"
+    for one in (open_, empty):
+        assert isinstance(one, Failure) and one.reason.endswith("--model-option thinking=4096")
+    assert nothing == Completion("", tokens=0)  # an answer that is empty by the model's own will stands
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("", r":\d+ has no such model or path \(Not Found\); expected openai:MODEL@URL/v1"),
+        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure and that answers 40\d; name the right address"),
+    ],
+)
+def test_a_wrong_path_is_one_line(server, path, line):
+    with pytest.raises(ModelError, match=line):
+        answer(OpenAIModel(f"m@{server[0].removesuffix('/v1')}{path}", retries=0), "say x")
+
+
+def test_errors_within_a_good_status_are_tried_again_and_fail_by_name(made, server):
+    model = made(retries=1)
+    passing, lasting, streamed, giant, abandoned = answer(
+        model, "late: say a", "always late", "sse", "giant", "abandon: say half"
+    )
+    assert passing.text == "a"
+    assert lasting.reason == "the server answers with an error after 2 tries: upstream"
+    assert streamed.reason.startswith("the server's answer is no JSON, it streams though it was not asked to: 'data:")
+    assert giant.reason == "the server answers 413: 413 Too Large"
+    assert abandoned.reason == "the server broke the answer off (finish reason error)"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "line"),
+    [
+        ("patience", r"asks to wait 3600 s \(daily limit\); what is finished is kept, the same command goes on"),
+        ("poor", r"/v1: Insufficient Balance; what is finished is kept"),
+        ("locked", r"refuses to answer without a key \(.*\); set OPENAI_API_KEY, or the option api_key"),
+    ],
+)
+def test_what_concerns_all_requests_stops_the_run(made, prompt, line):
+    with pytest.raises(ModelError, match=line):
+        answer(made(), prompt)
+
+
+def test_a_server_that_never_answers_anything_is_not_asked_on_and_on(made, server):
+    before = len(logged(server))
+    line = r"answered none of 8 requests \(the server answers 400: no such m\); what is finished is kept"
+    with pytest.raises(ModelError, match=line):
+        answer(made(concurrency=1), *(f"refuse {number}" for number in range(50)))
+    assert len(logged(server)) - before == 8
+    model = made(concurrency=1)
+    found = answer(model, "say x", *(f"refuse {number}" for number in range(9)))
+    assert found[0].text == "x" and all(isinstance(one, Failure) for one in found[1:])
+
+
+def test_a_server_that_is_not_well_any_more_is_not_asked_on_and_on(made):
+    with pytest.raises(
+        ModelError, match=r"none of the last 8 requests \(the server answers 503 after 1 tries: Loading"
+    ):
+        answer(made(concurrency=1, retries=0), "say x", *(f"weary {number}" for number in range(50)))
+
+
+def test_too_many_images_for_the_server_names_the_option(made):
+    two = Generate(Prompt(picture("red"), "a", picture("blue")))
+    _, failed = answer(made("one", concurrency=1), Generate(Prompt(picture("red"))), two)
+    assert failed.reason.endswith(
+        "At most 1 image(s) may be provided.; --model-option images=1 leaves out demonstrations beyond"
+    )
+
+
+def test_what_stands_between_is_named():
+    assert "SSL_CERT_FILE" in unreachable("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed")
+    assert "try http" in unreachable("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)")
+    assert unreachable("All connection attempts failed") == ""
+
+
+def test_an_address_may_be_of_ipv6():
+    assert OpenAIModel("org/m@http://[::1]:8000/v1").address == "http://[::1]:8000/v1"
 
 
 def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_next(tmp_path):
@@ -348,6 +495,9 @@ def test_the_fingerprint_is_of_what_decides_answers(made):
     [
         ("openai", [], "expected openai:MODEL_AT_URL"),
         ("openai:m@host/v1", [], "expected openai:MODEL@http://HOST/v1"),
+        ("openai:m@http://h/v1/chat/completions", [], "goes beyond the address; expected it up to and with /v1"),
+        ("openai:m@http://h/v1?api-version=1", [], "goes beyond the address"),
+        ("openai:m@http://h/v1", ["thinking=-1"], "thinking is -1; expected a number of at least 0"),
         ("openai:m@http://h/v1", ["concurrency=0"], "concurrency is 0; expected a number of at least 1"),
         ("openai:m@http://h/v1", ["timeout=soon"], "timeout is 'soon'; expected a number"),
         ("openai:m@http://h/v1", ["choices=magic"], "expected one of 'text', 'guided_choice'"),
