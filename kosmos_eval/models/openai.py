@@ -9,6 +9,7 @@ offer is replaced by the nearest thing only where an option or a note says so:
   the one that the reply names is the likeliest (none: an exact tie). ``endpoint=completions``, for text alone, gives
   true ones where the server echoes log-probabilities.
 - Beam search is refused unless ``beams=greedy``.
+- What a model reasons before it answers is no part of the answer; ``thinking`` gives it tokens for that.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.models.hf import live, load
-from kosmos_eval.models.hf_budget import Budget
+from kosmos_eval.models.hf_budget import Budget, budget
 from kosmos_eval.models.hf_images import requires_pixels
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
@@ -563,6 +563,23 @@ def test_the_budget_is_what_options_name(folder):
     for wrong in (0, "many", True):
         with pytest.raises(ModelError, match=f"batch_tokens is {wrong!r}; expected auto or a positive whole number"):
             load(path, device="cpu", batch_tokens=wrong)
+
+
+def test_on_a_gpu_a_quarter_of_the_free_memory_is_for_the_cache(monkeypatch):
+    import torch
+
+    def network(**config):
+        weight = SimpleNamespace(
+            device=SimpleNamespace(type="cuda"), element_size=lambda: 2, is_floating_point=lambda: True
+        )
+        text = SimpleNamespace(num_hidden_layers=32, num_attention_heads=32, hidden_size=4096, **config)
+        return SimpleNamespace(parameters=lambda: iter([weight]), config=SimpleNamespace(get_text_config=lambda: text))
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (120 << 30, 140 << 30))
+    # 32 layers of keys and values of 4,096 numbers of two bytes: half a MiB a token, of 30 GiB a 16th is read at once
+    assert budget(network(), batch_size=None, batch_tokens="auto").tokens == 3840
+    grouped = network(num_key_value_heads=8, head_dim=128)
+    assert budget(grouped, batch_size=None, batch_tokens="auto").tokens == 15360
 
 
 def test_a_request_too_large_for_memory_fails_by_itself(model):
