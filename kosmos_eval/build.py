@@ -168,6 +168,13 @@ def configuration(
             **({"ways": asdict(ways)} if ways not in (None, Ways()) else {}),
         },
         "model_name": model.name,
+        **provenance(),
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """What ``run.json`` says of how something is made: versions, commit, machine and time."""
+    return {
         "versions": {"python": platform.python_version()}
         | {name: found for name in PACKAGES if (found := _version(name))},
         "git": _commit(),

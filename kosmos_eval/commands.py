@@ -15,16 +15,24 @@ from typing import Any
 from rich.console import Console
 
 from kosmos_eval import runs, suites
-from kosmos_eval.build import build_model, build_shots, build_tasks, configuration, default_folder, task_options
+from kosmos_eval.build import (
+    build_model,
+    build_shots,
+    build_tasks,
+    configuration,
+    default_folder,
+    provenance,
+    task_options,
+)
 from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError
-from kosmos_eval.evaluate import Progress, cell_rows, checked
+from kosmos_eval.evaluate import Progress, checked
 from kosmos_eval.launch import Crew, launched, speaks
 from kosmos_eval.ledger import Served
 from kosmos_eval.loggers import Tracker
 from kosmos_eval.marks import cell_file, marks_file, scored
 from kosmos_eval.model import Adjustable, Model
-from kosmos_eval.past import Past, reopened
+from kosmos_eval.past import Past, marked_cell, marked_rows, reopened
 from kosmos_eval.profile import Counting, Profile, as_json, lines, profiled, summary
 from kosmos_eval.registry import load_file, named
 from kosmos_eval.report.console import print_report
@@ -214,7 +222,7 @@ def report(folder: Path) -> None:
 
 
 def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path | None) -> None:
-    """Mark a file of answers and print the scores.
+    """Mark a file of answers and print the scores; what an earlier state of the file got is forgotten.
 
     Raises:
         KosmosEvalError: if the task marks no files, or the file does not belong to the split.
@@ -223,28 +231,25 @@ def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path 
         raise KosmosEvalError(f"{name} marks no answer files; `kosmos-eval run` evaluates it")
     given = task.answers(answers)
     official: Any = task.official()
-    samples = official.samples()
-    unknown = sorted(set(given) - {sample.id for sample in samples})
+    cell = marked_cell(name, official, given, seed=seed)
+    unknown = sorted(set(given) - {sample.id for sample in cell.samples})
     if unknown:
         raise BadData(f"{answers} answers {unknown[0]}, which this split of {name} does not have; name its --split")
-    cell = Cell(name, official, 0, seed, [sample for sample in samples if sample.id in given], (), False)
+    options = {"answers": str(answers), "task": name, "options": task_options(official)}
     config = {
-        "options": {"answers": str(answers), "task": name, "options": task_options(official)},
+        "options": options | ({"seed": seed} if seed else {}),
         "model_name": str(answers),
+        "command": sys.argv,
+        **provenance(),
     }
     with runs.opened(folder, config) if folder else nullcontext(Run()) as run:
-        for sample in cell.samples:
-            answer = given[sample.id]
-            known = sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-            if not run.finished(name, 0, sample.id, known):
-                run.append(Record(name, 0, sample.id, prompt=known, score=official.mark(sample, answer)))
-        rows = cell_rows(cell, run)
-        left = len(samples) - len(cell.samples)
-        missing = f"{left} of {len(samples)} samples are not answered" if left else ""
-        said = (replace(row, note="; ".join(filter(None, (row.note, missing)))) for row in rows)
-        found = Report(answers.name, tuple(said))
+        marked = [Record(name, 0, one.id, prompt="", score=official.mark(one, given[one.id])) for one in cell.samples]
+        run.records = {record.key: record for record in marked}
+        run.write(runs.SAMPLES, "".join(f"{record.line()}\n" for record in marked))
+        found = Report(str(answers), tuple(marked_rows(cell, run)))
         _write_marks(cell, run)
         run.write("scores.csv", found.csv())
+        run.write("run.json", json.dumps(runs.redacted(config), indent=2, ensure_ascii=False) + "\n")
     _finish(found, run)
 
 

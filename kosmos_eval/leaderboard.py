@@ -89,7 +89,7 @@ def rows(source: Path) -> list[dict[str, Any]]:
         if not scores.exists():
             raise RunError(f"{source} has no scores.csv yet; finish the run with the command that began it")
         found = _table(scores)
-        asked = _asked(run)
+        asked = _asked(config, run)
         for row in found:
             row |= _origin(config, row, asked) | {"run": source.name}
     else:
@@ -179,12 +179,16 @@ def _origin(
     }
 
 
-def _asked(run: runs.Run) -> dict[tuple[str, int, str], list[str]]:
-    """Task, shots and variant to what was asked: ids with the digests of their prompts."""
+def _asked(config: Mapping[str, Any], run: runs.Run) -> dict[tuple[str, int, str], list[str]]:
+    """Task, shots and variant to what was asked: ids with the digests of their prompts.
+
+    Of answers made elsewhere nobody knows the prompts: they compare with each other, by their ids, and with no run.
+    """
+    elsewhere = "answers" in config.get("options", {})
     asked: dict[tuple[str, int, str], list[str]] = {}
     for record in run.records.values():
         lines = asked.setdefault((record.task, record.shots, record.variant), [])
-        lines.append(f"{record.id} {record.prompt}")
+        lines.append(f"{record.id} {'elsewhere' if elsewhere else record.prompt}")
     return asked
 
 

@@ -1,7 +1,7 @@
 """A run that is there already, opened again: its tasks from ``run.json``, its samples, what was answered and marked."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ from kosmos_eval.build import build_shots, build_task
 from kosmos_eval.cells import Cell, Ways, cells
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluate import cell_rows
-from kosmos_eval.report.rows import Report
+from kosmos_eval.report.rows import Report, Row
 from kosmos_eval.runs import Run
 from kosmos_eval.source import Source
-from kosmos_eval.task import Task
+from kosmos_eval.task import Noted, Task
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,15 @@ class Past:
         return str(self.config["model_name"])
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the answers were made elsewhere and only marked here: nothing is known of how they were asked."""
+        return "answers" in self.config.get("options", {})
+
+    @property
     def report(self) -> Report:
         """The scores, computed again from the records."""
-        return Report.of(self.model, [row for cell in self.cells for row in cell_rows(cell, self.run)])
+        rows = marked_rows if self.elsewhere else cell_rows
+        return Report.of(self.model, [row for cell in self.cells for row in rows(cell, self.run)])
 
 
 def reopened(folder: Path) -> Past:
@@ -45,7 +51,10 @@ def reopened(folder: Path) -> Past:
     config, run = runs.load(folder)
     options = config.get("options", {})
     if "answers" in options:
-        return Past(folder, config, [_scored_cell(options, run)], run)
+        name = options["task"]
+        answered = {record.id for record in run.records.values() if record.task == name}
+        cell = marked_cell(name, _task(name, options["options"]), answered, seed=options.get("seed", 0))
+        return Past(folder, config, [cell], run)
     if "tasks" not in options:
         raise RunError(f"{folder}/run.json names no tasks; expected a folder that `run` or `score` made")
     chosen = build_shots(options["shots"], options.get("shots_from", "random"))
@@ -60,12 +69,25 @@ def tasks(options: Mapping[str, Any]) -> dict[str, Task[Any]]:
     return {name: _task(name, given) for name, given in options["tasks"].items()}
 
 
-def _scored_cell(options: Mapping[str, Any], run: Run) -> Cell:
-    """The samples that a file of answers answers."""
-    name = options["task"]
-    task = _task(name, options["options"])
-    answered = [sample for sample in task.samples() if run.record(name, 0, sample.id) is not None]
-    return Cell(name, task, 0, 0, answered, (), False)
+def marked_cell(name: str, task: Task[Any], answered: Container[str], *, seed: int) -> Cell:
+    """The samples of a task that are answered elsewhere, by their ids."""
+    split = task.samples()
+    return Cell(name, task, 0, seed, [sample for sample in split if sample.id in answered], (), False, split=split)
+
+
+def marked_rows(cell: Cell, run: Run) -> list[Row]:
+    """The report's rows of answers made elsewhere; they say how many samples have none.
+
+    What a closed-ended task notes is the rule by which it chooses; nothing was chosen here.
+    """
+    closed = all(sample.choices for sample in cell.outlines())
+    notes = list(cell.task.notes) if isinstance(cell.task, Noted) and not closed else []
+    if left := len(cell.split) - len(cell.samples):
+        notes.append(f"{left} of {len(cell.split)} samples are not answered")
+    if gone := len(run.records) - len(cell.samples):
+        notes.append(f"{gone} answers are to samples that the data no longer have")
+    note = ", ".join([*notes, "answers made elsewhere"])
+    return [replace(row, note=note) for row in cell_rows(cell, run)]
 
 
 def _task(name: str, given: Mapping[str, Any]) -> Task[Any]:

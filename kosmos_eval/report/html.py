@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kosmos_eval.cells import Cell
+from kosmos_eval.paper import Reported
 from kosmos_eval.past import Past
 from kosmos_eval.report.beside import beside
 from kosmos_eval.report.browse import Album, entries
@@ -38,7 +39,7 @@ def page(past: Past, report: Report) -> str:
         script="report.js",
         report=report,
         lines=standing,
-        papers=[beside(line.block.head, cell) if (cell := _cell_of(line, past)) else None for line in standing],
+        papers=[_paper(line, past) for line in standing],
         blocks=found,
         curves=curves(found, standing),
         spreads=spreads(found),
@@ -46,6 +47,7 @@ def page(past: Past, report: Report) -> str:
         reliabilities=[one for cell in past.cells if (one := reliability(cell, past.run)) is not None],
         facts=_facts(past),
         changed=sum(entry["changed"] for entry in samples),
+        elsewhere=past.elsewhere,
         album=album,
         size={"width": WIDTH, "height": HEIGHT, "side": SIDE},
         data={"cells": [_cell(past, number) for number in range(len(past.cells))], "samples": samples},
@@ -64,6 +66,12 @@ def curves(found: Sequence[Block], standing: Sequence[Line]) -> list[Curve]:
         row = line.block.head
         by_task.setdefault(row.task, []).append(At(row, line.blind, draws.get((row.task, row.shots), ())))
     return [one for own in by_task.values() if (one := curve(own)) is not None]
+
+
+def _paper(line: Line, past: Past) -> Reported | None:
+    """The paper's number; None where nobody knows how the answers came about."""
+    cell = _cell_of(line, past)
+    return None if cell is None or past.elsewhere else beside(line.block.head, cell)
 
 
 def _side(samples: int) -> int:
@@ -87,12 +95,12 @@ def _facts(past: Past) -> list[tuple[str, str]]:
     options, config = past.config.get("options", {}), past.config
     versions = ", ".join(f"{name} {version}" for name, version in config.get("versions", {}).items())
     limit = options.get("limit")
+    model = f"{options.get('model', past.model)} (fingerprint {str(options.get('model_fingerprint', '–'))[:16]})"
+    who = ("answers", str(options["answers"])) if past.elsewhere else ("model", model)
+    answered = ", ".join(f"{len(cell.samples)} of {len(cell.split)}" for cell in past.cells) if past.elsewhere else ""
     facts = [
-        (
-            "model",
-            f"{options.get('model', past.model)} (fingerprint {str(options.get('model_fingerprint', '–'))[:16]})",
-        ),
-        ("samples", "all" if limit is None else f"a seeded subset of at most {limit} a task"),
+        who,
+        ("samples", answered or ("all" if limit is None else f"a seeded subset of at most {limit} a task")),
         ("seed", str(options.get("seed", 0))),
         ("started", str(config.get("started", "–"))),
         ("finished", str(config.get("finished", "not yet"))),

@@ -74,6 +74,7 @@ function tie(sample) {
 function asked(sample) {
   const many = sample.requests.length > 1;
   const rows = [];
+  const listed = sample.requests.some((request) => request.text !== undefined);
   const scores = sample.requests.flatMap((request) => (request.likelihoods || []).map(([, logprob]) => logprob));
   const best = Math.max(...scores), worst = Math.min(...scores);
   const answers = sample.answer.split("=");
@@ -82,22 +83,24 @@ function asked(sample) {
     const lines = request.likelihoods || [[null]];
     lines.forEach(([word, logprob, tokens], place) => {
       const own = request.label || (word || "").trim();
-      const right = word !== null && (request.label ? own === sample.target : [sample.target, ...sample.references].includes(own));
+      const right = request.label ? own === sample.target : word !== null && [sample.target, ...sample.references].includes(own);
       const parts = place || !many ? [] : [request.label ? `${request.label}  ` : "", ...request.parts.map(part)];
       const share = best > worst ? (100 * (logprob - worst)) / (best - worst) : 100;
+      const standing = [right ? "expected" : "", answers.includes(own) ? "chosen" : ""].filter(Boolean).join(", ");
+      const unknown = word === null && request.text === undefined;
       rows.push(element("tr", { class: `${right ? "expected " : ""}${answers.includes(own) ? "chosen" : ""}`.trim() },
         many ? element("td", {}, ...parts) : null,
-        element("td", { class: "word" }, (word ?? request.text ?? "no answer").trim() || word || "(nothing)"),
+        element("td", { class: "word" }, unknown ? standing : (word ?? request.text).trim() || word || "(nothing)"),
         ...(word === null
-          ? [element("td", { colspan: 3 }, element("small", {}, request.how.replace("→ ", "")))]
+          ? [element("td", { colspan: 3 }, unknown ? "" : element("small", {}, request.how.replace("→ ", "")))]
           : [element("td", { class: "r" }, logprob.toFixed(3)),
              element("td", {}, element("span", { class: "meter" }, element("i", { style: `width:${share.toFixed(1)}%` }))),
-             element("td", {}, [right ? "expected" : "", answers.includes(own) ? "chosen" : ""].filter(Boolean).join(", "))])));
+             element("td", {}, standing)])));
     });
     if (request.more) rows.push(element("tr", {}, element("td", { colspan: 5 }, `and ${request.more} less likely`)));
   }
   const head = many && sample.requests.some((request) => request.parts.length || request.label) ? "candidate" : "";
-  const titles = [...(many ? [head] : []), scores.length ? "continuation" : "answer", scores.length ? "log-probability" : "how", "", ""];
+  const titles = [...(many ? [head] : []), ...(scores.length ? ["continuation", "log-probability"] : listed ? ["answer", "how"] : ["", ""]), "", ""];
   const said = scores.length ? "Natural log-probability of each continuation; the expected one has a coloured ground." : "";
   return element("div", { class: "wide" }, element("table", { class: gallery ? "asked gallery" : "asked" },
     said ? element("caption", {}, said) : null,
@@ -114,6 +117,7 @@ function card(sample) {
   const cell = cells[sample.cell];
   const first = sample.requests[0];
   const single = sample.requests.length === 1;
+  const listed = sample.requests.some((request) => request.text !== undefined || request.likelihoods || request.label);
   const question = [...sample.opening, ...(single ? first.parts : sample.ending.length ? [" … ", ...sample.ending] : [])];
   const shots = sample.shots.length
     ? element("details", { class: "shots" }, element("summary", {}, `${sample.shown} demonstration${sample.shown === 1 ? "" : "s"} before the question`), prompt(sample.shots))
@@ -136,7 +140,7 @@ function card(sample) {
       ...marked(sample).slice(0, 3).map((text) => element("span", {}, text)),
       sample.changed ? element("span", { class: "gone" }, "data changed since the run: this is not what was asked") : null),
     shots, prompt(question), element("dl", {}, ...facts),
-    single && first.text !== undefined || sample.error ? null : asked(sample));
+    single && first.text !== undefined || sample.error || !listed ? null : asked(sample));
 }
 
 function options(select, values, every) {
