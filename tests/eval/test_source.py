@@ -38,6 +38,22 @@ def test_a_source_finds_its_folder_under_the_root_or_is_it(tmp_path):
         Source("data", tmp_path / "nowhere").folder()
 
 
+def test_a_folder_is_found_in_upper_and_lower_case(tmp_path):
+    (tmp_path / "SuperGLUE" / "boolq").mkdir(parents=True)
+    (tmp_path / "SuperGLUE" / "boolq" / "file").touch()
+    found = Source("data", tmp_path).folder("BoolQ", "superglue/BoolQ")
+    assert found.samefile(tmp_path / "SuperGLUE" / "boolq")
+
+
+def test_archives_that_may_not_be_unpacked_are_named(tmp_path):
+    for name in ("b.zip", "a.tar.gz", "._b.zip", "c.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        BadData, match=r"toy: no split was found under .* \(are a\.tar\.gz, b\.zip unpacked\?\); `kosmos-eval"
+    ):
+        Source("data", tmp_path).chosen([], task="toy")
+
+
 def test_an_unknown_split_lists_the_known_ones():
     with pytest.raises(UnknownName, match="no split of toy is called 'tset'; did you mean 'test'"):
         Source(split="tset").chosen(["test", "train"], task="toy")
