@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from kosmos_eval import registry
 from kosmos_eval.cells import Ways
 from kosmos_eval.errors import KosmosEvalError, ModelError, PlugInError, UnknownName
 from kosmos_eval.model import Model
@@ -168,15 +169,17 @@ def configuration(
             **({"ways": asdict(ways)} if ways not in (None, Ways()) else {}),
         },
         "model_name": model.name,
-        **provenance(),
+        **provenance(tasks),
     }
 
 
-def provenance() -> dict[str, Any]:
-    """What ``run.json`` says of how something is made: versions, commit, machine and time."""
+def provenance(tasks: Iterable[str]) -> dict[str, Any]:
+    """What ``run.json`` says of how something is made: versions, also of the tasks; commit, machine, time."""
+    offered = {name: found for task in tasks for name, found in registry.versions("task", task).items()}
     return {
         "versions": {"python": platform.python_version()}
-        | {name: found for name in PACKAGES if (found := _version(name))},
+        | {name: found for name in PACKAGES if (found := _version(name))}
+        | offered,
         "git": _commit(),
         "hardware": {"machine": platform.machine(), "system": platform.platform(terse=True)},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -32,7 +32,7 @@ from kosmos_eval.ledger import Served
 from kosmos_eval.loggers import Tracker
 from kosmos_eval.marks import cell_file, marks_file, scored
 from kosmos_eval.model import Adjustable, Model
-from kosmos_eval.past import Past, marked_cell, marked_rows, reopened
+from kosmos_eval.past import Past, marked_cell, marked_rows, reopened, resumed
 from kosmos_eval.profile import Counting, Profile, as_json, lines, profiled, summary
 from kosmos_eval.registry import load_file, named
 from kosmos_eval.report.console import print_report
@@ -139,7 +139,8 @@ def _run(
     folder = folder or default_folder(config)
     found = Report(model.name, ())
     with runs.opened(folder, config, fresh=fresh, ranks=crew.ranks) as opened:
-        config["started"] = runs.load(folder)[0].get("started", config["started"])
+        if crew.ranks.first and (said := resumed(config, opened)):
+            console.print(said, highlight=False, soft_wrap=True, markup=False)
         if isinstance(model, Served):
             _keep_account(model, opened)
         with shown(errors) as progress, profiled() as measured:
@@ -240,7 +241,7 @@ def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path 
         "options": options | ({"seed": seed} if seed else {}),
         "model_name": str(answers),
         "command": sys.argv,
-        **provenance(),
+        **provenance([name]),
     }
     with runs.opened(folder, config) if folder else nullcontext(Run()) as run:
         marked = [Record(name, 0, one.id, prompt="", score=official.mark(one, given[one.id])) for one in cell.samples]

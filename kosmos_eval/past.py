@@ -1,6 +1,7 @@
 """A run that is there already, opened again: its tasks from ``run.json``, its samples, what was answered and marked."""
 
-from collections.abc import Container, Mapping, Sequence
+import json
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,44 @@ def reopened(folder: Path) -> Past:
 def tasks(options: Mapping[str, Any]) -> dict[str, Task[Any]]:
     """The tasks that the options of a ``run.json`` name, made anew."""
     return {name: _task(name, given) for name, given in options["tasks"].items()}
+
+
+def resumed(config: dict[str, Any], run: Run) -> str:
+    """Take over from a run that goes on when it began, and what it was made with where that is something else now.
+
+    Args:
+        config: what ``run.json`` is to say; ``earlier`` lists with what the first so many samples were made.
+        run: the run, with what was answered so far.
+
+    Returns:
+        One line of what is another version than before; empty where nothing is.
+    """
+    if run.folder is None:
+        return ""
+    then = runs.load(run.folder)[0]
+    config["started"] = then.get("started", config["started"])
+    earlier = list(then.get("earlier", ()))
+    differ = [f"{name} was {was}, is {now}" for name, was, now in changed(then, config, ("versions", "git"))]
+    if differ and run.records:
+        earlier.append({name: then.get(name) for name in ("versions", "git")} | {"samples": len(run.records)})
+    if earlier:
+        config["earlier"] = earlier
+    if not differ or not run.records:
+        return ""
+    run.write("run.json", json.dumps(runs.redacted(config), indent=2, ensure_ascii=False) + "\n")
+    kept = f"what was answered before is kept, {len(run.records)} in all; --fresh asks again"
+    return f"resumed with other versions ({'; '.join(differ)}): {kept}"
+
+
+def changed(then: Any, now: Any, names: Iterable[str]) -> Iterator[tuple[str, Any, Any]]:
+    """By name, what differs between two ``run.json``: what it was and what it is now, mappings entry by entry."""
+    for name in names:
+        before, after = then.get(name), now.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            differ = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+            yield from ((key, before.get(key), after.get(key)) for key in differ)
+        elif before != after:
+            yield name, before, after
 
 
 def marked_cell(name: str, task: Task[Any], answered: Container[str], *, seed: int) -> Cell:

@@ -10,6 +10,7 @@ True
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,9 @@ from kosmos_eval.errors import PlugInError, UnknownName
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 Kind = Literal["task", "model", "command", "encoder"]
+
+USER = "kosmos_eval_user_"
+"""What the modules of users' files are called, before the files' names."""
 
 TASKS: dict[str, Callable[..., Any]] = {}
 MODELS: dict[str, Callable[..., Any]] = {}
@@ -79,7 +83,7 @@ def load_file(path: Path) -> list[str]:
     if not path.is_file():
         raise PlugInError(f"{path} is not a file; expected a Python file that registers a task or a model")
     before = {**TASKS, **MODELS}
-    module_name = f"kosmos_eval_user_{path.stem}"
+    module_name = f"{USER}{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise PlugInError(f"{path} is not a Python file; expected one that ends in .py")
@@ -95,6 +99,15 @@ def load_file(path: Path) -> list[str]:
     if not added:
         raise PlugInError(f"{path} registers nothing; decorate its task with @register('name')")
     return [name for name in added if name in TASKS]
+
+
+def versions(kind: Kind, name: str) -> dict[str, str]:
+    """The package that offers something by name, with its version; of a user's file a digest of what it says."""
+    module = sys.modules.get(_REGISTERED[kind][name].__module__) if name in _REGISTERED[kind] else None
+    if module is not None and module.__name__.startswith(USER) and module.__file__:
+        file = Path(module.__file__)
+        return {file.name: sha256(file.read_bytes()).hexdigest()[:16]}
+    return {point.dist.name: point.dist.version for point in _points(kind) if point.name == name and point.dist}
 
 
 def _points(kind: Kind) -> Iterable[EntryPoint]:

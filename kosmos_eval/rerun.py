@@ -14,7 +14,7 @@ import typer
 
 from kosmos_eval.cells import Cell, Ways
 from kosmos_eval.errors import RunError
-from kosmos_eval.past import Past, reopened, tasks
+from kosmos_eval.past import Past, changed, reopened, tasks
 from kosmos_eval.registry import load_file
 from kosmos_eval.report.rows import Row
 from kosmos_eval.request import Completion, Likelihoods, Output
@@ -175,11 +175,5 @@ def _equal(first: Row, second: Row | None) -> bool:
 
 def _made_with(then: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
     """By name, what two runs were made with where it differs."""
-    pairs = [("model_fingerprint", then["options"], now["options"]), *((name, then, now) for name in MADE_WITH)]
-    for name, one, other in pairs:
-        before, after = one.get(name), other.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-            yield from ((key, before.get(key), after.get(key)) for key in changed)
-        elif before != after:
-            yield name, before, after
+    yield from changed(then["options"], now["options"], ("model_fingerprint",))
+    yield from changed(then, now, MADE_WITH)

@@ -1,6 +1,6 @@
 """A run as one page of HTML: scores, curves, breakdowns, calibration, and every sample with its prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kosmos_eval.cells import Cell
@@ -107,5 +107,12 @@ def _facts(past: Past) -> list[tuple[str, str]]:
         ("command", " ".join(config.get("command", []))),
         ("data", ", ".join(f"{name} {digest}" for name, digest in config.get("data", {}).items())),
         ("versions", versions),
+        *(("before", _earlier(one)) for one in config.get("earlier", ())),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _earlier(made: Mapping[str, Any]) -> str:
+    """With what the first samples of a run were answered that went on with other versions."""
+    versions = ", ".join(f"{name} {version}" for name, version in (made.get("versions") or {}).items())
+    return f"until {made['samples']} samples were answered: {versions}, commit {made.get('git') or 'unknown'}"

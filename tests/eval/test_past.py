@@ -3,16 +3,19 @@
 import io
 import json
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 
 import pandas
 import pytest
 from rich.console import Console
 
-from kosmos_eval import Generate, Prompt, Sample, Score, Source, commands, leaderboard
+from kosmos_eval import Generate, Prompt, Sample, Score, Source, commands, leaderboard, registry, runs
 from kosmos_eval.compare import compare
-from kosmos_eval.past import reopened
-from kosmos_eval.registry import TASKS
+from kosmos_eval.past import reopened, resumed
+from kosmos_eval.registry import TASKS, load_file
 from kosmos_eval.report import html
+from kosmos_eval.runs import Record
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,29 @@ def test_marked_answers_rank_among_themselves_and_not_with_a_run(marked, tmp_pat
     config, run = json.loads((folders[0] / "run.json").read_text()), reopened(folders[0]).run
     elsewhere, here = (leaderboard._asked(given, run) for given in (config, {"options": {}}))
     assert leaderboard._digest(elsewhere, "sums", 0, "") != leaderboard._digest(here, "sums", 0, "")
+
+
+def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_what_it_was_made_with(tmp_path):
+    before = {"options": {}, "versions": {"torch": "2.1", "toy.py": "a"}, "git": "c", "started": "then"}
+    with runs.opened(tmp_path, before) as run:
+        assert resumed(dict(before), run) == ""
+        run.append(Record("t", 0, "1", "p"))
+        assert resumed(dict(before), run) == ""
+        now = before | {"versions": {"torch": "2.2", "toy.py": "b"}, "started": "now"}
+        said = resumed(now, run)
+    assert said.startswith(
+        "resumed with other versions (torch was 2.1, is 2.2; toy.py was a, is b): what was answered before is kept, 1 "
+    )
+    made = {"versions": before["versions"], "git": "c", "samples": 1}
+    assert (now["started"], now["earlier"]) == ("then", [made])
+    with runs.opened(tmp_path, now) as run:  # killed before its end: what is noted stays
+        again = before | {"versions": {"torch": "2.2", "toy.py": "b"}, "git": "d"}
+        assert "(git was c, is d)" in resumed(again, run)
+    assert again["earlier"] == [made, {"versions": now["versions"], "git": "c", "samples": 1}]
+
+
+def test_the_version_of_a_task_is_its_packages_or_a_digest_of_its_file(tmp_path):
+    toy = Path(__file__).parents[1] / "fixtures" / "toy.py"
+    load_file(toy)
+    assert registry.versions("task", "toy") == {"toy.py": sha256(toy.read_bytes()).hexdigest()[:16]}
+    assert list(registry.versions("task", "vqav2")) == ["kosmos-eval"]
