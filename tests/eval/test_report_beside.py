@@ -69,3 +69,23 @@ def test_another_protocol_has_no_number_of_the_paper(row, asked):
 def test_splits_are_matched_by_the_names_that_benchmarks_give_them(task, metric, split, n, shown):
     asked = cell(Captions(Source("data", None, split)))
     assert (beside(replace(ROW, task=task, metric=metric, n=n), asked) is not None) == shown
+
+
+@dataclass(frozen=True)
+class Worded(Captions):
+    source: Source = Source("data", None, "valid")
+    prompt: str = "lm-eval"
+
+
+@pytest.mark.parametrize(
+    ("task", "variant", "asked", "shown"),
+    [
+        ("piqa", "prompt=gpt3", Worded(prompt="gpt3"), 72.9),
+        ("piqa", "prompt=gpt3,seed=1", Worded(prompt="gpt3"), None),
+        ("piqa", "prompt=gpt3", Worded(prompt="gpt3", beams=1), None),
+        ("coco_caption", "prompt=short", Worded(prompt="short"), None),
+    ],
+)
+def test_another_wording_has_the_papers_number_only_where_the_paper_states_none(task, variant, asked, shown):
+    found = beside(replace(ROW, task=task, metric="acc_per_token", variant=variant), cell(asked))
+    assert (found and found.value) == shown
