@@ -139,7 +139,7 @@ def _results(past: Past, cells: Sequence[Cell], rows: Mapping[str, Sequence[Row]
             "random_seed": options.get("seed", 0),
             "fewshot_seed": cells[0].seed,
         },
-        "git_hash": past.config.get("commit"),
+        "git_hash": past.config.get("git"),
         "date": _timestamp(past.config.get("started")),
         "model_source": "kosmos-eval",
         "model_name": past.model,

@@ -68,7 +68,7 @@ def past(tmp_path_factory):
     tasks, run = {"asked": Asked()}, Run()
     evaluate(Answering(), tasks, shots=(0, 1), run=run)
     options = {"model": "hf:org/model", "seed": 3, "limit": None, "shots": [0, 1], "tasks": {"asked": {"rule": "sum"}}}
-    config = {"model_name": "org/model", "options": options, "versions": {"kosmos-eval": "0.1.0"}, "commit": "abc"}
+    config = {"model_name": "org/model", "options": options, "versions": {"kosmos-eval": "0.1.0"}, "git": "abc"}
     config |= {"started": "2026-01-02T00:00:00+00:00", "data": {"asked, 0 shots": "d1g"}}
     return Past(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 1), limit=None, seed=3), run)
 
@@ -83,7 +83,7 @@ def written(past, tmp_path, monkeypatch):
 def test_scores_are_json_with_the_run_beside_them(written):
     (path,) = written("json")
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert path.name == "scores.json" and found["model"] == "org/model" and found["run"]["commit"] == "abc"
+    assert path.name == "scores.json" and found["model"] == "org/model" and found["run"]["git"] == "abc"
     head = found["scores"][0]
     assert (head["task"], head["shots"], head["metric"], head["score"], head["n"]) == ("asked", 0, "acc", 75.0, 4)
     assert head["failed"] == 1 and head["spread"] is None
