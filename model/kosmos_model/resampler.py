@@ -172,7 +172,10 @@ def sinusoids(points: Tensor, width: int) -> Tensor:
 
 
 def build_resampler(config: KosmosConfig) -> Resampler | Perceiver:
-    """The resampler of a config: xavier weights, no biases, latents of unit variance."""
+    """The resampler of a config: xavier weights, no biases, latents of unit variance.
+
+    Where embeddings are scaled, the last projection is smaller by as much: images begin as large as words.
+    """
     plain: dict[str, Any] = {"latents": config.latents, "dropout": config.attention_dropout}
     resampler: Resampler | Perceiver
     side = config.image_size // config.patch_size if config.local_latents else 0
@@ -187,4 +190,12 @@ def build_resampler(config: KosmosConfig) -> Resampler | Perceiver:
                 nn.init.zeros_(module.bias)
     if isinstance(resampler, Perceiver) and resampler.places is not None:
         localise(resampler, side)
+    if config.scale_embedding:
+        with torch.no_grad():
+            projection(resampler).weight.mul_(config.width**-0.5)
     return resampler
+
+
+def projection(resampler: Resampler | Perceiver) -> nn.Linear:
+    """The last projection, which turns what was seen into embeddings among words."""
+    return resampler.dense if isinstance(resampler, Perceiver) else resampler.x_attn.out_proj

@@ -87,3 +87,14 @@ def test_training_imports_no_task():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.split(".")[0] == "kosmos_tasks"], path
+
+
+def test_what_is_alone_silences_the_others_while_it_runs():
+    made = [
+        Stream("first", "", 9, until=2, alone=True),
+        Stream("too", "", 9, after=1, until=3, alone=True),
+        Stream("all", "", 9),
+        Stream("later", "", 9, after=3),
+    ]
+    read = [[(number, stream.kind) for number, stream in streams.running(made, step)] for step in range(4)]
+    assert read == [[(0, "first")], [(0, "first"), (1, "too")], [(1, "too")], [(2, "all"), (3, "later")]]

@@ -113,3 +113,18 @@ def test_attention_dropout_is_for_training_only():
     assert not torch.equal(resampler(features), resampler(features))
     resampler.eval()
     assert torch.equal(resampler(features), resampler(features))
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_images_begin_as_large_as_words(depth):
+    from kosmos_model.kosmos import build
+
+    sizes, pixels = {}, torch.randn(4, 3, NANO.image_size, NANO.image_size)
+    for scaled in (True, False):
+        model = build(dataclasses.replace(NANO, resampler_depth=depth, scale_embedding=scaled), seed=0)
+        pooled = model.embed_images(pixels)
+        sizes[scaled] = (model.decoder.embed_scale * pooled.std()).item()
+        assert (model.decoder.embed_scale * model.decoder.embed_tokens.weight.std()).item() == pytest.approx(
+            1 if scaled else NANO.width**-0.5, rel=0.05
+        )
+    assert sizes[True] == pytest.approx(sizes[False], rel=1e-4)

@@ -97,12 +97,45 @@ def test_the_trained_model_is_a_checkpoint_folder_and_older_steps_are_gone(tmp_p
     assert len(list((tmp_path / "model").iterdir())) == 3
 
 
+def test_what_is_trained_first_is_trained_once_and_lends_its_eyes(tmp_path, monkeypatch):
+    eyes = replace(RECIPE, name="eyes", shape={"scale_embedding": not TINY.scale_embedding}, steps=1)
+    monkeypatch.setattr(recipes, "read", lambda name: {"eyes": eyes}[name])
+    recipe = replace(RECIPE, first="eyes", freeze_vision=True, steps=1)
+    console = quiet()
+    model, _ = checkpoint.load(train(recipe, tmp_path, HERE, console=console))
+    before, _ = checkpoint.load(tmp_path / "eyes" / "model")
+    assert before.config == replace(TINY, scale_embedding=not TINY.scale_embedding)
+    assert model.config == TINY
+    for one, other in zip(
+        model.vision.model.embeddings.parameters(), before.vision.model.embeddings.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert not torch.equal(model.decoder.embed_tokens.weight, before.decoder.embed_tokens.weight)
+
+    monkeypatch.setattr(recipes, "read", lambda name: pytest.fail("it is there already"))
+    train(recipe, tmp_path, replace(HERE, steps=2), console=quiet())
+
+
+def test_given_weights_need_nothing_trained_first(tmp_path, monkeypatch):
+    given = train(RECIPE, tmp_path / "given", replace(HERE, steps=1), console=quiet())
+    monkeypatch.setattr(recipes, "read", lambda name: pytest.fail("weights are given"))
+    train(replace(RECIPE, first="eyes", init=given), tmp_path / "run", replace(HERE, steps=1), console=quiet())
+
+
 def test_a_finished_run_that_lost_its_model_has_it_again(tmp_path):
     weights = train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet()) / checkpoint.WEIGHTS
     before = weights.read_bytes()
     weights.unlink()
     train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
     assert weights.read_bytes() == before
+
+
+def test_a_stream_that_is_alone_is_read_alone(tmp_path):
+    pairs = Stream("pairs", "kosmos_tasks.mini.lookups:pairs", tokens=60, until=2, alone=True)
+    train(replace(RECIPE, streams=(pairs, *STREAMS), steps=3), tmp_path, HERE, console=quiet())
+    kinds = ("pairs", "captions", "questions", "text")
+    read = [[kind for kind in kinds if row[kind]] for row in rows(tmp_path)]
+    assert read == [["pairs"], ["pairs"], ["captions", "questions", "text"]]
 
 
 def test_losses_are_told_by_stream_and_a_stream_begins_after_its_steps(tmp_path):
@@ -163,12 +196,13 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 def test_a_run_goes_on_though_settings_were_added_since(tmp_path):
-    train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
+    recipe = replace(RECIPE, shape={"scale_embedding": False})
+    train(recipe, tmp_path, replace(HERE, steps=1), console=quiet())
     path = tmp_path / "step-000001" / resume.STATE
     state = json.loads(path.read_text())
     del state["config"]["positions"], state["config"]["scale_embedding"]
     path.write_text(json.dumps(state))
-    train(RECIPE, tmp_path, replace(HERE, steps=2), console=quiet())
+    train(recipe, tmp_path, replace(HERE, steps=2), console=quiet())
     assert len(rows(tmp_path)) == 2
 
 

@@ -18,7 +18,7 @@ from kosmos_eval.prompt import Image
 from kosmos_model.data.documents import Document
 from kosmos_model.data.files import skip
 from kosmos_model.data.formats import Skipped
-from kosmos_model.data.streams import Stream, documents
+from kosmos_model.data.streams import Stream, documents, running
 from kosmos_model.image import to_tensor
 from kosmos_model.text import BOS, EOS, PAD, Tokenizer
 
@@ -84,9 +84,7 @@ class Batches(Dataset[list[Part]]):
         plan, begun = self.plan, step
         found: list[Entry] = []
         drawn: list[Entry] = []
-        for number, stream in enumerate(plan.streams):
-            if not stream.runs(step):
-                continue
+        for number, stream in running(plan.streams, step):
             which = {"seed": plan.seed, "step": step, "length": plan.length}
             if not stream.paths:
                 made = documents(stream, self.tokenizer, **which)

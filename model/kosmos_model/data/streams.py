@@ -40,6 +40,7 @@ class Stream:
         prompt_weight: how much the text of prompts counts against answers; the paper's loss is on all text.
         after: steps that are taken before its first.
         until: its last step; None for the run's.
+        alone: while it runs, nothing is read but this and what is alone too.
         paths: files, patterns or folders of shards; ``~`` and ``$VARIABLES`` stand for what they are.
         images: the folder that names of images are relative to.
         columns: what columns are called in these files, where it is not what public data sets call them.
@@ -52,13 +53,20 @@ class Stream:
     prompt_weight: float = 1.0
     after: int = 0
     until: int | None = None
+    alone: bool = False
     paths: list[str] = field(default_factory=list)
     images: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
 
     def runs(self, step: int) -> bool:
-        """Whether a step (from 0) reads from it."""
+        """Whether a step (from 0) is one of its."""
         return self.after <= step and (self.until is None or step < self.until)
+
+
+def running(streams: Sequence[Stream], step: int) -> list[tuple[int, Stream]]:
+    """The streams that a step reads, each with its number among all."""
+    found = [(number, stream) for number, stream in enumerate(streams) if stream.runs(step)]
+    return [entry for entry in found if entry[1].alone] or found
 
 
 def resolve(source: str) -> Any:

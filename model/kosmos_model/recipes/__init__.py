@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_model.config import PRESETS
+from kosmos_model.config import PRESETS, KosmosConfig, as_json, from_json
 from kosmos_model.data.streams import Stream
 
 FOLDER = Path(__file__).parent
@@ -32,11 +32,14 @@ class Recipe:
     Args:
         name: what the recipe is called.
         model: the preset that is trained.
+        shape: settings of it that differ.
         tokenizer: its file, relative to the recipe's.
         steps: how many, unless the command says otherwise.
         streams: what each step reads.
         init: weights to begin with: a model's folder or a safetensors file; None for fresh ones.
-        vision_weights: a folder with the pretrained CLIP that the image encoder begins with; None for none.
+        first: a recipe that is trained before, whose image encoder and resampler this one begins with; empty for none.
+        vision_weights: what the image encoder begins with instead: a folder with a pretrained CLIP, or with a model of
+            ours, of which the resampler is taken too; None for fresh ones.
         freeze_vision: train only the last layer of the image encoder (KOSMOS-1 section 2.2).
         rate: the peak learning rate.
         warmup: steps until it is reached; then it falls linearly to 0.
@@ -63,7 +66,9 @@ class Recipe:
     streams: tuple[Stream, ...]
     rate: float
     warmup: int
+    shape: Mapping[str, Any] = field(default_factory=dict)
     init: Path | None = None
+    first: str = ""
     vision_weights: Path | None = None
     freeze_vision: bool = False
     betas: tuple[float, float] = (0.9, 0.98)
@@ -139,7 +144,18 @@ def _recipe(values: dict[str, Any], path: Path) -> Recipe:
     )
     if recipe.model not in PRESETS:
         raise UnknownName("model preset", recipe.model, PRESETS)
+    shaped(recipe)
     return recipe
+
+
+def shaped(recipe: Recipe) -> KosmosConfig:
+    """The shapes of the model that a recipe trains.
+
+    Raises:
+        UnknownName: if it gives a setting that no model has.
+        ModelError: if the settings do not fit each other.
+    """
+    return from_json({**as_json(PRESETS[recipe.model]), **recipe.shape})
 
 
 def _made(made: type[Any], values: dict[str, Any], path: Path) -> Any:
