@@ -41,8 +41,8 @@ READ = 30_000
 SEEDS = {"train": 0, "read": 1}
 
 TEXT = Stream("text", "kosmos_tasks.mini.lessons:sentences", tokens=1024)
-DECODER = replace(PRESETS["kosmos-nano"], scale_embedding=True, vision_layers=1, vision_width=24, vision_ffn=24)
-"""The text alone is read, so the image encoder is next to nothing; embeddings are scaled as sinusoids need it."""
+DECODER = replace(PRESETS["kosmos-nano"], vision_layers=1, vision_width=24, vision_ffn=24)
+"""The text alone is read, so the image encoder is next to nothing."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,9 @@ class KosmosConfig:
         attention_dropout: on attention weights.
         positions: how the decoder knows them: ``xpos`` (KOSMOS-1 section 2.2), or ``sinusoidal``, added to the
             embeddings, as KOSMOS-2's public weights have them.
-        scale_embedding: whether embeddings, images' too, are multiplied by sqrt(width).
+        scale_embedding: whether embeddings, images' too, are multiplied by sqrt(width). The paper does not say;
+            KOSMOS-2's code does it, and without it sub-LN's attention, which writes with a deviation of about one,
+            drowns the words: what stood by what is then hardly found (``benchmarks/embedding_scale.py``).
         latents: image embeddings that the resampler gives for one image.
         resampler_depth: 0 for the published single cross-attention, N for Flamingo's Perceiver of N layers.
         local_latents: whether each latent of the Perceiver begins by looking at its own part of the image.
@@ -148,7 +150,7 @@ def from_json(values: Mapping[str, Any]) -> KosmosConfig:
 
 
 PRESETS = {
-    "kosmos-1": KosmosConfig(vocab_size=64_007, width=2048, layers=24, heads=32, ffn=8192),
+    "kosmos-1": KosmosConfig(vocab_size=64_007, width=2048, layers=24, heads=32, ffn=8192, scale_embedding=True),
     "kosmos-nano": KosmosConfig(
         vocab_size=1_024,
         width=128,
@@ -157,6 +159,7 @@ PRESETS = {
         ffn=512,
         dropout=0.0,
         attention_dropout=0.0,
+        scale_embedding=True,
         latents=8,
         resampler_depth=1,
         local_latents=True,

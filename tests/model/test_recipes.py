@@ -1,9 +1,10 @@
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from kosmos_eval.errors import KosmosEvalError, UnknownName
+from kosmos_eval.errors import KosmosEvalError, ModelError, UnknownName
 from kosmos_model import recipes
 from kosmos_model.config import PRESETS
 from kosmos_model.data import streams
@@ -41,6 +42,24 @@ def test_streams_are_kept_by_name(own):
         recipes.read(own(OWN + 'keep = ["sentence"]'))
 
 
+def test_a_recipe_changes_the_shape_of_its_preset(own):
+    nano = PRESETS["kosmos-nano"]
+    found = recipes.read(own(OWN + "shape = { layers = 2, scale_embedding = false }"))
+    assert recipes.shaped(found) == replace(nano, layers=2, scale_embedding=False)
+    assert recipes.shaped(recipes.read("nano")) == nano
+    with pytest.raises(UnknownName, match="no model setting is called 'layer'; did you mean 'layers'"):
+        recipes.read(own(OWN + "shape = { layer = 2 }"))
+    with pytest.raises(ModelError, match="width 128 is no multiple of heads 5"):
+        recipes.read(own(OWN + "shape = { heads = 5 }"))
+
+
+def test_nano_begins_with_an_image_encoder_that_its_own_recipe_trains_and_its_baseline_with_none():
+    nano, text, eyes = (recipes.read(name) for name in ("nano", "nano-text", "nano-eyes"))
+    assert (nano.first, nano.freeze_vision, text.first, eyes.first) == ("nano-eyes", True, "", "")
+    same = ("vision_layers", "vision_width", "vision_ffn", "stem", "image_size", "latents", "resampler_depth")
+    assert all(getattr(recipes.shaped(eyes), name) == getattr(recipes.shaped(nano), name) for name in same)
+
+
 def test_a_recipe_does_not_extend_itself(own):
     with pytest.raises(KosmosEvalError, match=r"own.toml extends itself; name another recipe"):
         recipes.read(own(f'extends = "{own("")}"'))
@@ -67,7 +86,7 @@ def shows(stream):
 def test_the_text_only_baseline_reads_what_nano_reads_of_text_and_nothing_else():
     nano, text = recipes.read("nano"), recipes.read("nano-text")
     assert text.streams == tuple(stream for stream in nano.streams if not shows(stream))
-    assert {"sentences", "names"} <= {stream.kind for stream in text.streams}
+    assert {"sentences", "pairs"} <= {stream.kind for stream in text.streams}
     assert text.evaluate_every == 0
     same = {"model", "rate", "warmup", "steps", "betas", "weight_decay", "clip", "length"}
     assert all(getattr(text, name) == getattr(nano, name) for name in same)
@@ -112,8 +131,8 @@ def test_a_large_recipe_says_what_it_needs(name, monkeypatch):
 
 
 def test_an_older_identity_is_completed_with_the_defaults_of_newer_settings():
-    now = identity(recipes.read("nano"))
-    older = {name: value for name, value in now.items() if name not in ("freeze_vision", "compile")}
+    now = identity(recipes.read("nano-eyes"))
+    older = {name: value for name, value in now.items() if name not in ("first", "freeze_vision", "compile")}
     older["streams"] = [{"kind": s["kind"], "source": s["source"], "tokens": s["tokens"]} for s in now["streams"]]
     found = completed(older)
     assert {**found, "streams": None} == {**now, "streams": None}

@@ -1,5 +1,5 @@
 import re
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -24,22 +24,25 @@ STREAMS = (
     lessons.sentiments,
     lessons.digits,
     lessons.matrices,
+    lessons.judged,
     lessons.missing,
     lessons.panels,
     lessons.memes,
     lessons.unclear,
+    lookups.colors,
+    lookups.same,
     lookups.new_words,
     lookups.creatures,
     lookups.pages,
 )
-IN_WORDS = (lookups.pairs, lookups.repeats, lookups.names, lessons.sentences)
+OTHERS = (lookups.pairs, lookups.told, lessons.sentences)
 
 
 def some(stream, count=40, seed=0):
     return list(islice(stream(seed), count))
 
 
-@pytest.mark.parametrize("stream", [*STREAMS, *IN_WORDS], ids=lambda stream: stream.__name__)
+@pytest.mark.parametrize("stream", [*STREAMS, *OTHERS], ids=lambda stream: stream.__name__)
 def test_a_stream_is_its_seed(stream):
     assert some(stream, 5, seed=3) == some(stream, 5, seed=3)
     assert some(stream, 5, seed=3) != some(stream, 5, seed=4)
@@ -77,16 +80,16 @@ def test_no_digit_of_the_test_side_is_ever_drawn(monkeypatch):
     assert {side(digit.pixels, digits.TEST_SHARE) for digit in found} == {"train"}
 
 
-@pytest.mark.parametrize("stream", [lookups.new_words, lookups.creatures])
+@pytest.mark.parametrize("stream", [lookups.colors, lookups.same, lookups.told, lookups.new_words, lookups.creatures])
 def test_no_new_thing_of_the_test_side_is_ever_drawn(stream, monkeypatch):
     found = drawn_by(stream, new_words, "draw", monkeypatch, holder=new_words)
     assert {side(thing.outline) for thing in found} == {"train"}
 
 
-@pytest.mark.parametrize("stream", [lookups.repeats, lookups.names, lookups.new_words, lookups.creatures])
+@pytest.mark.parametrize("stream", [lookups.same, lookups.told, lookups.new_words, lookups.creatures])
 def test_no_invented_name_of_the_test_side_is_ever_told(stream):
     named = [name for lesson in some(stream) for sample in lesson for name in sample.target.split()]
-    assert {side(name) for name in named if name != "creature"} == {"train"}
+    assert {side(name) for name in named if name not in {"creature", *lessons.vocabulary()}} == {"train"}
 
 
 def test_no_page_and_no_meme_of_the_test_side_is_ever_drawn(monkeypatch):
@@ -102,7 +105,7 @@ def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(stream, monkeypatch):
     assert not known & set(some(lessons.sentences, 400))
 
 
-@pytest.mark.parametrize("stream", [lessons.matrices, lessons.missing, lessons.panels])
+@pytest.mark.parametrize("stream", [lessons.matrices, lessons.judged, lessons.missing, lessons.panels])
 def test_matrices_come_from_the_training_side(stream, monkeypatch):
     found = []
     original = matrices.puzzles
@@ -142,19 +145,66 @@ def shape(text):
     return re.sub(r"Description of \w+ (\w+): [^.]*\.", r"Description of NAME \1: TEXT.", text)
 
 
-def test_what_a_word_stands_for_was_shown_before():
-    for lesson in some(lookups.pairs):
-        *shown, first = lesson[0].prompt.text().split("\n")
-        told = dict(line.split() for line in shown)
-        assert [told[first], *(told[sample.prompt.text()] for sample in lesson[1:])] == [
-            sample.target for sample in lesson
-        ]
+def met(lesson):
+    """The keys and answers of a lesson in order: words as they are, pictures as images."""
+    first, *later = lesson
+    lines, key = [], ""
+    for part in first.prompt.parts:
+        if not isinstance(part, str):
+            key = part
+            continue
+        *ended, rest = part.split("\n")
+        for line in ended:
+            told = line.rsplit(" ", 1)
+            lines.append((key or told[0], told[-1]))
+            key = ""
+        key = key or rest
+    lines.append((key, first.target))
+    return lines + [(sample.prompt.parts[0], sample.target) for sample in later]
 
 
-def test_a_row_of_names_is_followed_by_the_same_row():
-    for (sample,) in some(lookups.repeats):
-        assert sample.prompt.text() == sample.target
-        assert 2 <= len(set(sample.target.split())) <= 10
+@pytest.mark.parametrize("stream", [lookups.pairs, lookups.same])
+def test_what_follows_a_word_or_a_picture_followed_it_before(stream):
+    for lesson in some(stream):
+        lines = met(lesson)
+        shown = lines[: -len(lesson)]
+        told = dict(shown)
+        assert len(told) == len(shown) == len(set(told.values())) >= 2
+        assert all(told[key] == answer for key, answer in lines[len(shown) :])
+
+
+@pytest.mark.parametrize("stream", [lookups.told, lookups.new_words])
+def test_every_name_that_is_asked_for_was_shown_once(stream):
+    for lesson in some(stream):
+        lines = met(lesson)
+        shown = [answer for _, answer in lines[: -len(lesson)]]
+        assert len(set(shown)) == len(shown) >= 2
+        assert {answer for _, answer in lines} == set(shown)
+
+
+def test_a_color_stands_right_after_its_picture():
+    for lesson in some(lookups.colors):
+        for sample in lesson:
+            (image,) = sample.prompt.parts
+            found = image.pixels().convert("RGB").getcolors(96 * 96)
+            colors = {color for _, color in found if color != (255, 255, 255)}
+            assert new_words.COLORS[sample.target] in colors
+
+
+def test_things_are_told_by_their_color_or_shown():
+    for lesson in some(lookups.told):
+        lines = met(lesson)
+        colors = {answer: key for key, answer in lines if isinstance(key, str)}
+        assert set(colors.values()) <= set(new_words.COLORS)
+        assert all(colors[answer] == key for key, answer in lines if isinstance(key, str))
+    kinds = {isinstance(key, str) for lesson in some(lookups.told) for key, _ in met(lesson)}
+    assert kinds == {True, False}
+
+
+def test_neither_the_last_answer_nor_what_is_left_tells_the_next():
+    answers = [[answer for _, answer in met(lesson)] for lesson in some(lookups.new_words, 400)]
+    pairs = [(one, two) for lesson in answers if len(set(lesson)) == 2 for one, two in pairwise(lesson[1:])]
+    assert 0.4 < sum(one == two for one, two in pairs) / len(pairs) < 0.6
 
 
 def test_pictures_that_show_nothing_are_unanswerable_as_in_vizwiz():
@@ -177,43 +227,35 @@ def test_candidates_are_asked_for_as_the_task_does():
         assert sample.prompt == raven_iq.question(context, candidate)
 
 
-@pytest.mark.parametrize("stream", [lookups.names, lookups.new_words])
-def test_what_is_asked_of_new_things_was_shown_before(stream):
-    for lesson in some(stream):
-        shown = lesson[0].prompt.text()
-        assert all(f"This is a {sample.target}\n" in shown for sample in lesson)
-
-
 def test_new_things_are_shown_and_asked_about_as_the_task_does():
     task = NewWords(Source())
     query = task.samples()[0]
     (request,) = task.requests(query, task.draw(query, 1))
-    first = next(lesson[0] for lesson in some(lookups.new_words))
-    assert first.prompt.text().count("This is a") == 3
+    first = next(lesson[0] for lesson in some(lookups.new_words) if len(lesson[0].prompt.images) == 3)
     without = [request.prompt.text(), first.prompt.text()]
-    for name in (*query.choices, *lesson_names(first)):
+    for name in (*query.choices, *(line.split()[-1] for line in first.prompt.text().split("\n")[:-1])):
         without = [text.replace(name, "NAME") for text in without]
     assert without[0] == without[1]
 
 
-def test_things_told_in_words_keep_their_name():
-    for lesson in some(lookups.names):
-        lines = [line.removesuffix(" This is a") for line in lesson[0].prompt.text().split("\n")]
-        told = dict(line.split(" This is a ") for line in lines[:-1])
-        assert len(set(told.values())) == len(told) == 2
-        assert [told[lines[-1]], *(told[sample.prompt.text().removesuffix(" This is a")] for sample in lesson[1:])] == [
-            sample.target for sample in lesson
-        ]
+def test_a_candidate_told_in_words_is_right_where_the_matrix_wants_it(monkeypatch):
+    found = []
+    original = matrices.puzzles
+    monkeypatch.setattr(matrices, "puzzles", lambda *asked: (found.append(one) or one for one in original(*asked)))
+    told = [lesson[0] for lesson in some(lessons.judged)]
+    rights = {lessons.described(puzzle.candidates[puzzle.target]) for _, puzzle in found}
+    for one, other in zip(told[::2], told[1::2], strict=True):
+        assert one.prompt.images == other.prompt.images
+        assert {one.target, other.target} == {"Yes", "No"}
+        yes = next(sample for sample in (one, other) if sample.target == "Yes")
+        panel = yes.prompt.text().partition("The following image is ")[2].removesuffix(" Is it correct?")
+        assert panel in rights
 
 
 def test_most_matrices_are_plain():
     sizes = [len(lesson[0].prompt.images) for lesson in some(lessons.missing, 300)]
     assert set(sizes) == {3, 8}
     assert 0.7 < sizes.count(3) / len(sizes) < 0.9
-
-
-def lesson_names(sample):
-    return {line.split()[-1] for line in sample.prompt.text().split("\n")[:-1]}
 
 
 def test_a_panel_in_words_tells_number_size_shade_shape_and_places():

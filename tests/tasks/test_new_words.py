@@ -20,7 +20,7 @@ from kosmos_tasks.new_words import NewWords
 def episode() -> Sample:
     shown = [(Image(f"{place}.png"), name) for place, name in enumerate(("bakvop", "nizgud", "nizgud", "bakvop"))]
     choices = ("bakvop", "nizgud")
-    return Sample("e", Prompt(Image("q.png"), "This is a"), "nizgud", (), choices, "e", extra={"demonstrations": shown})
+    return Sample("e", Prompt(Image("q.png")), "nizgud", (), choices, "e", extra={"demonstrations": shown})
 
 
 def likelihoods(*logprobs: float, tokens: tuple[int, ...] = (1, 1)) -> Likelihoods:
@@ -29,16 +29,25 @@ def likelihoods(*logprobs: float, tokens: tuple[int, ...] = (1, 1)) -> Likelihoo
 
 def test_the_zero_shot_prompt_holds_no_name() -> None:
     (request,) = NewWords().requests(episode(), [])
-    assert request == LogLikelihood(Prompt(Image("q.png"), "This is a"), (" bakvop", " nizgud"))
+    assert request == LogLikelihood(Prompt(Image("q.png")), (" bakvop", " nizgud"))
 
 
 def test_one_shot_is_a_demonstration_of_each_name() -> None:
     task, sample = NewWords(), episode()
     assert isinstance(task, Drawn)
     (request,) = task.requests(sample, task.draw(sample, 1))
-    assert request.prompt == Prompt(
-        Image("0.png"), "This is a bakvop\n", Image("1.png"), "This is a nizgud\n", Image("q.png"), "This is a"
-    )
+    assert request.prompt == Prompt(Image("0.png"), " bakvop\n", Image("1.png"), " nizgud\n", Image("q.png"))
+
+
+def test_another_wording_says_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kosmos_tasks.mini.new_words.TEST", 1)
+    monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
+    task = NewWords(prompt="sentence")
+    (sample,) = task.samples()
+    (request,) = task.requests(sample, task.draw(sample, 1))
+    first, second = task.draw(sample, 1)
+    told = f"<image>This is a {first.target}\n<image>This is a {second.target}\n<image>This is a"
+    assert request.prompt.text() == told
 
 
 def test_fewer_shots_are_the_first_of_more() -> None:

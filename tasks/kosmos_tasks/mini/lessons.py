@@ -208,6 +208,18 @@ def matrices(seed: int) -> Iterator[Lesson]:
         yield from rng.sample([[_candidate(opening, right, "Yes")], [_candidate(opening, wrong, "No")]], 2)
 
 
+def judged(seed: int) -> Iterator[Lesson]:
+    """Raven puzzles as in `matrices`, the candidate in words: from these, judging what is shown is learned sooner."""
+    rng = random.Random(f"lessons/judged/{seed}")
+    for puzzle, opening in _puzzles(seed, rng):
+        right = puzzle.candidates[puzzle.target]
+        wrong = rng.choice([panel for panel in puzzle.candidates if panel != right])
+        for panel, answer in rng.sample([(right, "Yes"), (wrong, "No")], 2):
+            yield [
+                Sample("", Prompt(opening, f"The following image is {described(panel)} Is it correct?"), target=answer)
+            ]
+
+
 def missing(seed: int) -> Iterator[Lesson]:
     """Raven puzzles: the missing panel in words."""
     rng = random.Random(f"lessons/missing/{seed}")

@@ -1,15 +1,14 @@
 """Lessons whose answers stand in the lesson itself: what an invented name means, what a page says.
 
 Streams as in `kosmos_tasks.mini.lessons`. What a name means can be told in words or shown; in words it is learned
-sooner, and what looks it up then looks up pictures too.
+sooner, and what looks it up then looks up pictures too: first the very same picture, then the same thing.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_tasks import websrc
@@ -18,61 +17,80 @@ from kosmos_tasks.mini import new_words as naming
 from kosmos_tasks.mini import pages as shop
 from kosmos_tasks.mini.lessons import Lesson, asked, picture, vocabulary
 from kosmos_tasks.mini.recipe import side
-from kosmos_tasks.mini.scenes import COLORS, KINDS
+from kosmos_tasks.mini.scenes import COLORS
 
-ROUNDS = (2, 2, 3, 4, 6, 8)
-"""How often an episode may show each of its things."""
-
-
-def repeats(seed: int) -> Iterator[Lesson]:
-    """Invented names in a row, and the same row again, from which copying is learned first."""
-    rng = random.Random(f"lessons/repeats/{seed}")
-    while True:
-        row = " ".join(islice(_invented(rng), rng.randint(2, 10)))
-        yield [asked(row, answer=row)]
-
-
-def _invented(rng: random.Random) -> Iterator[str]:
-    return (name for name in iter(lambda: naming.invent(rng), "") if side(name) == "train")
+LONGEST = 16
+"""How often a lesson asks at most for what was shown."""
 
 
 def pairs(seed: int) -> Iterator[Lesson]:
-    """Words that stand for words: after the first round, what follows each is known."""
+    """Colors that stand for words: what follows each was seen before."""
     rng = random.Random(f"lessons/pairs/{seed}")
-    known = vocabulary()
     while True:
-        keys = rng.sample(known, rng.randint(2, 8))
-        values = {key: rng.choice(known) for key in keys}
-        order = [key for _ in range(rng.choice((2, 3, 4))) for key in rng.sample(keys, len(keys))]
-        seen = [asked(key, answer=values[key]) for key in order]
-        yield _after(len(keys), seen)
+        ways = rng.randint(2, 6)
+        keys, values = rng.sample(sorted(COLORS), ways), rng.sample(vocabulary(), ways)
+        order = [*range(ways), *rng.choices(range(ways), k=10)]
+        yield after(ways, [asked(keys[one], answer=values[one]) for one in order])
 
 
-def names(seed: int) -> Iterator[Lesson]:
-    """Episodes of things that are told in words, of which only the name is new."""
-    rng = random.Random(f"lessons/names/{seed}")
-    kinds = [f"{color} {kind} " for color in COLORS for kind in KINDS]
-    for _, episode in naming.episodes("train", seed, ways=2):
-        told = rng.sample(kinds, len(episode.things))
-        yield _naming(episode, rng, {(index, view): told[index] for index, view in episode.shown})
+def colors(seed: int) -> Iterator[Lesson]:
+    """New things, each with its color right after it: what stands by a picture can be seen where the picture ends."""
+    for episode, order, _ in _episodes("colors", seed):
+        met = zip(order, (view for _, view in episode.shown), strict=False)
+        yield [asked(_sight(episode, one, view), answer=episode.things[one].color) for one, view in met]
+
+
+def same(seed: int) -> Iterator[Lesson]:
+    """The same few pictures again and again, each with the word or name that stood by it."""
+    for episode, order, rng in _episodes("same", seed):
+        sights = [_sight(episode, thing, view) for thing, (_, view) in enumerate(episode.shown[: len(episode.things)])]
+        values = _values(len(sights), rng)
+        yield after(len(sights), [asked(sights[one], answer=values[one]) for one in order])
+
+
+def told(seed: int) -> Iterator[Lesson]:
+    """New things, shown or told by their color, each with the word or name that stood by it."""
+    for episode, order, rng in _episodes("told", seed):
+        values = _values(len(episode.things), rng)
+        met = zip(order, (view for _, view in episode.shown), strict=False)
+        seen = [(one, rng.choice((_sight(episode, one, view), episode.things[one].color))) for one, view in met]
+        yield after(len(values), [asked(key, answer=values[one]) for one, key in seen])
 
 
 def new_words(seed: int) -> Iterator[Lesson]:
-    """Episodes of new things with invented names; each answer asked for was shown before."""
-    rng = random.Random(f"lessons/new_words/{seed}")
-    for _, episode in naming.episodes("train", seed, ways=2):
-        yield _naming(episode, rng, {})
+    """New things with invented names, as the task has them; each name asked for was seen before."""
+    for episode, order, _ in _episodes("new_words", seed):
+        met = zip(order, (view for _, view in episode.shown), strict=False)
+        seen = [asked(_sight(episode, one, view), answer=episode.names[one]) for one, view in met]
+        yield after(len(episode.things), seen)
 
 
-def _naming(episode: naming.Episode, rng: random.Random, told: Mapping[tuple[int, naming.View], str]) -> Lesson:
-    """The queries of an episode, the first one after a round of demonstrations; what is not told is drawn."""
-    ways, rounds = len(episode.things), rng.choice(ROUNDS)
-    order = [*episode.shown[: ways * rounds], episode.shown[-1]]
-    seen = [asked(told.get(one) or _sight(episode, *one), "This is a", answer=episode.names[one[0]]) for one in order]
-    return _after(ways, seen)
+def _episodes(name: str, seed: int) -> Iterator[tuple[naming.Episode, list[int], random.Random]]:
+    """Episodes of two, or of a few, with the order in which their things are met."""
+    rng = random.Random(f"lessons/{name}/{seed}")
+    drawn = {ways: naming.episodes("train", seed, ways=ways) for ways in (2, 3, 4)}
+    while True:
+        ways = rng.choice((2, 2, 3, 4))
+        yield next(drawn[ways])[1], _order(ways, rng), rng
 
 
-def _after(number: int, seen: Lesson) -> Lesson:
+def _order(ways: int, rng: random.Random) -> list[int]:
+    """Each once, then any: no answer follows from what the last ones were."""
+    return [*rng.sample(range(ways), ways), *rng.choices(range(ways), k=rng.randint(2, LONGEST - ways))]
+
+
+def _values(number: int, rng: random.Random) -> list[str]:
+    """Different words that are known, or different names that are not."""
+    if rng.random() < 0.5:
+        return rng.sample(vocabulary(), number)
+    names = (name for name in iter(lambda: naming.invent(rng), "") if side(name) == "train")
+    values: dict[str, None] = {}
+    while len(values) < number:
+        values[next(names)] = None
+    return list(values)
+
+
+def after(number: int, seen: Lesson) -> Lesson:
     """A lesson of which the first samples are only shown, in the prompt of the next one."""
     first = Prompt.join([*(sample.shown for sample in seen[:number]), seen[number].prompt], separator="\n")
     return [replace(seen[number], prompt=first), *seen[number + 1 :]]
