@@ -11,7 +11,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import ceil, floor, isfinite, log2
+from itertools import pairwise
+from math import ceil, floor, inf, isfinite, log2
 from pathlib import Path
 
 import pandas as pd
@@ -35,11 +36,21 @@ LEAST = 1 / 32
 
 @dataclass(frozen=True)
 class Series:
-    """A curve by its points (step, value), and the ends of their intervals, (step, low, high), if they have some."""
+    """A curve by its points (step, value), and the ends of their intervals, (step, low, high), if they have some.
+
+    Where points are more than ``gap`` steps apart the curve is broken.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     band: Sequence[tuple[float, float, float]] = ()
+    gap: float = inf
+
+    @property
+    def runs(self) -> Iterator[Sequence[tuple[float, float]]]:
+        """The points between breaks."""
+        ends = [place for place, (one, two) in enumerate(pairwise(self.points), 1) if two[0] - one[0] > self.gap]
+        return (self.points[begin:end] for begin, end in pairwise([0, *ends, len(self.points)]))
 
     @property
     def values(self) -> Iterator[float]:
@@ -57,7 +68,8 @@ def losses(folder: Path) -> list[Series]:
         own = table[["step", kind]].dropna()
         means = own.groupby((own["step"] - 1) // window).mean()
         if len(means):
-            found.append(Series(kind, [(float(step), max(float(loss), LEAST)) for step, loss in means.to_numpy()]))
+            points = [(float(step), max(float(loss), LEAST)) for step, loss in means.to_numpy()]
+            found.append(Series(kind, points, gap=1.5 * window))
     return found
 
 
@@ -106,8 +118,9 @@ def panel(title: str, series: Sequence[Series], *, top: float, last: float, halv
             outline = [(step, low) for step, low, _ in one.band] + [(step, high) for step, _, high in one.band[::-1]]
             shape = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in outline)
             yield f'<polygon fill="{color}" fill-opacity="0.15" points="{shape}"/>'
-        line = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in one.points)
-        yield f'<polyline fill="none" stroke="{color}" stroke-width="1.6"{dashes} points="{line}"/>'
+        for run in one.runs:
+            line = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in run)
+            yield f'<polyline fill="none" stroke="{color}" stroke-width="1.6"{dashes} points="{line}"/>'
         right, told = WIDTH - RIGHT + 20 + COLUMN * (place // ROWS), base + 20 + 17 * (place % ROWS)
         ends = f'x1="{right}" x2="{right + 20}" y1="{told - 4:.1f}" y2="{told - 4:.1f}"'
         yield f'<line {ends} stroke="{color}" stroke-width="3"{dashes}/>'

@@ -16,6 +16,7 @@ from kosmos_model.text import PAD
 
 if TYPE_CHECKING:
     from kosmos_model.decoder import KosmosDecoder
+    from kosmos_model.resampler import Perceiver, Resampler
     from kosmos_model.vision import ImageEncoder
 
 
@@ -30,7 +31,7 @@ class Kosmos(nn.Module):
     """
 
     def __init__(
-        self, config: KosmosConfig, *, decoder: KosmosDecoder, vision: ImageEncoder, resampler: nn.Module
+        self, config: KosmosConfig, *, decoder: KosmosDecoder, vision: ImageEncoder, resampler: Resampler | Perceiver
     ) -> None:
         super().__init__()
         self.config = config

@@ -28,6 +28,14 @@ def test_without_evaluation_there_is_one_panel_that_is_well_formed(folder):
     assert not page.findall(f"{SVG}polygon")
 
 
+def test_a_curve_is_broken_where_a_stream_was_not_read(folder):
+    rows = [f"{step},1.0,100,0.001,1.0,{'' if step in (3, 4) else 2.0}" for step in range(1, 7)]
+    (folder / "losses.csv").write_text("\n".join(["step,seconds,tokens,rate,norm,text", *rows]) + "\n")
+    (text,) = losses(folder)
+    assert [[step for step, _ in run] for run in text.runs] == [[1, 2], [5, 6]]
+    assert len(ElementTree.fromstring(drawing(folder)).findall(f"{SVG}polyline")) == 2
+
+
 def test_scores_have_a_panel_for_each_task_with_a_band_for_each_number_of_shots(folder):
     head = "step,task,shots,metric,score,low,high,n,failed,samples"
     rows = ["2,t,0,acc,50.0,40.0,60.0,9,0,9", "2,t,0,other,1.0,0.0,2.0,9,0,9", "4,t,0,acc,70.0,60.0,80.0,9,0,9"]
