@@ -4,7 +4,7 @@ Sub-LN writes every attention output with a deviation of about one; unscaled emb
 residual stream words are soon lost, and with them what stood by what. Two decoders of kosmos-nano's size read the same
 lessons ``red cat``, ``blue dog``, ``red`` of which only what was seen before counts, and tell their loss as they go.
 
-    python -m benchmarks.embedding_scale [--steps 600]
+    python -m benchmarks.embedding_scale [--steps 1200]
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def trained(*, scaled: bool, steps: int, folder: Path) -> list[float]:
 def main() -> None:
     """The command."""
     parser = ArgumentParser(prog="python -m benchmarks.embedding_scale")
-    parser.add_argument("--steps", type=int, default=600, help="of each training; a step reads 600 tokens")
+    parser.add_argument("--steps", type=int, default=1200, help="of each training; a step reads 600 tokens")
     options = parser.parse_args()
     one_thread()
     with TemporaryDirectory() as folder:

@@ -110,8 +110,9 @@ def test_absolute_positions_follow_the_cache_and_the_branches_of_a_tree() -> Non
         torch.testing.assert_close(states, decoder.hidden(torch.cat([prefix, branch], 1))[:, 4:])
 
 
-def test_xpos_models_have_neither_scale_nor_absolute_positions() -> None:
+def test_xpos_models_have_no_absolute_positions_and_scale_embeddings_where_asked() -> None:
     decoder = build_decoder(TINY)
-    assert decoder.embed_scale == 1.0
+    assert decoder.embed_scale == TINY.width**0.5
+    assert build_decoder(replace(TINY, scale_embedding=False)).embed_scale == 1.0
     assert decoder.layers[0].self_attn.xpos is not None
     assert build_decoder(ABSOLUTE).layers[0].self_attn.xpos is None
