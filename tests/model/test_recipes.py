@@ -83,6 +83,12 @@ def shows(stream):
     return any(not isinstance(item, str) and any(sample.prompt.images for sample in item) for item in items)
 
 
+@pytest.mark.parametrize("name", ["nano", "nano-eyes", "nano-text", "instruct"])
+def test_every_stream_of_a_small_recipe_has_lessons(name):
+    for stream in recipes.read(name).streams:
+        assert next(streams.resolve(stream.source)(0))
+
+
 def test_the_text_only_baseline_reads_what_nano_reads_of_text_and_nothing_else():
     nano, text = recipes.read("nano"), recipes.read("nano-text")
     assert text.streams == tuple(stream for stream in nano.streams if not shows(stream))
