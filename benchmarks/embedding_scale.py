@@ -10,9 +10,7 @@ lessons ``red cat``, ``blue dog``, ``red`` of which only what was seen before co
 from __future__ import annotations
 
 import csv
-import random
 from argparse import ArgumentParser
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import one_thread, seconds
-from kosmos_eval.sample import Sample
 from kosmos_model.config import PRESETS
 from kosmos_model.data.streams import Stream
 from kosmos_model.losses import LOSSES
@@ -29,9 +26,6 @@ from kosmos_model.recipes import Recipe
 from kosmos_model.start import Options
 from kosmos_model.text import NANO
 from kosmos_model.train import train
-from kosmos_tasks.mini import lookups
-from kosmos_tasks.mini.lessons import asked, vocabulary
-from kosmos_tasks.mini.scenes import COLORS
 
 EVERY = 100
 """Steps whose mean loss is told."""
@@ -39,25 +33,15 @@ DECODER = replace(PRESETS["kosmos-nano"], vision_layers=1, vision_width=24, visi
 """The text alone is read, so the image encoder is next to nothing."""
 
 
-def rows(seed: int) -> Iterator[list[Sample]]:
-    """Colors that stand for words: after each was seen once, any of them again."""
-    rng = random.Random(seed)
-    while True:
-        keys = rng.sample(sorted(COLORS), rng.randint(2, 6))
-        values = dict(zip(keys, rng.sample(vocabulary(), len(keys)), strict=True))
-        met = [*keys, *rng.choices(keys, k=10)]
-        yield lookups.after(len(keys), [asked(key, answer=values[key]) for key in met])
-
-
 def trained(*, scaled: bool, steps: int, folder: Path) -> list[float]:
     """The losses of a training, step by step, in nats a token."""
     name = "scaled" if scaled else "unscaled"
     PRESETS[name] = replace(DECODER, scale_embedding=scaled)
-    stream = Stream("rows", f"{__spec__.name}:rows", tokens=600, prompt_weight=0.0)
+    stream = Stream("pairs", "kosmos_tasks.mini.lookups:pairs", tokens=600, prompt_weight=0.0)
     recipe = Recipe(name, name, NANO, steps, (stream,), rate=1e-3, warmup=steps // 10)
     train(recipe, folder / name, Options(device="cpu", workers=0))
     with (folder / name / LOSSES).open(encoding="utf-8") as file:
-        return [float(row["rows"]) for row in csv.DictReader(file)]
+        return [float(row["pairs"]) for row in csv.DictReader(file)]
 
 
 def main() -> None:

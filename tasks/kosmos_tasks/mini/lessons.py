@@ -209,7 +209,7 @@ def matrices(seed: int) -> Iterator[Lesson]:
 
 
 def judged(seed: int) -> Iterator[Lesson]:
-    """Raven puzzles as in `matrices`, the candidate in words: from these, judging what is shown is learned sooner."""
+    """Raven puzzles as in `matrices`, the candidate in words."""
     rng = random.Random(f"lessons/judged/{seed}")
     for puzzle, opening in _puzzles(seed, rng):
         right = puzzle.candidates[puzzle.target]

@@ -30,7 +30,7 @@ def pairs(seed: int) -> Iterator[Lesson]:
         ways = rng.randint(2, 6)
         keys, values = rng.sample(sorted(COLORS), ways), rng.sample(vocabulary(), ways)
         order = [*range(ways), *rng.choices(range(ways), k=10)]
-        yield after(ways, [asked(keys[one], answer=values[one]) for one in order])
+        yield _after(ways, [asked(keys[one], answer=values[one]) for one in order])
 
 
 def colors(seed: int) -> Iterator[Lesson]:
@@ -45,7 +45,7 @@ def same(seed: int) -> Iterator[Lesson]:
     for episode, order, rng in _episodes("same", seed):
         sights = [_sight(episode, thing, view) for thing, (_, view) in enumerate(episode.shown[: len(episode.things)])]
         values = _values(len(sights), rng)
-        yield after(len(sights), [asked(sights[one], answer=values[one]) for one in order])
+        yield _after(len(sights), [asked(sights[one], answer=values[one]) for one in order])
 
 
 def told(seed: int) -> Iterator[Lesson]:
@@ -54,7 +54,7 @@ def told(seed: int) -> Iterator[Lesson]:
         values = _values(len(episode.things), rng)
         met = zip(order, (view for _, view in episode.shown), strict=False)
         seen = [(one, rng.choice((_sight(episode, one, view), episode.things[one].color))) for one, view in met]
-        yield after(len(values), [asked(key, answer=values[one]) for one, key in seen])
+        yield _after(len(values), [asked(key, answer=values[one]) for one, key in seen])
 
 
 def new_words(seed: int) -> Iterator[Lesson]:
@@ -62,7 +62,7 @@ def new_words(seed: int) -> Iterator[Lesson]:
     for episode, order, _ in _episodes("new_words", seed):
         met = zip(order, (view for _, view in episode.shown), strict=False)
         seen = [asked(_sight(episode, one, view), answer=episode.names[one]) for one, view in met]
-        yield after(len(episode.things), seen)
+        yield _after(len(episode.things), seen)
 
 
 def _episodes(name: str, seed: int) -> Iterator[tuple[naming.Episode, list[int], random.Random]]:
@@ -90,7 +90,7 @@ def _values(number: int, rng: random.Random) -> list[str]:
     return list(values)
 
 
-def after(number: int, seen: Lesson) -> Lesson:
+def _after(number: int, seen: Lesson) -> Lesson:
     """A lesson of which the first samples are only shown, in the prompt of the next one."""
     first = Prompt.join([*(sample.shown for sample in seen[:number]), seen[number].prompt], separator="\n")
     return [replace(seen[number], prompt=first), *seen[number + 1 :]]
