@@ -184,7 +184,8 @@ def kosmos(
 
     model, tokenizer = load(path)
     _put(model, settings, fsdp=fsdp)
-    name, pixels = Path(path).resolve().name, Square(model.config.image_size, fit)
+    place, pixels = Path(path).resolve(), Square(model.config.image_size, fit)
+    name = place.parent.name if place.name == "model" else place.name  # `train nano` writes to nano/model
     return KosmosModel(model, tokenizer, name=name, pixels=pixels, batch_tokens=settings.batch_tokens)
 
 

@@ -56,6 +56,11 @@ def test_a_saved_model_answers_as_the_one_in_memory(tmp_path: Path) -> None:
     assert loaded.fingerprint == memory.fingerprint
 
 
+def test_a_trained_model_is_called_as_the_folder_of_its_training(tmp_path: Path) -> None:
+    save(_tiny(), tmp_path / "own" / "model", tokenizer=TOKENIZER)
+    assert kosmos(str(tmp_path / "own" / "model"), device="cpu").name == "own"
+
+
 def test_the_fingerprint_follows_weights_fit_and_type() -> None:
     model = _tiny()
     seen = {live(_tiny(), TOKENIZER).fingerprint, live(model, TOKENIZER, fit="crop").fingerprint}
