@@ -44,7 +44,9 @@ def measure(name: str, *, rounds: int, parts: int) -> None:
             found |= zip(indices, stock.logprobs([sequences[index] for index in indices], images), strict=True)
         return found
 
-    timed, found, expected = race(ours, [partial(theirs, part) for part in range(parts)], rounds=rounds, warm=name == "nano")
+    timed, found, expected = race(
+        ours, [partial(theirs, part) for part in range(parts)], rounds=rounds, warm=name == "nano"
+    )
     merged = {index: value for part in expected for index, value in part.items()}
     reference = [merged[index] for index in range(len(names))]
     apart = max(abs(a - b) for a, b in zip(found.logprobs, reference, strict=True))
