@@ -139,16 +139,16 @@ class _Computer:
         self.view.turn(torch.from_numpy(slots).to(device), sees, like=self.layers.decoder.embed_tokens.weight)
         depths = np.where(nodes < 0, 0, course.endings.tree.depths[nodes])
         tokens = np.where(nodes < 0, 0, course.endings.tree.tokens[nodes])
+        row, column = np.nonzero(nodes >= 0)
         states = self.layers.hidden(
             self.layers.embed(torch.from_numpy(tokens).to(device)),
             positions=torch.from_numpy(depths).to(device) + self.lengths[:, None],
             longest=int(self.lengths.max()) + int(depths.max()) + 1,
             memories=self.memories,
+            wanted=torch.from_numpy(row * width + column).to(device),
         )
         self.view.start = stop
-        row, column = np.nonzero(nodes >= 0)
-        place = torch.from_numpy(row * width + column).to(device)
-        self.learn(rows[row], nodes[row, column], states.flatten(0, 1)[place])
+        self.learn(rows[row], nodes[row, column], states)
 
     def learn(self, rows: Ints, nodes: Ints, states: Tensor) -> None:
         """Tell the contest what follows nodes (K,), whose states (K, D) are known."""

@@ -69,7 +69,8 @@ class Layers:
     def __init__(self, decoder: KosmosDecoder, work: Work | None = None) -> None:
         self.decoder, self.work = decoder, work or Work()
         self.heads: int = decoder.args.decoder_attention_heads
-        self._price, self._last = token_price(decoder), decoder.output_projection
+        self._price, self._last = token_price(decoder.layers), decoder.output_projection
+        self._behind = token_price([decoder.layers[-1].self_attn.out_proj, decoder.layers[-1].ffn])
         self._layers: list[_Layer] | None = None
         self._project: Product = self._last
         if any(hasattr(weight, "device_mesh") for weight in decoder.parameters()):
@@ -89,7 +90,15 @@ class Layers:
         self.work.flops += 2 * self._last.weight.numel() * states.shape[:-1].numel()
         return self._project(states).float()
 
-    def hidden(self, embeddings: Tensor, *, positions: Tensor, longest: int, memories: Sequence[Memory]) -> Tensor:
+    def hidden(
+        self,
+        embeddings: Tensor,
+        *,
+        positions: Tensor,
+        longest: int,
+        memories: Sequence[Memory],
+        wanted: Tensor | None = None,
+    ) -> Tensor:
         """The last layer's states after the final layer norm.
 
         Args:
@@ -97,15 +106,20 @@ class Layers:
             positions: (B or 1, S or 1) of the tokens.
             longest: a bound above every position.
             memories: what each layer remembers; the tokens are added to it.
+            wanted: (N,) which of the B * S states are asked for; of other tokens the last layer makes keys and values
+                alone.
 
         Returns:
-            (B, S, D)
+            (B, S, D), or (N, D) those wanted.
         """
         decoder, (rows, length) = self.decoder, embeddings.shape[:2]
         self.work.tokens_computed += rows * length
         self.work.flops += self._price * rows * length
         if self._layers is None:
-            return decoder.hidden(embeddings, positions=positions, longest=longest, cache=Memories(memories))
+            states = decoder.hidden(embeddings, positions=positions, longest=longest, cache=Memories(memories))
+            return states if wanted is None else states.flatten(0, 1)[wanted]
+        if wanted is not None:
+            self.work.flops -= self._behind * (rows * length - len(wanted))
         states, factors = decoder.embed_scale * embeddings, None
         if decoder.args.xpos_rel_pos:
             base, head_dim = decoder.args.xpos_scale_base, decoder.embed_dim // self.heads
@@ -120,11 +134,14 @@ class Layers:
             fresh = (made[0] if len(made) == 1 else torch.cat(made, -1)).view(rows, length, 3, self.heads, -1)
             pairs = _rotated(fresh[:, :, :2], factors)
             attended = memory.attend(pairs[:, :, 0], pairs[:, :, 1], fresh[:, :, 2]).reshape(rows * length, -1)
+            if wanted is not None and layer is self._layers[-1]:
+                attended, states = attended[wanted], states[wanted]
             states = states + layer.out(layer_norm(attended, *layer.norms[1]))
             inner = layer.fc1(layer_norm(states, *layer.norms[2]))
             inner = layer_norm(gelu(inner.float()).to(inner.dtype), *layer.norms[3])
             states = states + layer.fc2(inner)
-        return decoder.layer_norm(states).view(rows, length, -1)  # type: ignore[no-any-return]
+        found: Tensor = decoder.layer_norm(states)
+        return found.view(rows, length, -1) if wanted is None else found
 
 
 def _rotated(pairs: Tensor, factors: Tensor | None) -> Tensor:

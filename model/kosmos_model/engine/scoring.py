@@ -40,7 +40,7 @@ class Scores:
         self._last = last[self._requests]
         flat = np.concatenate([*nodes, np.empty(0, dtype=np.int64)])
         self._edges = np.argsort(flat, kind="stable")
-        self._nodes = flat[self._edges]
+        self.nodes = flat[self._edges]  # ascending
         self._tokens = np.concatenate([*(one.tokens for one in endings), np.empty(0, dtype=np.int64)])[self._edges]
         self._logprobs = np.zeros(len(flat))
         self._greedy = np.zeros(len(flat), dtype=bool)
@@ -51,9 +51,9 @@ class Scores:
 
     def fill(self, layers: Layers, batch: Batch) -> Iterator[tuple[int, Likelihoods]]:
         """Score what follows the nodes of a batch, and give the requests that this completes."""
-        here = batch.within(self._nodes)
+        here = batch.within(self.nodes)
         edges, tokens = self._edges[here], self._tokens[here]
-        nodes, after = np.unique(self._nodes[here], return_inverse=True)
+        nodes, after = np.unique(self.nodes[here], return_inverse=True)
         self._logprobs[edges], self._greedy[edges] = scored(layers, batch.of(nodes), after, tokens)
         yield from self._complete(batch.start, batch.stop)
 

@@ -64,7 +64,8 @@ class Batch:
         tree: where they are from.
         start: the first of them.
         stop: one past the last.
-        states: (S, D) after the final layer norm.
+        wanted: (N,) the nodes whose states are known, ascending.
+        states: (N, D) after the final layer norm.
         kept: (K,) nodes, ascending, whose keys and values stayed behind: those that something continues from, and
             all above them.
         slots: of each layer their keys and values, (K, H, d) each.
@@ -73,6 +74,7 @@ class Batch:
     tree: Tree
     start: int
     stop: int
+    wanted: Ints
     states: Tensor
     kept: Ints
     slots: list[tuple[Tensor, Tensor]]
@@ -83,8 +85,8 @@ class Batch:
         return slice(int(low), int(high))
 
     def of(self, nodes: Ints) -> Tensor:
-        """The states (N, D) of nodes that are in the batch."""
-        return self.states[torch.from_numpy(nodes - self.start).to(self.states.device)]
+        """The states of nodes that are wanted and in the batch, a row each."""
+        return self.states[torch.from_numpy(np.searchsorted(self.wanted, nodes)).to(self.states.device)]
 
     def prefixes(self, nodes: Ints, *, spare: int) -> Prefixes:
         """The sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
@@ -122,7 +124,9 @@ class Budget:
         self.tokens, self.slots = max(1, self.tokens // 2), max(1, self.slots // 2)
 
 
-def walk(layers: Layers, tree: Tree, vectors: Vectors, *, budget: Budget, continued: Ints) -> Iterator[Batch]:
+def walk(
+    layers: Layers, tree: Tree, vectors: Vectors, *, budget: Budget, scored: Ints, continued: Ints
+) -> Iterator[Batch]:
     """Compute every node of a tree, batch by batch in the order of their numbers.
 
     Args:
@@ -130,15 +134,17 @@ def walk(layers: Layers, tree: Tree, vectors: Vectors, *, budget: Budget, contin
         tree: of token sequences.
         vectors: its embeddings.
         budget: of one batch; looked at before each.
-        continued: nodes that the caller will continue from, ascending.
+        scored: nodes whose states the caller wants.
+        continued: nodes that the caller will continue from, ascending; it wants their states too.
     """
     decoder, heads = layers.decoder, layers.heads
-    nothing = decoder.embed_tokens.weight.new_empty(0, heads, decoder.embed_dim // heads)
-    batch = Batch(tree, 0, 0, nothing, np.empty(0, dtype=np.int64), [(nothing, nothing)] * decoder.num_layers)
+    none, nothing = scored[:0], decoder.embed_tokens.weight.new_empty(0, heads, decoder.embed_dim // heads)
+    batch = Batch(tree, 0, 0, none, nothing, none, [(nothing, nothing)] * decoder.num_layers)
+    wanted = np.union1d(scored, continued)
     while batch.stop < len(tree):
         stop = _stop(tree, batch.stop, budget=budget, continued=continued)
         try:
-            batch = _computed(layers, vectors, after=batch, stop=stop, continued=continued)
+            batch = _computed(layers, vectors, after=batch, stop=stop, wanted=wanted, continued=continued)
         except RuntimeError as error:
             if stop - batch.stop == 1 or not out_of_memory(error):
                 raise
@@ -161,7 +167,7 @@ def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
     return stop if within >= high - low else int(continued[low + within])
 
 
-def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, continued: Ints) -> Batch:
+def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, wanted: Ints, continued: Ints) -> Batch:
     """The batch that follows another, under the part of what that one kept which is still above it."""
     tree, start = after.tree, after.stop
     weight = layers.decoder.embed_tokens.weight
@@ -169,8 +175,8 @@ def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, cont
     above = after.kept[standing]
     seen = sight(tree, above, start, stop, like=weight)
     nodes = np.concatenate([above, np.arange(start, stop)])
-    low, high = np.searchsorted(continued, (start, stop))
-    ends = continued[low:high]  # the first of them that is not before a node tells whether the node is above any
+    wanted, ends = (each[slice(*np.searchsorted(each, (start, stop)))] for each in (wanted, continued))
+    # the first end that is not before a node tells whether the node is above any
     first = np.searchsorted(ends, nodes)
     over = first < len(ends)
     over[over] = ends[first[over]] < tree.ends[nodes[over]]
@@ -182,5 +188,6 @@ def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, cont
         positions=torch.from_numpy(tree.depths[None, start:stop]).to(weight.device),
         longest=int(tree.depths[start:stop].max()) + 1,
         memories=memories,
-    )[0]
-    return Batch(tree, start, stop, states, nodes[kept], [(memory.keys, memory.values) for memory in memories])
+        wanted=torch.from_numpy(wanted - start).to(weight.device),
+    )
+    return Batch(tree, start, stop, wanted, states, nodes[kept], [(memory.keys, memory.values) for memory in memories])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kosmos_model.decoder import KosmosDecoder
 from kosmos_model.kosmos import Kosmos
 
 
-def token_price(decoder: KosmosDecoder) -> int:
-    """Operations of a token with the weights of all layers, a multiply-add as two; attention's products aside."""
-    weights = (weight for layer in decoder.layers for weight in layer.parameters() if weight.ndim == 2)
+def token_price(layers: Iterable[nn.Module]) -> int:
+    """Operations of a token with all weights of some layers, a multiply-add as two; attention's products aside."""
+    weights = (weight for layer in layers for weight in layer.parameters() if weight.ndim == 2)
     return 2 * sum(int(weight.numel()) for weight in weights)
 
 

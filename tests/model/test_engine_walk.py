@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kosmos_model.config import PRESETS
+from kosmos_model.decoder import build_decoder
+from kosmos_model.engine.layers import Layers
+from kosmos_model.engine.tree import Ints, grow
+from kosmos_model.engine.walk import Budget, Vectors, walk
+
+SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
+BEHIND = 2 * (32 * 32 + 2 * 32 * 64)  # operations of the last layer behind its attention
+TREE = grow([[7, 8, 9, 10, 11], [7, 8, 12, 13], [7, 8, 9, 14]])
+ALL = np.arange(len(TREE))
+
+
+def _walked(scored: Ints, continued: Ints, *, tokens: int, modules: bool = False) -> tuple[dict[int, Tensor], float]:
+    """The states of the wanted nodes, and what they cost."""
+    torch.manual_seed(0)
+    decoder = build_decoder(SMALL).eval()
+    layers = Layers(decoder)
+    if modules:
+        layers._layers = None  # as where weights are spread over processes
+    found: dict[int, Tensor] = {}
+    vectors = Vectors(decoder, torch.empty(0, 32))
+    with torch.inference_mode():
+        for batch in walk(layers, TREE, vectors, budget=Budget(tokens, 100), scored=scored, continued=continued):
+            wanted = np.union1d(scored, continued)
+            found |= dict(
+                zip(nodes := wanted[batch.within(wanted)].tolist(), batch.of(np.array(nodes, int)), strict=True)
+            )
+    return found, layers.work.flops
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 100])
+@pytest.mark.parametrize("modules", [False, True])
+def test_wanted_states_are_the_same_whatever_else_is_wanted(tokens: int, modules: bool) -> None:
+    usual, price = _walked(ALL, ALL, tokens=100)
+    scored, continued = np.array([4, 6]), np.array([1])
+    found, cheaper = _walked(scored, continued, tokens=tokens, modules=modules)
+    assert sorted(found) == [1, 4, 6]
+    for node, state in found.items():
+        assert torch.allclose(state, usual[node], atol=1e-6)
+    assert price - cheaper == (0 if modules else BEHIND * (len(TREE) - 3))
