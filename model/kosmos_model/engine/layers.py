@@ -70,7 +70,8 @@ class Layers:
         self.decoder, self.work = decoder, work or Work()
         self.heads: int = decoder.args.decoder_attention_heads
         self._price, self._last = token_price(decoder.layers), decoder.output_projection
-        self._behind = token_price([decoder.layers[-1].self_attn.out_proj, decoder.layers[-1].ffn])
+        final: Any = decoder.layers[-1]
+        self._behind = token_price([final.self_attn.out_proj, final.ffn])
         self._layers: list[_Layer] | None = None
         self._project: Product = self._last
         if any(hasattr(weight, "device_mesh") for weight in decoder.parameters()):
