@@ -29,9 +29,8 @@ def _walked(scored: Ints, continued: Ints, *, tokens: int, modules: bool = False
     with torch.inference_mode():
         for batch in walk(layers, TREE, vectors, budget=Budget(tokens, 100), scored=scored, continued=continued):
             wanted = np.union1d(scored, continued)
-            found |= dict(
-                zip(nodes := wanted[batch.within(wanted)].tolist(), batch.of(np.array(nodes, int)), strict=True)
-            )
+            nodes = wanted[batch.within(wanted)]
+            found |= zip(nodes.tolist(), batch.of(nodes), strict=True)
     return found, layers.work.flops
 
 
@@ -45,3 +44,13 @@ def test_wanted_states_are_the_same_whatever_else_is_wanted(tokens: int, modules
     for node, state in found.items():
         assert torch.allclose(state, usual[node], atol=1e-6)
     assert price - cheaper == (0 if modules else BEHIND * (len(TREE) - 3))
+
+
+def test_a_state_that_was_not_wanted_is_not_taken_for_another() -> None:
+    decoder = build_decoder(SMALL).eval()
+    vectors, few = Vectors(decoder, torch.empty(0, 32)), np.array([2, 4])
+    with torch.inference_mode():
+        (batch,) = walk(Layers(decoder), TREE, vectors, budget=Budget(100, 100), scored=few, continued=few[:0])
+    for other in (3, 5):
+        with pytest.raises(ValueError, match="the states of these nodes were not wanted"):
+            batch.of(np.array([2, other]))

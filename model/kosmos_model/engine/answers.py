@@ -158,8 +158,7 @@ class Engine:
         continued = np.array(sorted({*starting, *contests.leaves}), dtype=np.int64)
         decodings = self._decodings(tree, continued, {search.request.beams for search in owners})
         yield from ((scored[number][0], output) for number, output in scores.without_tokens())
-        batches = walk(self._layers, tree, vectors, budget=self.budget, scored=scores.nodes, continued=continued)
-        for batch in batches:
+        for batch in walk(self._layers, tree, vectors, budget=self.budget, scored=scores.nodes, continued=continued):
             yield from ((scored[number][0], output) for number, output in scores.fill(self._layers, batch))
             yield from contests.run(batch)
             started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]

@@ -86,7 +86,10 @@ class Batch:
 
     def of(self, nodes: Ints) -> Tensor:
         """The states of nodes that are wanted and in the batch, a row each."""
-        return self.states[torch.from_numpy(np.searchsorted(self.wanted, nodes)).to(self.states.device)]
+        place = np.searchsorted(self.wanted, nodes)
+        if not np.array_equal(self.wanted.take(place, mode="clip"), nodes):
+            raise ValueError("the states of these nodes were not wanted")
+        return self.states[torch.from_numpy(place).to(self.states.device)]
 
     def prefixes(self, nodes: Ints, *, spare: int) -> Prefixes:
         """The sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
