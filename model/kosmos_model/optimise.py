@@ -19,15 +19,72 @@ from kosmos_model.ranks import gathered
 from kosmos_model.recipes import Recipe
 from kosmos_model.text import PAD
 
+TABLES = (
+    "embed_tokens.weight",
+    "output_projection.weight",
+    "position_embedding.weight",
+    "latent_query",
+    "latents",
+    "ground",
+    "places",
+)
+"""What is looked up or added, rather than multiplied by."""
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic Newton-Schulz iteration, as Jordan et al. 2024 give them."""
 
-def optimiser(model: Kosmos, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over what is trained; vectors (norms, biases) do not decay."""
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
+
+class Muon(torch.optim.AdamW):
+    """AdamW, but in groups that say ``muon`` a weight moves along the orthogonal factor of its momentum.
+
+    See Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". `torch.optim.Muon` multiplies in
+    bfloat16, over which a processor without it takes twelve times as long. Each rank makes some of the factors.
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Move every weight that has a gradient; AdamW finds none any more where Muon has moved."""
+        ranks, rank = (distributed.get_world_size(), distributed.get_rank()) if distributed.is_initialized() else (1, 0)
+        moving = [(group, weight) for group in self.param_groups if group["muon"] for weight in group["params"]]
+        moving = [(group, weight) for group, weight in moving if weight.grad is not None]
+        steps: list[Tensor] = []
+        for number, (_, weight) in enumerate(moving):
+            momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight)).lerp_(weight.grad, 0.05)
+            ahead = weight.grad.lerp(momentum, 0.95).flatten(1)
+            steps.append(orthogonal(ahead) if number % ranks == rank else torch.zeros_like(ahead))
+        if ranks > 1 and steps:
+            flat = torch.cat([one.flatten() for one in steps])
+            distributed.all_reduce(flat)
+            steps = [part.view_as(one) for part, one in zip(flat.split([s.numel() for s in steps]), steps, strict=True)]
+        for (group, weight), one in zip(moving, steps, strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(one.view_as(weight), alpha=-group["lr"] * group["muon"] * 0.2 * max(one.shape) ** 0.5)
+            weight.grad = None
+        super().step()
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """About the orthogonal factor of a matrix: the same singular vectors, and values between 0.7 and 1.2."""
+    a, b, c = COEFFICIENTS
+    flat = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    flat = flat / flat.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = flat @ flat.T
+        flat = torch.addmm(flat, torch.addmm(gram, gram, gram, beta=b, alpha=c), flat, beta=a)
+    return flat.T if matrix.shape[0] > matrix.shape[1] else flat
+
+
+def optimiser(model: Kosmos, recipe: Recipe) -> Muon:
+    """AdamW over what is trained, or Muon over its matrices; vectors (norms, biases) do not decay."""
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    vectors = [weight for weight in trained.values() if weight.ndim < 2]
+    muon = [w for n, w in trained.items() if recipe.muon and w.ndim > 1 and not n.endswith(TABLES)]
+    rest = [weight for weight in trained.values() if weight.ndim > 1 and not any(weight is one for one in muon)]
     groups = [
-        {"params": [weight for weight in trained if weight.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [weight for weight in trained if weight.ndim < 2], "weight_decay": 0.0},
+        {"params": muon, "weight_decay": recipe.weight_decay, "muon": recipe.muon},
+        {"params": rest, "weight_decay": recipe.weight_decay, "muon": 0.0},
+        {"params": vectors, "weight_decay": 0.0, "muon": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.rate, betas=recipe.betas, eps=recipe.epsilon)
+    return Muon(groups, lr=recipe.rate, betas=recipe.betas, eps=recipe.epsilon)
 
 
 def rate(step: int, recipe: Recipe, *, steps: int) -> float:

@@ -116,7 +116,9 @@ def restore(saved: Path, model: Kosmos, optimiser: torch.optim.AdamW) -> None:
     tensors = checkpoint.read_weights(saved / OPTIMISER)
     try:
         for name, weight in _trained(model).items():
-            if f"step/{name}" in tensors:
+            if f"momentum/{name}" in tensors:
+                optimiser.state[weight] = {"momentum": tensors[f"momentum/{name}"]}
+            elif f"step/{name}" in tensors:
                 step, *moments = (tensors[f"{kind}/{name}"] for kind in MOMENTS)
                 spread = (dealt(moment, like=weight) for moment in moments)
                 optimiser.state[weight] = dict(zip(MOMENTS, (step, *spread), strict=True))

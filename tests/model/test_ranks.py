@@ -53,6 +53,7 @@ SHARDED = replace(
     evaluate_limit=3,
     evaluate={"rendered_sst2": (0,)},
 )
+MUON = replace(RECIPE, muon=2.0)
 CLOSE = 1e-6
 """How much the losses of many processes may differ from those of one, relatively: sums are made in another order."""
 
@@ -68,6 +69,7 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo")
     run(RECIPE, out / "copied", steps=2)
+    run(MUON, out / "copied muon", steps=2)
     run(SHARDED, out / "sharded", steps=1)
     run(SHARDED, out / "sharded", steps=2)
     torch.distributed.destroy_process_group()
@@ -98,6 +100,7 @@ def folders(tmp_path_factory):
     ]
     try:
         run(RECIPE, out / "alone", steps=2)
+        run(MUON, out / "alone muon", steps=2)
         for process in processes:
             _, err = process.communicate(timeout=1200)
             assert process.returncode == 0, err
@@ -114,9 +117,9 @@ def losses(folder):
         return [[float(row[name] or "nan") for name in ("norm", "captions", "text")] for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", ["copied", "sharded"])
-def test_two_processes_lose_what_one_does(folders, name):
-    one, two = (torch.tensor(losses(folders / run), dtype=torch.float64) for run in ("alone", name))
+@pytest.mark.parametrize(("one", "two"), [("alone", "copied"), ("alone", "sharded"), ("alone muon", "copied muon")])
+def test_two_processes_lose_what_one_does(folders, one, two):
+    one, two = (torch.tensor(losses(folders / run), dtype=torch.float64) for run in (one, two))
     assert one.shape == (2, 3)
     torch.testing.assert_close(two[:, 1:], one[:, 1:], rtol=CLOSE, atol=0, equal_nan=True)
     torch.testing.assert_close(two[:, 0], one[:, 0], rtol=1e-3, atol=0)

@@ -60,6 +60,11 @@ def test_nano_begins_with_an_image_encoder_that_its_own_recipe_trains_and_its_ba
     assert all(getattr(recipes.shaped(eyes), name) == getattr(recipes.shaped(nano), name) for name in same)
 
 
+def test_muon_and_shards_do_not_go_together(own):
+    with pytest.raises(KosmosEvalError, match=r"own.toml asks for both muon and shard, but Muon needs whole matrices"):
+        recipes.read(own(OWN + "muon = 2.0\nshard = true"))
+
+
 def test_a_recipe_does_not_extend_itself(own):
     with pytest.raises(KosmosEvalError, match=r"own.toml extends itself; name another recipe"):
         recipes.read(own(f'extends = "{own("")}"'))

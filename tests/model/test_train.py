@@ -19,7 +19,7 @@ from kosmos_model.data.documents import Document
 from kosmos_model.data.streams import Stream
 from kosmos_model.kosmos import build, text_weights
 from kosmos_model.losses import Log
-from kosmos_model.optimise import accumulate, rate
+from kosmos_model.optimise import accumulate, optimiser, orthogonal, rate, update
 from kosmos_model.ranks import Ranks
 from kosmos_model.recipes import Recipe
 from kosmos_model.start import Options, begin
@@ -65,8 +65,10 @@ def rows(folder):
         return [{**row, "seconds": None} for row in csv.DictReader(file)]
 
 
-def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypatch):
-    train(RECIPE, tmp_path / "straight", HERE, console=quiet())
+@pytest.mark.parametrize("muon", [0.0, 5.0])
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypatch, muon):
+    recipe = replace(RECIPE, muon=muon)
+    train(recipe, tmp_path / "straight", HERE, console=quiet())
 
     class Killed(BaseException):
         pass
@@ -79,9 +81,9 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(Log, "add", dies)
         with pytest.raises(Killed):
-            train(RECIPE, tmp_path / "killed", HERE, console=quiet())
+            train(recipe, tmp_path / "killed", HERE, console=quiet())
     assert [row["step"] for row in rows(tmp_path / "killed")] == ["1", "2", "3", "4", "5"]
-    train(RECIPE, tmp_path / "killed", HERE, console=quiet())
+    train(recipe, tmp_path / "killed", HERE, console=quiet())
 
     assert rows(tmp_path / "killed") == rows(tmp_path / "straight")
     for name in (checkpoint.WEIGHTS, resume.OPTIMISER):
@@ -274,6 +276,28 @@ def test_an_image_that_is_shown_often_is_encoded_once():
     slots = int((part.tokens == TINY.slot).sum())
     assert len(part.shown) * TINY.latents == slots
     assert part.pixels.unique(dim=0).shape == part.pixels.shape
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 16)])
+def test_muon_moves_a_matrix_along_all_its_directions_alike(shape):
+    values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_muon_moves_what_is_multiplied_by_and_adamw_the_rest():
+    model = build(TINY, seed=0)
+    adam = optimiser(model, replace(RECIPE, muon=5.0))
+    names = {weight: name for name, weight in model.named_parameters()}
+    muon, rest, vectors = ({names[weight] for weight in group["params"]} for group in adam.param_groups)
+    assert {"decoder.layers.0.ffn.fc1.weight", "decoder.layers.0.self_attn.q_proj.weight"} <= muon
+    assert "decoder.embed_tokens.weight" in rest
+    assert "decoder.layer_norm.weight" in vectors
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    update(adam, rate=0.1, clip=1e9)
+    assert all(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
 def test_the_rate_rises_in_the_warmup_and_falls_to_nothing():

@@ -40,6 +40,7 @@ class Recipe:
         first: a recipe that is trained before, whose image encoder and resampler this one begins with; empty for none.
         vision_weights: what the image encoder begins with instead: a folder with a pretrained CLIP, or with a model of
             ours, of which the resampler is taken too; None for fresh ones.
+        muon: at so many times the rate matrices are moved by Muon, which learns in fewer steps; 0 is AdamW alone.
         freeze_vision: train only the last layer of the image encoder (KOSMOS-1 section 2.2).
         rate: the peak learning rate.
         warmup: steps until it is reached; then it falls linearly to 0.
@@ -73,6 +74,7 @@ class Recipe:
     freeze_vision: bool = False
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
+    muon: float = 0.0
     weight_decay: float = 0.01
     clip: float = 1.0
     length: int = 2048
@@ -144,6 +146,8 @@ def _recipe(values: dict[str, Any], path: Path) -> Recipe:
     )
     if recipe.model not in PRESETS:
         raise UnknownName("model preset", recipe.model, PRESETS)
+    if recipe.muon and recipe.shard:
+        raise KosmosEvalError(f"{path} asks for both muon and shard, but Muon needs whole matrices; leave one out")
     shaped(recipe)
     return recipe
 
