@@ -56,8 +56,9 @@ class Muon(torch.optim.AdamW):
             distributed.all_reduce(flat)
             steps = [part.view_as(one) for part, one in zip(flat.split([s.numel() for s in steps]), steps, strict=True)]
         for (group, weight), one in zip(moving, steps, strict=True):
-            weight.mul_(1 - group["lr"] * group["weight_decay"])
-            weight.add_(one.view_as(weight), alpha=-group["lr"] * group["muon"] * 0.2 * max(one.shape) ** 0.5)
+            rate = group["lr"] * group["muon"]
+            weight.mul_(1 - rate * group["weight_decay"])
+            weight.add_(one.view_as(weight), alpha=-rate * 0.2 * max(one.shape) ** 0.5)
             weight.grad = None
         super().step()
 
