@@ -54,7 +54,8 @@ class Muon(torch.optim.AdamW):
         if ranks > 1 and steps:
             flat = torch.cat([one.flatten() for one in steps])
             distributed.all_reduce(flat)
-            steps = [part.view_as(one) for part, one in zip(flat.split([s.numel() for s in steps]), steps, strict=True)]
+            parts = torch.split(flat, [one.numel() for one in steps])
+            steps = [part.view_as(one) for part, one in zip(parts, steps, strict=True)]
         for (group, weight), one in zip(moving, steps, strict=True):
             rate = group["lr"] * group["muon"]
             weight.mul_(1 - rate * group["weight_decay"])
