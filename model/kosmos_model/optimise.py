@@ -48,7 +48,9 @@ class Muon(torch.optim.AdamW):
         moving = [(group, weight) for group, weight in moving if weight.grad is not None]
         steps: list[Tensor] = []
         for number, (_, weight) in enumerate(moving):
-            momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight)).lerp_(weight.grad, 0.05)
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+            momentum = self.state[weight]["momentum"].lerp_(weight.grad, 0.05)
             ahead = weight.grad.lerp(momentum, 0.95).flatten(1)
             steps.append(orthogonal(ahead) if number % ranks == rank else torch.zeros_like(ahead))
         if ranks > 1 and steps:
@@ -77,12 +79,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 def optimiser(model: Kosmos, recipe: Recipe) -> Muon:
     """AdamW over what is trained, or Muon over its matrices; vectors (norms, biases) do not decay."""
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    vectors = [weight for weight in trained.values() if weight.ndim < 2]
-    muon = [w for n, w in trained.items() if recipe.muon and w.ndim > 1 and not n.endswith(TABLES)]
-    rest = [weight for weight in trained.values() if weight.ndim > 1 and not any(weight is one for one in muon)]
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    matrices = {name: weight for name, weight in trained if weight.ndim > 1}
+    muon = {name: weight for name, weight in matrices.items() if recipe.muon and not name.endswith(TABLES)}
+    rest = [weight for name, weight in matrices.items() if name not in muon]
+    vectors = [weight for _, weight in trained if weight.ndim < 2]
     groups = [
-        {"params": muon, "weight_decay": recipe.weight_decay, "muon": recipe.muon},
+        {"params": list(muon.values()), "weight_decay": recipe.weight_decay, "muon": recipe.muon},
         {"params": rest, "weight_decay": recipe.weight_decay, "muon": 0.0},
         {"params": vectors, "weight_decay": 0.0, "muon": 0.0},
     ]

@@ -117,7 +117,7 @@ def restore(saved: Path, model: Kosmos, optimiser: torch.optim.AdamW) -> None:
     try:
         for name, weight in _trained(model).items():
             if f"momentum/{name}" in tensors:
-                optimiser.state[weight] = {"momentum": tensors[f"momentum/{name}"]}
+                optimiser.state[weight] = {"momentum": dealt(tensors[f"momentum/{name}"], like=weight)}
             elif f"step/{name}" in tensors:
                 step, *moments = (tensors[f"{kind}/{name}"] for kind in MOMENTS)
                 spread = (dealt(moment, like=weight) for moment in moments)

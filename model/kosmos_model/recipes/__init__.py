@@ -40,8 +40,8 @@ class Recipe:
         first: a recipe that is trained before, whose image encoder and resampler this one begins with; empty for none.
         vision_weights: what the image encoder begins with instead: a folder with a pretrained CLIP, or with a model of
             ours, of which the resampler is taken too; None for fresh ones.
-        muon: at so many times the rate matrices are moved by Muon, which learns in fewer steps; 0 is AdamW alone.
         freeze_vision: train only the last layer of the image encoder (KOSMOS-1 section 2.2).
+        muon: at so many times the rate matrices are moved by Muon, which learns in fewer steps; 0 is AdamW alone.
         rate: the peak learning rate.
         warmup: steps until it is reached; then it falls linearly to 0.
         betas: AdamW's.
