@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
-from math import ceil, floor, inf, isfinite, log2
+from math import ceil, floor, inf, isfinite, log2, log10
 from pathlib import Path
 
 import pandas as pd
@@ -21,8 +21,8 @@ from kosmos_eval.hook_history import read
 from kosmos_eval.report.curves import BOTTOM, HEIGHT, Scale
 from kosmos_model.losses import LOSSES, SCORES
 
-WIDTH, LEFT, RIGHT, TITLE = 930.0, 56.0, 340.0, 28.0
-COLUMN, ROWS = 140.0, 10
+WIDTH, LEFT, RIGHT, TITLE = 1100.0, 56.0, 515.0, 28.0
+COLUMN, ROWS = 165.0, 10
 """How wide a column of names of curves is, and how many it has."""
 COLORS = (
     "#1b6ca8", "#c8553d", "#3d8b5f", "#8d5a97", "#b58900", "#5b6c7d", "#d0679d", "#2aa198", "#7a4f2a", "#4b4ba8",
@@ -109,7 +109,7 @@ def panel(title: str, series: Sequence[Series], *, top: float, last: float, halv
     for height, label in marks if halving else scale.ticks():
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base + height:.1f}" y2="{base + height:.1f}"/>'
         yield f'<text class="end" x="{LEFT - 8}" y="{base + height + 4:.1f}">{label}</text>'
-    for step in (0, last / 4, last / 2, last * 3 / 4, last):
+    for step in range(0, int(last) + 1, 10 ** floor(log10(last))):
         yield f'<text class="middle" x="{x(step):.1f}" y="{base + HEIGHT - BOTTOM + 18:.1f}">{step:,.0f}</text>'
     for place, one in enumerate(series):
         color = COLORS[place % len(COLORS)]

@@ -191,11 +191,7 @@ def build_resampler(config: KosmosConfig) -> Resampler | Perceiver:
     if isinstance(resampler, Perceiver) and resampler.places is not None:
         localise(resampler, side)
     if config.scale_embedding:
+        last = resampler.dense if isinstance(resampler, Perceiver) else resampler.x_attn.out_proj
         with torch.no_grad():
-            projection(resampler).weight.mul_(config.width**-0.5)
+            last.weight.mul_(config.width**-0.5)
     return resampler
-
-
-def projection(resampler: Resampler | Perceiver) -> nn.Linear:
-    """The last projection, which turns what was seen into embeddings among words."""
-    return resampler.dense if isinstance(resampler, Perceiver) else resampler.x_attn.out_proj

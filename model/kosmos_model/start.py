@@ -15,7 +15,6 @@ from kosmos_model.kosmos import Kosmos, build
 from kosmos_model.optimise import optimiser
 from kosmos_model.ranks import Ranks, shard
 from kosmos_model.recipes import Recipe
-from kosmos_model.resampler import projection
 from kosmos_model.resume import Position
 from kosmos_model.text import Tokenizer
 from kosmos_model.vision import freeze_all_but_last_layer, load_clip
@@ -106,17 +105,5 @@ def _fill(model: Kosmos, recipe: Recipe, saved: Path | None) -> None:
     if given is not None:
         path = given / checkpoint.WEIGHTS if given.is_dir() else given
         checkpoint.fill(model, checkpoint.read_weights(path), source=path)
-    elif recipe.vision_weights is not None and (recipe.vision_weights / checkpoint.CONFIG).exists():
-        _look(model, recipe.vision_weights)
     elif recipe.vision_weights is not None:
         load_clip(model.vision, recipe.vision_weights)
-
-
-def _look(model: Kosmos, folder: Path) -> None:
-    """Take a trained model's image encoder, and its resampler but for the projection into words that are not ours."""
-    given, _ = checkpoint.load(folder)
-    own = dict(model.named_parameters())
-    words = list(projection(model.resampler).parameters())
-    kept = {n: weight for n, weight in own.items() if n.startswith("decoder.") or any(weight is one for one in words)}
-    seen = {n: weight for n, weight in given.named_parameters() if not n.startswith("decoder.") and n not in kept}
-    checkpoint.fill(model, {**seen, **kept}, source=folder / checkpoint.WEIGHTS)

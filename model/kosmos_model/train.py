@@ -19,7 +19,7 @@ from torch.distributed.fsdp import FSDPModule
 from kosmos_eval.errors import RunError
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.runs import locked
-from kosmos_model import recipes, resume
+from kosmos_model import resume
 from kosmos_model.adapter import live
 from kosmos_model.data.batches import Batches, Plan, drawn, in_step, loader
 from kosmos_model.data.streams import seed_of
@@ -51,9 +51,6 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
     """
     options = options or Options()
     with joined(options.device) as ranks, locked(folder) if ranks.first else nullcontext():
-        if recipe.first and recipe.init is None:
-            before = _before(recipe.first, folder / recipe.first, options, ranks=ranks, console=console)
-            recipe = replace(recipe, vision_weights=before)
         if options.fresh and ranks.first:
             _discard(folder)
         ranks.most(0)  # none looks for a checkpoint before the first has the folder
@@ -69,15 +66,6 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
             except (OSError, SafetensorError) as error:
                 raise RunError(f"{folder}: {error}; its last checkpoint is kept, mend this and run again") from error
         console.print(f"the model is in {folder / 'model'}: kosmos-eval run --model kosmos:{folder / 'model'}")
-    return folder / "model"
-
-
-def _before(first: str, folder: Path, options: Options, *, ranks: Ranks, console: Console | None) -> Path:
-    """The folder of the model that is trained first, once."""
-    missing = ranks.most(int(options.fresh or not (folder / "model").exists()))
-    if missing:
-        train(recipes.read(first), folder, options, console=console)
-        ranks.most(0)  # none reads it before it is written
     return folder / "model"
 
 
@@ -101,6 +89,7 @@ def steps(run: Run, recipe: Recipe, *, options: Options, ranks: Ranks) -> Iterat
         if isinstance(run.model, FSDPModule):
             parts = in_step(parts, ranks.most(len(parts)), image_size=size)
         torch.manual_seed(seed_of("step", options.seed, run.position.step, ranks.rank))  # dropout's
+        run.model.vision.rest(run.position.step in range(*recipe.vision_rests))
         peak = rate(run.position.step, recipe, steps=run.position.steps or sys.maxsize)
         sums = accumulate(run.model, parts, streams=len(recipe.streams))
         norm = update(run.optimiser, rate=peak, clip=recipe.clip)

@@ -53,13 +53,6 @@ def test_a_recipe_changes_the_shape_of_its_preset(own):
         recipes.read(own(OWN + "shape = { heads = 5 }"))
 
 
-def test_nano_begins_with_an_image_encoder_that_its_own_recipe_trains_and_its_baseline_with_none():
-    nano, text, eyes = (recipes.read(name) for name in ("nano", "nano-text", "nano-eyes"))
-    assert (nano.first, nano.freeze_vision, text.first, eyes.first) == ("nano-eyes", True, "", "")
-    same = ("vision_layers", "vision_width", "vision_ffn", "stem", "image_size", "latents", "resampler_depth")
-    assert all(getattr(recipes.shaped(eyes), name) == getattr(recipes.shaped(nano), name) for name in same)
-
-
 def test_muon_and_shards_do_not_go_together(own):
     with pytest.raises(KosmosEvalError, match=r"own.toml asks for both muon and shard, but Muon needs whole matrices"):
         recipes.read(own(OWN + "muon = 2.0\nshard = true"))
@@ -88,7 +81,7 @@ def shows(stream):
     return any(not isinstance(item, str) and any(sample.prompt.images for sample in item) for item in items)
 
 
-@pytest.mark.parametrize("name", ["nano", "nano-eyes", "nano-text", "instruct"])
+@pytest.mark.parametrize("name", ["nano", "nano-text", "instruct"])
 def test_every_stream_of_a_small_recipe_has_lessons(name):
     for stream in recipes.read(name).streams:
         assert next(streams.resolve(stream.source)(0))
@@ -142,8 +135,8 @@ def test_a_large_recipe_says_what_it_needs(name, monkeypatch):
 
 
 def test_an_older_identity_is_completed_with_the_defaults_of_newer_settings():
-    now = identity(recipes.read("nano-eyes"))
-    older = {name: value for name, value in now.items() if name not in ("first", "freeze_vision", "compile")}
+    now = identity(recipes.read("nano"))
+    older = {name: value for name, value in now.items() if name not in ("freeze_vision", "compile")}
     older["streams"] = [{"kind": s["kind"], "source": s["source"], "tokens": s["tokens"]} for s in now["streams"]]
     found = completed(older)
     assert {**found, "streams": None} == {**now, "streams": None}

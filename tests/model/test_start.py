@@ -69,26 +69,6 @@ def test_weights_of_another_model_are_refused(tmp_path, given, monkeypatch):
         begin(replace(RECIPE, init=given), tmp_path / "run", HERE, ranks=ALONE)
 
 
-@pytest.mark.parametrize("depth", [0, 1])
-def test_a_language_model_begins_afresh_behind_the_eyes_of_another(tmp_path, monkeypatch, depth):
-    shape = replace(TINY, resampler_depth=depth, local_latents=bool(depth))
-    monkeypatch.setitem(PRESETS, "tiny", shape)
-    eyes, fresh = build(shape, seed=9), build(shape, seed=0)
-    checkpoint.save(eyes, tmp_path / "eyes", tokenizer=Tokenizer.read(NANO, slots=TINY.latents))
-    run = begin(replace(RECIPE, vision_weights=tmp_path / "eyes"), tmp_path / "run", HERE, ranks=ALONE)
-    taken, own, new = (dict(model.named_parameters()) for model in (eyes, run.model, fresh))
-    last = "resampler.dense" if depth else "resampler.x_attn.out_proj"
-    for name, weight in own.items():
-        ours = name.startswith("decoder.") or name.startswith(last)
-        assert torch.equal(weight, (new if ours else taken)[name]), name
-
-
-def test_eyes_of_another_shape_are_refused(tmp_path, given, monkeypatch):
-    monkeypatch.setitem(PRESETS, "tiny", replace(TINY, vision_layers=1))
-    with pytest.raises(ModelError, match=r"model.safetensors has, unlike the model, vision\..*layers\.1"):
-        begin(replace(RECIPE, vision_weights=given), tmp_path / "run", HERE, ranks=ALONE)
-
-
 def test_a_checkpoint_goes_before_given_weights(tmp_path, given):
     recipe = replace(RECIPE, init=given)
     train(recipe, tmp_path / "run", replace(HERE, steps=1), console=quiet())

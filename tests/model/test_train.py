@@ -65,9 +65,9 @@ def rows(folder):
         return [{**row, "seconds": None} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("muon", [0.0, 5.0])
-def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypatch, muon):
-    recipe = replace(RECIPE, muon=muon)
+@pytest.mark.parametrize("settings", [{}, {"muon": 5.0}, {"vision_rests": (1, 5)}])
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypatch, settings):
+    recipe = replace(RECIPE, **settings)
     train(recipe, tmp_path / "straight", HERE, console=quiet())
 
     class Killed(BaseException):
@@ -99,37 +99,25 @@ def test_the_trained_model_is_a_checkpoint_folder_and_older_steps_are_gone(tmp_p
     assert len(list((tmp_path / "model").iterdir())) == 3
 
 
-def test_what_is_trained_first_is_trained_once_and_lends_its_eyes(tmp_path, monkeypatch):
-    eyes = replace(RECIPE, name="eyes", shape={"scale_embedding": not TINY.scale_embedding}, steps=1)
-    monkeypatch.setattr(recipes, "read", lambda name: {"eyes": eyes}[name])
-    recipe = replace(RECIPE, first="eyes", freeze_vision=True, steps=1)
-    console = quiet()
-    model, _ = checkpoint.load(train(recipe, tmp_path, HERE, console=console))
-    before, _ = checkpoint.load(tmp_path / "eyes" / "model")
-    assert before.config == replace(TINY, scale_embedding=not TINY.scale_embedding)
-    assert model.config == TINY
-    for one, other in zip(
-        model.vision.model.embeddings.parameters(), before.vision.model.embeddings.parameters(), strict=True
-    ):
-        assert torch.equal(one, other)
-    assert not torch.equal(model.decoder.embed_tokens.weight, before.decoder.embed_tokens.weight)
-
-    monkeypatch.setattr(recipes, "read", lambda name: pytest.fail("it is there already"))
-    train(recipe, tmp_path, replace(HERE, steps=2), console=quiet())
-
-
-def test_given_weights_need_nothing_trained_first(tmp_path, monkeypatch):
-    given = train(RECIPE, tmp_path / "given", replace(HERE, steps=1), console=quiet())
-    monkeypatch.setattr(recipes, "read", lambda name: pytest.fail("weights are given"))
-    train(replace(RECIPE, first="eyes", init=given), tmp_path / "run", replace(HERE, steps=1), console=quiet())
-
-
 def test_a_finished_run_that_lost_its_model_has_it_again(tmp_path):
     weights = train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet()) / checkpoint.WEIGHTS
     before = weights.read_bytes()
     weights.unlink()
     train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
     assert weights.read_bytes() == before
+
+
+def test_while_the_image_encoder_rests_all_else_is_trained(tmp_path):
+    before = build(TINY, seed=0)
+    after, _ = checkpoint.load(train(replace(RECIPE, vision_rests=(0, 6)), tmp_path / "all", HERE, console=quiet()))
+    changed = {part for part in ("vision", "resampler", "decoder") if state(before, part) != state(after, part)}
+    assert changed == {"resampler", "decoder"}
+    some, _ = checkpoint.load(train(replace(RECIPE, vision_rests=(1, 6)), tmp_path / "some", HERE, console=quiet()))
+    assert state(before, "vision") != state(some, "vision")
+
+
+def state(model, part):
+    return {name: weight.tolist() for name, weight in getattr(model, part).state_dict().items()}
 
 
 def test_a_stream_that_is_alone_is_read_alone(tmp_path):
@@ -346,7 +334,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 def test_the_bundled_recipe_reads_lessons_alone():
     nano = recipes.read("nano")
-    assert {stream.source.partition(":")[0] for stream in nano.streams} == {LESSONS, "kosmos_tasks.mini.lookups"}
+    read = {stream.source.partition(":")[0].removeprefix("kosmos_tasks.mini.") for stream in nano.streams}
+    assert read == {"lessons", "lookups", "matrix_lessons"}
     assert nano.tokenizer.resolve() == NANO.resolve()
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from kosmos_eval.errors import ModelError
+from kosmos_model import vision
 from kosmos_model.config import KosmosConfig
 from kosmos_model.image import to_tensor
 from kosmos_model.vision import ConvStem, ImageEncoder, freeze_all_but_last_layer, load_clip
@@ -152,3 +153,43 @@ def test_clip_that_lacks_weights_is_refused(tmp_path):
     )
     with pytest.raises(ModelError, match="lacks 16 weights"):
         load_clip(ImageEncoder(CONFIG), tmp_path)
+
+
+def test_at_rest_an_image_is_encoded_once_and_is_not_learned_from():
+    encoder, images = ImageEncoder(CONFIG), torch.randn(3, 3, 16, 16)
+    expected = encoder(images)
+    encoded = []
+    encoder.model.register_forward_pre_hook(lambda _, given: encoded.append(len(given[0])))
+    encoder.rest(True)
+    first, again = encoder(images[[0, 1, 0]]), encoder(images)
+    encoder.rest(True)
+    assert torch.equal(encoder(images), again)
+    assert encoded == [1, 1, 1]
+    torch.testing.assert_close(again, expected)
+    assert torch.equal(first, again[[0, 1, 0]])
+    assert not again.requires_grad
+
+
+def test_after_its_rest_an_encoder_is_trained_and_remembers_nothing():
+    encoder, images = ImageEncoder(CONFIG), torch.randn(2, 3, 16, 16)
+    encoder.rest(True)
+    before = encoder(images)
+    encoder.rest(False)
+    encoder(images)[..., 0].sum().backward()
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            if weight.grad is not None:
+                weight -= weight.grad
+    encoder.rest(True)
+    assert not torch.allclose(encoder(images), before)
+
+
+def test_an_encoder_at_rest_forgets_the_oldest(monkeypatch):
+    monkeypatch.setattr(vision, "KNOWN", 2)
+    encoder, images = ImageEncoder(CONFIG), torch.randn(3, 3, 16, 16)
+    encoded = []
+    encoder.model.register_forward_pre_hook(lambda _, given: encoded.append(given[0]))
+    encoder.rest(True)
+    encoder(images)
+    encoder(images[[2, 1, 0]])
+    assert torch.equal(torch.cat(encoded), images[[0, 1, 2, 0]])

@@ -4,12 +4,11 @@ from itertools import islice, pairwise
 import pytest
 
 from kosmos_eval.source import Source
-from kosmos_tasks import raven_iq
 from kosmos_tasks.coco_caption import CocoCaption
 from kosmos_tasks.cub_descriptions import CUBDescriptions
 from kosmos_tasks.hateful_memes import HatefulMemes
 from kosmos_tasks.imagenet import ImageNet
-from kosmos_tasks.mini import digits, lessons, lookups, matrices, memes, new_words, opinions, pages, scenes
+from kosmos_tasks.mini import digits, lessons, lookups, matrix_lessons, memes, new_words, opinions, pages, scenes
 from kosmos_tasks.mini.recipe import side
 from kosmos_tasks.new_words import NewWords
 from kosmos_tasks.rendered_sst2 import RenderedSST2
@@ -23,10 +22,10 @@ STREAMS = (
     lessons.opinions,
     lessons.sentiments,
     lessons.digits,
-    lessons.matrices,
-    lessons.judged,
-    lessons.missing,
-    lessons.panels,
+    matrix_lessons.candidates,
+    matrix_lessons.matrices,
+    matrix_lessons.missing,
+    matrix_lessons.panels,
     lessons.memes,
     lessons.unclear,
     lookups.colors,
@@ -103,21 +102,6 @@ def test_no_opinion_of_the_test_side_is_ever_drawn_or_read(stream, monkeypatch):
     known = {opinion.text for _, opinion in islice(opinions.opinions("test"), 3000)}
     assert not known & set(drawn_by(stream, opinions, "render", monkeypatch, holder=opinions))
     assert not known & set(some(lessons.sentences, 400))
-
-
-@pytest.mark.parametrize("stream", [lessons.matrices, lessons.judged, lessons.missing, lessons.panels])
-def test_matrices_come_from_the_training_side(stream, monkeypatch):
-    found = []
-    original = matrices.puzzles
-
-    def puzzles(split, seed):
-        for identity, puzzle in original(split, seed):
-            found.append(puzzle)
-            yield identity, puzzle
-
-    monkeypatch.setattr(matrices, "puzzles", puzzles)
-    some(stream)
-    assert {side((puzzle.width, puzzle.context)) for puzzle in found} == {"train"}
 
 
 def texts(stream, count=40):
@@ -219,14 +203,6 @@ def test_sentiment_is_asked_for_as_the_task_does():
     assert texts(lessons.sentiments) == {RenderedSST2(Source()).samples()[0].prompt.text()}
 
 
-def test_candidates_are_asked_for_as_the_task_does():
-    asked = [lesson[-1] for lesson in some(lessons.matrices) if lesson[-1].target in ("Yes", "No")]
-    assert asked
-    for sample in asked:
-        *context, candidate = sample.prompt.images
-        assert sample.prompt == raven_iq.question(context, candidate)
-
-
 def test_new_things_are_shown_and_asked_about_as_the_task_does():
     task = NewWords(Source())
     query = task.samples()[0]
@@ -236,28 +212,3 @@ def test_new_things_are_shown_and_asked_about_as_the_task_does():
     for name in (*query.choices, *(line.split()[-1] for line in first.prompt.text().split("\n")[:-1])):
         without = [text.replace(name, "NAME") for text in without]
     assert without[0] == without[1]
-
-
-def test_a_candidate_told_in_words_is_right_where_the_matrix_wants_it(monkeypatch):
-    found = []
-    original = matrices.puzzles
-    monkeypatch.setattr(matrices, "puzzles", lambda *asked: (found.append(one) or one for one in original(*asked)))
-    told = [lesson[0] for lesson in some(lessons.judged)]
-    rights = {lessons.described(puzzle.candidates[puzzle.target]) for _, puzzle in found}
-    for one, other in zip(told[::2], told[1::2], strict=True):
-        assert one.prompt.images == other.prompt.images
-        assert {one.target, other.target} == {"Yes", "No"}
-        yes = next(sample for sample in (one, other) if sample.target == "Yes")
-        panel = yes.prompt.text().partition("The following image is ")[2].removesuffix(" Is it correct?")
-        assert panel in rights
-
-
-def test_most_matrices_are_plain():
-    sizes = [len(lesson[0].prompt.images) for lesson in some(lessons.missing, 300)]
-    assert set(sizes) == {3, 8}
-    assert 0.7 < sizes.count(3) / len(sizes) < 0.9
-
-
-def test_a_panel_in_words_tells_number_size_shade_shape_and_places():
-    panel = matrices.Panel(shape=1, size=1, color=4, position=0b1000)
-    assert lessons.described(panel) == "one tiny black square at bottom left"

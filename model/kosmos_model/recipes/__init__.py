@@ -37,10 +37,10 @@ class Recipe:
         steps: how many, unless the command says otherwise.
         streams: what each step reads.
         init: weights to begin with: a model's folder or a safetensors file; None for fresh ones.
-        first: a recipe that is trained before, whose image encoder and resampler this one begins with; empty for none.
-        vision_weights: what the image encoder begins with instead: a folder with a pretrained CLIP, or with a model of
-            ours, of which the resampler is taken too; None for fresh ones.
+        vision_weights: a folder with the pretrained CLIP that the image encoder begins with; None for none.
         freeze_vision: train only the last layer of the image encoder (KOSMOS-1 section 2.2).
+        vision_rests: after the first of these steps and until the second the image encoder is not trained, and an image
+            that comes again is not encoded again.
         muon: at so many times the rate matrices are moved by Muon, which learns in fewer steps; 0 is AdamW alone.
         rate: the peak learning rate.
         warmup: steps until it is reached; then it falls linearly to 0.
@@ -69,9 +69,9 @@ class Recipe:
     warmup: int
     shape: Mapping[str, Any] = field(default_factory=dict)
     init: Path | None = None
-    first: str = ""
     vision_weights: Path | None = None
     freeze_vision: bool = False
+    vision_rests: tuple[int, int] = (0, 0)
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
     muon: float = 0.0

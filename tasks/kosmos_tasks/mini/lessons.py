@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
 from kosmos_tasks.mini import digits as handwriting
-from kosmos_tasks.mini import matrices as raven
 from kosmos_tasks.mini import memes as robots
 from kosmos_tasks.mini import opinions as reviews
 from kosmos_tasks.mini import scene_questions, scene_text
@@ -38,7 +37,7 @@ READ = "Question: what does the opinion say? Answer:"
 HATEFUL = "Question: does this picture contain real hate speech? Answer:"
 
 
-def asked(*prompt: str | Image, answer: str) -> Sample:
+def asked(*prompt: str | Image | Prompt, answer: str) -> Sample:
     """A sample whose answer is known."""
     return Sample("", Prompt(*prompt), target=answer)
 
@@ -193,77 +192,6 @@ def _shaken(drawn: PIL.Image.Image, rng: random.Random) -> PIL.Image.Image:
     return turned.transform(
         drawn.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
     )
-
-
-PLAIN_MATRICES = 0.8
-"""The share of 2 x 2 matrices: they are shorter, and what is learned from them helps with the others."""
-
-
-def matrices(seed: int) -> Iterator[Lesson]:
-    """Raven puzzles: the right candidate and a wrong one, each a lesson."""
-    rng = random.Random(f"lessons/matrices/{seed}")
-    for puzzle, opening in _puzzles(seed, rng):
-        right = puzzle.candidates[puzzle.target]
-        wrong = rng.choice([panel for panel in puzzle.candidates if panel != right])
-        yield from rng.sample([[_candidate(opening, right, "Yes")], [_candidate(opening, wrong, "No")]], 2)
-
-
-def judged(seed: int) -> Iterator[Lesson]:
-    """Raven puzzles as in `matrices`, the candidate in words."""
-    rng = random.Random(f"lessons/judged/{seed}")
-    for puzzle, opening in _puzzles(seed, rng):
-        right = puzzle.candidates[puzzle.target]
-        wrong = rng.choice([panel for panel in puzzle.candidates if panel != right])
-        for panel, answer in rng.sample([(right, "Yes"), (wrong, "No")], 2):
-            yield [
-                Sample("", Prompt(opening, f"The following image is {described(panel)} Is it correct?"), target=answer)
-            ]
-
-
-def missing(seed: int) -> Iterator[Lesson]:
-    """Raven puzzles: the missing panel in words."""
-    rng = random.Random(f"lessons/missing/{seed}")
-    for puzzle, opening in _puzzles(seed, rng):
-        right = puzzle.candidates[puzzle.target]
-        yield [Sample("", Prompt(opening, "The following image is"), target=described(right))]
-
-
-def _puzzles(seed: int, rng: random.Random) -> Iterator[tuple[raven.Puzzle, Prompt]]:
-    for _, puzzle in raven.puzzles("train", seed):
-        if (puzzle.width == 2) != (rng.random() < PLAIN_MATRICES):
-            continue
-        context = [picture(raven.draw(panel)) for panel in puzzle.context]
-        yield puzzle, Prompt(f"Here are {'three' if len(context) == 3 else 'eight'} images:", *context)
-
-
-def _candidate(opening: Prompt, panel: raven.Panel, answer: str) -> Sample:
-    prompt = Prompt(opening, "The following image is:", picture(raven.draw(panel)), "Is it correct?")
-    return Sample("", prompt, target=answer)
-
-
-def panels(seed: int) -> Iterator[Lesson]:
-    """Panels of matrices described in words."""
-    rng = random.Random(f"lessons/panels/{seed}")
-    for _, puzzle in raven.puzzles("train", seed):
-        for panel in rng.sample(puzzle.context, 2):
-            yield [asked(picture(raven.draw(panel)), "An image of", answer=described(panel))]
-
-
-PANEL_SIZES = ("", "tiny", "small", "large", "huge")
-PANEL_GREYS = ("white", "pale", "gray", "dark", "black")
-PANEL_CORNERS = ("top left", "top right", "bottom right", "bottom left")
-PANEL_NUMBERS = ("no", "one", "two", "three", "four")
-
-
-def described(panel: raven.Panel) -> str:
-    """A panel in words.
-
-    >>> described(raven.Panel(shape=4, size=3, color=0, position=0b0101))
-    'two large white star at top left and bottom right'
-    """
-    places = " and ".join(name for bit, name in enumerate(PANEL_CORNERS) if panel.position >> bit & 1)
-    looks = f"{PANEL_SIZES[panel.size]} {PANEL_GREYS[panel.color]} {raven.SHAPES[panel.shape]}"
-    return f"{PANEL_NUMBERS[panel.number]} {looks} at {places}"
 
 
 def sentences(seed: int) -> Iterator[str]:
