@@ -58,6 +58,18 @@ def test_muon_and_shards_do_not_go_together(own):
         recipes.read(own(OWN + "muon = 2.0\nshard = true"))
 
 
+@pytest.mark.parametrize("given", ["3", "[3]", "[1, 5, 2]", "[5, 1]", '["a", "b"]'])
+def test_the_image_encoder_rests_between_two_steps(own, given):
+    with pytest.raises(KosmosEvalError, match=r"own.toml has vision_rests = .*; expected two steps, \[AFTER, UNTIL\]"):
+        recipes.read(own(OWN + f"vision_rests = {given}"))
+    assert recipes.read(own(OWN + "vision_rests = [1, 5]")).vision_rests == (1, 5)
+
+
+def test_an_image_encoder_whose_weights_are_shared_out_does_not_rest(own):
+    with pytest.raises(KosmosEvalError, match=r"own.toml asks for both vision_rests and shard, .*; leave one out"):
+        recipes.read(own(OWN + "vision_rests = [1, 5]\nmuon = 0.0\nshard = true"))
+
+
 def test_a_recipe_does_not_extend_itself(own):
     with pytest.raises(KosmosEvalError, match=r"own.toml extends itself; name another recipe"):
         recipes.read(own(f'extends = "{own("")}"'))

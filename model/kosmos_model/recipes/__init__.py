@@ -146,10 +146,22 @@ def _recipe(values: dict[str, Any], path: Path) -> Recipe:
     )
     if recipe.model not in PRESETS:
         raise UnknownName("model preset", recipe.model, PRESETS)
-    if recipe.muon and recipe.shard:
-        raise KosmosEvalError(f"{path} asks for both muon and shard, but Muon needs whole matrices; leave one out")
+    _together(recipe, path)
     shaped(recipe)
     return recipe
+
+
+def _together(recipe: Recipe, path: Path) -> None:
+    if recipe.muon and recipe.shard:
+        raise KosmosEvalError(f"{path} asks for both muon and shard, but Muon needs whole matrices; leave one out")
+    match recipe.vision_rests:
+        case (int(after), int(until)) if 0 <= after <= until:
+            pass
+        case found:
+            raise KosmosEvalError(f"{path} has vision_rests = {found!r}; expected two steps, [AFTER, UNTIL]")
+    if any(recipe.vision_rests) and recipe.shard:
+        why = "what is new to one rank at rest is known to another, and they would wait for each other"
+        raise KosmosEvalError(f"{path} asks for both vision_rests and shard, but {why}; leave one out")
 
 
 def shaped(recipe: Recipe) -> KosmosConfig:
