@@ -101,45 +101,90 @@ def test_where_a_token_runs_across_the_boundary_there_is_no_contest() -> None:
         assert course(LogLikelihood(prompt, texts, best=1), after) is None
 
 
-def _begun(pace: dict[str, float]) -> Contest:
-    """A contest by mean that has seen the first tokens, each with the log-probability of its letter."""
-    texts = tuple(f" {a} {b} {c}" for a in "abcd" for b in "efgh" for c in "klmn")
+class _Table:
+    """A contest by mean among 64 strings, whose tokens have the log-probability of their letter, or -3."""
+
+    def __init__(self, letters: dict[str, float]) -> None:
+        texts = tuple(f" {a} {b} {c}" for a in "abcd" for b in "efgh" for c in "klmn")
+        _, self.after = endings(TOKENIZER, Prompt("x"), texts, terminated=True)
+        route = course(LogLikelihood(Prompt("x"), texts, best=1, by="mean per token"), self.after)
+        assert route is not None
+        self.contest, self.logprobs = Contest(route, [1]), np.full(len(self.after.tokens), -3.0)
+        for letter, logprob in letters.items():
+            (token,) = TOKENIZER.encode(f" {letter}")
+            self.logprobs[self.after.tokens == token] = logprob
+        self.learn(np.array([-1]))
+
+    def learn(self, nodes: np.ndarray) -> None:
+        which, edges = self.contest.edges(nodes)
+        logprobs = self.logprobs[edges]
+        self.contest.learn(np.zeros_like(nodes), nodes, found=(which, edges, logprobs, logprobs > -1))
+
+    def step(self) -> np.ndarray:
+        """Compute the next nodes, and return those."""
+        nodes = self.contest.next(np.array([0]))[0]
+        assert (nodes >= 0).any()
+        self.learn(nodes[nodes >= 0])
+        return nodes[nodes >= 0]
+
+    @property
+    def hopeless(self) -> bool:
+        return bool(len(self.contest.hopeless(np.array([0]))))
+
+
+def test_where_all_begin_alike_they_are_scored_together_after_a_step() -> None:
+    table, rows = _Table({}), np.array([0])
+    assert not table.hopeless
+    while not table.hopeless:
+        table.step()
+    assert table.contest.computed.tolist() == [4 + module.FEWEST]
+    table.contest.give_up(rows)
+    assert (table.contest.next(rows) < 0).all()
+
+
+def test_where_one_is_much_better_it_is_sought_to_its_end() -> None:
+    table = _Table({"a": -0.1, "e": -0.1, "k": -0.1, "b": -20.0, "c": -20.0, "d": -20.0})
+    for _ in range(3):
+        assert not table.hopeless
+        table.step()
+    assert not table.hopeless
+    assert np.isfinite(table.contest.least).all()
+    assert table.contest.computed[0] < len(table.after.tree) / 2
+
+
+def test_it_is_told_again_when_what_began_well_goes_on_badly() -> None:
+    table = _Table({**dict.fromkeys("aefgh", -0.1), **dict.fromkeys("klmn", -40.0)})
+    table.contest.judged[:] = 4
+    told: list[bool] = []
+    while not any(told):
+        table.step()
+        told.append(table.hopeless)
+    assert told == [False, True]
+    assert table.contest.judged.tolist() == [2 * (4 + module.FEWEST)]
+
+
+def test_a_mean_follows_what_is_likely_token_by_token_until_one_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEWEST", 1)
+    table = _Table({"a": -2.0, "b": -1.9, "f": -0.5, "m": -0.5})  # "b f" is less likely than "a", but not by token
+    seen = [table.step().tolist() for _ in range(3)]
+    spoken = [TOKENIZER.decode(table.after.tree.tokens[nodes].tolist()).strip() for nodes in seen]
+    assert spoken == ["b", "f", "m"]
+
+
+@pytest.mark.parametrize("by", ["sum", "mean per token"])
+def test_a_step_has_half_as_many_nodes_as_all_before_it(by: Literal["sum", "mean per token"]) -> None:
+    texts = tuple(f" {a} {b} {c}" for a in "abcdefgh" for b in "abcdefgh" for c in "abcdefgh")
     _, after = endings(TOKENIZER, Prompt("x"), texts, terminated=True)
-    route = course(LogLikelihood(Prompt("x"), texts, best=1, by="mean per token"), after)
+    route = course(LogLikelihood(Prompt("x"), texts, best=1, by=by), after)
     assert route is not None
-    contest, logprobs = Contest(route, [1]), np.full(len(after.tokens), -3.0)
-    for letter, logprob in pace.items():
-        (token,) = TOKENIZER.encode(f" {letter}")
-        logprobs[(after.nodes < 0) & (after.tokens == token)] = logprob
-    which, edges = contest.edges(np.array([-1]))
-    contest.learn(np.array([0]), np.array([-1]), found=(which, edges, logprobs[edges], logprobs[edges] > -1))
-    return contest
-
-
-def test_where_all_begin_alike_they_are_scored_together_at_once() -> None:
-    contest, rows = _begun({}), np.array([0])
-    assert contest.hopeless(rows).tolist() == [0]
-    assert contest.computed.tolist() == [0]
-    contest.give_up(rows)
-    assert (contest.next(rows) < 0).all()
-
-
-def test_where_one_begins_much_better_it_is_sought() -> None:
-    contest, rows = _begun({"a": -0.1}), np.array([0])
-    assert not len(contest.hopeless(rows))
-    assert (contest.next(rows) >= 0).any()
-
-
-def test_it_is_told_again_when_what_began_well_goes_on_badly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 4)
-    contest, rows = _begun({"a": -0.1}), np.array([0])
-    assert not len(contest.hopeless(rows))
-    nodes = contest.next(rows)[0]
-    while not len(contest.hopeless(rows)):
-        nodes = nodes[nodes >= 0]
-        assert len(nodes)
+    contest, nodes = Contest(route, [1]), np.array([-1])
+    widths: list[int] = []
+    while len(nodes):
         which, edges = contest.edges(nodes)
-        found = which, edges, np.full(len(edges), -40.0), np.zeros(len(edges), dtype=bool)
+        found = which, edges, np.full(len(edges), -1.0), np.zeros(len(edges), dtype=bool)
         contest.learn(np.zeros_like(nodes), nodes, found=found)
-        nodes = contest.next(rows)[0]
-    assert contest.computed[0] < len(contest.course.endings.tree) / 2
+        nodes = contest.next(np.array([0]))[0]
+        nodes = nodes[nodes >= 0]
+        widths.append(len(nodes))
+    assert widths[:6] == [8, 16, 16, 20, 30, 45]
+    assert max(widths) <= module.MOST

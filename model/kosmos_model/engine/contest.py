@@ -24,9 +24,8 @@ from kosmos_model.engine.wording import Endings
 Floats = NDArray[np.float64]
 
 TIE = 1e-5  # marks so close are taken to be equal, in nats
-TOO_MANY = 0.5  # of all nodes: from this share on everything is scored; one by one they are about twice as dear
-PATIENCE = 128  # nodes after which it is asked again whether that share will be reached
-FIRST, WIDE, WIDER = 16, 32, 128  # nodes of a step, before enough strings are complete, and then, by sum or by mean
+TOO_MANY = 0.7  # of all nodes: from this share on everything is scored, where a node is that much cheaper
+FEWEST, MOST = 16, 128  # nodes of a step, which has half as many as all before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +110,8 @@ class Contest:
     def __init__(self, course: Course, wanted: Sequence[int]) -> None:
         self.course = course
         rows, nodes, strings = len(wanted), len(course.endings.tree), len(course.ends)
-        self.dives = bool(course.divisors.min(initial=1) != course.divisors.max(initial=1))
-        self.judged = np.zeros(len(wanted), dtype=np.int64)  # nodes after which it is judged whether to go on
+        self.means = bool(course.divisors.min(initial=1) != course.divisors.max(initial=1))
+        self.judged = np.full(len(wanted), FEWEST)  # nodes after which it is judged whether to go on
         self.wanted = [min(count, strings) for count in wanted]
         self.sums = np.full((rows, len(course.order)), np.nan)  # of each edge, from the root; nan is unknown
         self.greedy = np.zeros((rows, len(course.order)), dtype=bool)
@@ -130,19 +129,22 @@ class Contest:
         return len(self.wanted)
 
     def next(self, rows: Ints) -> Ints:
-        """The nodes (rows, W) to compute next, the most promising first; -1 is none, and a row of them is decided."""
+        """The nodes (rows, W) to compute next, the most promising first; -1 is none, and a row of them is decided.
+
+        Until enough strings are complete a mean follows what is likely token by token, whose ends are then hard to
+        beat; the bounds alone would have it compute whatever is short.
+        """
         least, bounds = self.least[rows], self.open[rows, :-1]
         promising = (bounds >= least[:, None]) & (bounds > -np.inf)
-        wide = WIDER if self.dives else WIDE
-        width = min(wide if np.isfinite(least).any() else FIRST, int(promising.sum(1).max(initial=0)))
+        limits = np.clip(self.computed[rows] // 2, FEWEST, MOST)
+        width = min(int(limits.max(initial=0)), int(promising.sum(1).max(initial=0)))
         if not width:
             return np.full((len(rows), 0), -1, dtype=np.int64)
-        seeking = ~np.isfinite(least)
-        limits = np.where(seeking, min(width, FIRST), width)
-        if self.dives:  # straight down until enough strings are complete, or nothing could be judged for long
-            bounds = bounds + np.where(seeking[:, None], self.course.endings.tree.depths * 1e6, 0)
-        best = np.argpartition(-bounds, width - 1, axis=1)[:, :width]
-        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(bounds, best, 1), axis=1, kind="stable"), 1)
+        seeking = self.means & ~np.isfinite(least)[:, None] & promising
+        pace = self.totals[rows, :-1] / (self.course.endings.tree.depths + 1)
+        order = np.where(seeking, pace, bounds)
+        best = np.argpartition(-order, width - 1, axis=1)[:, :width]
+        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(order, best, 1), axis=1, kind="stable"), 1)
         kept = np.take_along_axis(promising, best, 1) & (np.arange(width) < limits[:, None])
         return np.where(kept, best, -1)
 
@@ -183,10 +185,10 @@ class Contest:
     def hopeless(self, rows: Ints) -> Ints:
         """Those requests for which it would be no dearer to score everything, as far as can be told.
 
-        It is told when a contest begins, and again whenever it has become twice as long.
+        It is told after the first step, and again whenever a contest has become twice as long.
         """
         new = rows[self.computed[rows] >= self.judged[rows]]
-        self.judged[new] = np.maximum(PATIENCE, 2 * self.computed[new])
+        self.judged[new] = 2 * self.computed[new]
         hopeless = [row for row in new.tolist() if self._needed(row) > TOO_MANY * len(self.course.endings.tree)]
         return np.array(hopeless, dtype=np.int64)
 
