@@ -125,7 +125,8 @@ class _Table:
         nodes = self.contest.next(np.array([0]))[0]
         assert (nodes >= 0).any()
         self.learn(nodes[nodes >= 0])
-        return nodes[nodes >= 0]
+        chosen: np.ndarray = nodes[nodes >= 0]
+        return chosen
 
     @property
     def hopeless(self) -> bool:
