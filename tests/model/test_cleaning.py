@@ -368,7 +368,12 @@ def test_slurm_gets_every_stage_after_the_one_before(crawl, tmp_path, monkeypatc
     ("plan", "error", "message"),
     [
         ("", KosmosEvalError, r"has no corpus to clean; give it \[corpora.NAME\] with source and paths"),
-        ("[corpora.a]\nsource = 'text'", KosmosEvalError, r"lacks paths of \[corpora.a\]"),
+        ("[corpora.a]\nsource = 'text'", KosmosEvalError, r" lacks corpora.a.paths$"),
+        (
+            "spam = 2.0\n[corpora.a]\nsource = 'text'\npaths = []",
+            KosmosEvalError,
+            "has spam = 2.0: Input should be less",
+        ),
         ("sed = 1\n[corpora.a]\nsource = 'text'\npaths = []", UnknownName, "'sed'; did you mean 'seed'"),
         ("executor = 'slrum'\n[corpora.a]\nsource = 'text'\npaths = []", UnknownName, "did you mean 'slurm'"),
         ("[corpora.a]\nsource = 'texts'\npaths = []", UnknownName, "did you mean 'text'"),

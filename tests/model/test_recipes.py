@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -58,10 +59,37 @@ def test_muon_and_shards_do_not_go_together(own):
         recipes.read(own(OWN + "muon = 2.0\nshard = true"))
 
 
-@pytest.mark.parametrize("given", ["3", "[3]", "[1, 5, 2]", "[5, 1]", '["a", "b"]'])
-def test_the_image_encoder_rests_between_two_steps(own, given):
-    with pytest.raises(KosmosEvalError, match=r"own.toml has vision_rests = .*; expected two steps, \[AFTER, UNTIL\]"):
-        recipes.read(own(OWN + f"vision_rests = {given}"))
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('rate = "fast"', "own.toml has rate = 'fast': Input should be a valid number"),
+        ("rate = 0.0", "own.toml has rate = 0.0: Input should be greater than 0"),
+        ("warmup = -1", "own.toml has warmup = -1: Input should be greater than or equal to 0"),
+        ("betas = 0.9", "own.toml has betas = 0.9: Input should be a valid tuple"),
+        ("betas = [0.9, 1.0]", "own.toml has betas.1 = 1.0: Input should be less than 1"),
+        ("vision_rests = [3]", "own.toml lacks vision_rests.1"),
+        ("model = 3", "own.toml has model = 3: Input should be a valid string"),
+        ("shape = 3", "own.toml has shape = 3: Input should be a valid dictionary"),
+        ("evaluate = { vqav2 = 0 }", "own.toml has evaluate.vqav2 = 0: Input should be a valid tuple"),
+        ("keep = 3", "own.toml has keep = 3: Input should be a valid list"),
+        ("streams = 3", "own.toml has streams = 3: Input should be a valid dictionary"),
+        ("[streams]\npairs = 3", "own.toml has streams.pairs = 3: Input should be a valid dictionary"),
+        (
+            '[streams.a]\nsource = "a:b"\ntokens = 2.5',
+            "own.toml has streams.a.tokens = 2.5: Input should be a valid int",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(own, line, found):
+    with pytest.raises(KosmosEvalError, match=re.escape(found)):
+        recipes.read(own(f'extends = "nano"\n{line}'))
+
+
+def test_the_image_encoder_rests_between_two_steps(own):
+    with pytest.raises(
+        KosmosEvalError, match=r"own.toml has vision_rests = \[5, 1\]; expected two steps, \[AFTER, UNTIL\]"
+    ):
+        recipes.read(own(OWN + "vision_rests = [5, 1]"))
     assert recipes.read(own(OWN + "vision_rests = [1, 5]")).vision_rests == (1, 5)
 
 

@@ -15,6 +15,8 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
 from kosmos_eval.errors import BadData, PlugInError
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
@@ -48,11 +50,11 @@ class Stream:
 
     kind: str
     source: str
-    tokens: int
-    emphasis: float = 1.0
-    prompt_weight: float = 1.0
-    after: int = 0
-    until: int | None = None
+    tokens: PositiveInt
+    emphasis: NonNegativeFloat = 1.0
+    prompt_weight: NonNegativeFloat = 1.0
+    after: NonNegativeInt = 0
+    until: NonNegativeInt | None = None
     alone: bool = False
     paths: list[str] = field(default_factory=list)
     images: str | None = None

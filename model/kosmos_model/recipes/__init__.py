@@ -14,15 +14,19 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_model.config import PRESETS, KosmosConfig, as_json, from_json
 from kosmos_model.data.streams import Stream
+from kosmos_model.settings import checked, made
 
 FOLDER = Path(__file__).parent
 PATHS = ("tokenizer", "init", "vision_weights")
 """Settings that are paths, relative to the recipe's own file."""
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -63,30 +67,30 @@ class Recipe:
     name: str
     model: str
     tokenizer: Path
-    steps: int
+    steps: PositiveInt
     streams: tuple[Stream, ...]
-    rate: float
-    warmup: int
+    rate: PositiveFloat
+    warmup: NonNegativeInt
     shape: Mapping[str, Any] = field(default_factory=dict)
     init: Path | None = None
     vision_weights: Path | None = None
     freeze_vision: bool = False
-    vision_rests: tuple[int, int] = (0, 0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    epsilon: float = 1e-6
-    muon: float = 0.0
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    length: int = 2048
-    part_tokens: int = 8192
+    vision_rests: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    epsilon: PositiveFloat = 1e-6
+    muon: NonNegativeFloat = 0.0
+    weight_decay: NonNegativeFloat = 0.01
+    clip: PositiveFloat = 1.0
+    length: PositiveInt = 2048
+    part_tokens: PositiveInt = 8192
     checkpoint_activations: bool = False
     compile: bool = False
     shard: bool = False
-    save_every: int = 500
-    evaluate_every: int = 0
-    evaluate_limit: int = 100
+    save_every: PositiveInt = 500
+    evaluate_every: NonNegativeInt = 0
+    evaluate_limit: PositiveInt = 100
     evaluate_budget: str | None = None
-    evaluate: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    evaluate: Mapping[str, tuple[NonNegativeInt, ...]] = field(default_factory=dict)
 
 
 def read(name: str) -> Recipe:
@@ -132,18 +136,19 @@ def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _recipe(values: dict[str, Any], path: Path) -> Recipe:
-    streams, kept = values.pop("streams", {}), values.pop("keep", None)
-    if not isinstance(streams, dict) or not streams:
+    kept = checked(list[str] | None, values.pop("keep", None), path, "keep")
+    streams = checked(dict[str, dict[str, Any]], values.pop("streams", {}), path, "streams")
+    if not streams:
         raise KosmosEvalError(f"{path} has no stream to train on; give it [streams.NAME] with source and tokens")
     for kind in kept or ():
         if kind not in streams:
             raise UnknownName(f"stream ({path})", kind, streams)
-    chosen = {kind: stream for kind, stream in streams.items() if kept is None or kind in kept}
-    made = tuple(_made(Stream, {"kind": kind, **stream}, path) for kind, stream in chosen.items())
-    values |= {"name": path.stem, "streams": made}
-    recipe: Recipe = _made(
-        Recipe, {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}, path
+    chosen = tuple(
+        made(Stream, {"kind": kind, **stream}, path, "streams", kind)
+        for kind, stream in streams.items()
+        if kept is None or kind in kept
     )
+    recipe = made(Recipe, {**values, "name": path.stem, "streams": chosen}, path)
     if recipe.model not in PRESETS:
         raise UnknownName("model preset", recipe.model, PRESETS)
     _together(recipe, path)
@@ -154,11 +159,9 @@ def _recipe(values: dict[str, Any], path: Path) -> Recipe:
 def _together(recipe: Recipe, path: Path) -> None:
     if recipe.muon and recipe.shard:
         raise KosmosEvalError(f"{path} asks for both muon and shard, but Muon needs whole matrices; leave one out")
-    match recipe.vision_rests:
-        case (int(after), int(until)) if 0 <= after <= until:
-            pass
-        case found:
-            raise KosmosEvalError(f"{path} has vision_rests = {found!r}; expected two steps, [AFTER, UNTIL]")
+    after, until = recipe.vision_rests
+    if after > until:
+        raise KosmosEvalError(f"{path} has vision_rests = [{after}, {until}]; expected two steps, [AFTER, UNTIL]")
     if any(recipe.vision_rests) and recipe.shard:
         why = "what is new to one rank at rest is known to another, and they would wait for each other"
         raise KosmosEvalError(f"{path} asks for both vision_rests and shard, but {why}; leave one out")
@@ -172,17 +175,6 @@ def shaped(recipe: Recipe) -> KosmosConfig:
         ModelError: if the settings do not fit each other.
     """
     return from_json({**as_json(PRESETS[recipe.model]), **recipe.shape})
-
-
-def _made(made: type[Any], values: dict[str, Any], path: Path) -> Any:
-    fields = {known.name: known for known in dataclasses.fields(made)}
-    for name in values:
-        if name not in fields:
-            raise UnknownName(f"setting of a {made.__name__.lower()} ({path})", name, fields)
-    required = [name for name, known in fields.items() if _required(known) and name not in values]
-    if required:
-        raise KosmosEvalError(f"{path} lacks {', '.join(required)} of a {made.__name__.lower()}")
-    return made(**values)
 
 
 def _required(known: dataclasses.Field[Any]) -> bool:

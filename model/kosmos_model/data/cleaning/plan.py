@@ -15,20 +15,23 @@ images = "$MMC4/images"
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os.path import expandvars
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
 from kosmos_model.data.corpora import SOURCES, Place, Reading
 from kosmos_model.data.shards import shards
 from kosmos_model.data.streams import resolve
+from kosmos_model.settings import checked, made
 
 KINDS = ("text", "pairs", "interleaved")
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,16 @@ class Plan:
     seed: int = 0
     language_model: Path | None = None
     language: str = "en"
-    language_score: float = 0.65
-    spam: float = 0.1
-    smallest_image: int = 64
-    most_images: int = 5
-    keep_single: float = 0.5
+    language_score: Share = 0.65
+    spam: Share = 0.1
+    smallest_image: NonNegativeInt = 64
+    most_images: PositiveInt = 5
+    keep_single: Share = 0.5
     against: tuple[str, ...] = ()
     data: Path | None = None
-    ngram: int = 12
+    ngram: PositiveInt = 12
     executor: str = "local"
-    tasks: int = 1
+    tasks: PositiveInt = 1
     workers: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -127,16 +130,16 @@ def read(path: Path) -> Plan:
         raise KosmosEvalError(f"cannot read the plan {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise KosmosEvalError(f"{path} is no TOML: {error}") from error
-    corpora = values.pop("corpora", {})
-    if not isinstance(corpora, dict) or not corpora:
+    corpora = checked(dict[str, dict[str, Any]], values.pop("corpora", {}), path, "corpora")
+    if not corpora:
         raise KosmosEvalError(f"{path} has no corpus to clean; give it [corpora.NAME] with source and paths")
-    made = tuple(_made(Corpus, {"name": name, **corpus}, path) for name, corpus in corpora.items())
+    cleaned = tuple(made(Corpus, {"name": name, **corpus}, path, "corpora", name) for name, corpus in corpora.items())
     for name in ("language_model", "data"):
         if name in values:
             values[name] = Path(expandvars(str(values[name]))).expanduser()
             if not values[name].exists():
                 raise BadData(f"{name} {values[name]} of {path} is not there")
-    plan: Plan = _made(Plan, {**values, "corpora": made, "against": tuple(values.get("against", ()))}, path)
+    plan = made(Plan, {**values, "corpora": cleaned}, path)
     if plan.executor not in ("local", "slurm", "ray"):
         raise UnknownName("executor", plan.executor, ("local", "slurm", "ray"))
     for corpus in plan.corpora:
@@ -150,14 +153,3 @@ def _check(corpus: Corpus) -> None:
     if corpus.source not in SOURCES and ":" not in corpus.source:
         raise UnknownName(f"source ({corpus.name})", corpus.source, SOURCES)
     shards(tuple(corpus.paths))
-
-
-def _made(made: type[Any], values: Mapping[str, Any], path: Path) -> Any:
-    known = {one.name for one in dataclasses.fields(made)}
-    for name in values:
-        if name not in known:
-            raise UnknownName(f"setting of a {made.__name__.lower()} ({path})", name, known)
-    for name in ("source", "paths"):
-        if name in known and name not in values:
-            raise KosmosEvalError(f"{path} lacks {name} of [corpora.{values['name']}]")
-    return made(**values)

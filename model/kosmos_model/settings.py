@@ -1,0 +1,51 @@
+"""Settings in files: plain values made into the dataclass that they describe, each of its type."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from kosmos_eval.errors import KosmosEvalError, UnknownName
+
+T = TypeVar("T")
+
+
+def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T:
+    """The dataclass that a table of a TOML file describes.
+
+    Args:
+        kind: the dataclass; its annotations say what a value may be.
+        values: name to value.
+        path: the file, for messages.
+        table: the names that lead to the table in it.
+
+    Raises:
+        UnknownName: if there is a value that the dataclass has no field for.
+        KosmosEvalError: if one is missing or cannot be.
+    """
+    fields = [known.name for known in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise UnknownName(f"setting of {'.'.join(table)} ({path})" if table else f"setting ({path})", name, fields)
+    return checked(kind, values, path, *table)
+
+
+def checked(kind: Any, value: object, path: Path, *names: str) -> Any:
+    """A value of the type asked for: lists become tuples and text paths, where the type says so.
+
+    Raises:
+        KosmosEvalError: if it cannot be, with the first reason.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        found = {".".join(map(str, (*names, *one["loc"]))): one for one in error.errors(include_url=False)}
+        missing = [name for name, one in found.items() if one["type"] == "missing"]
+        if missing:
+            raise KosmosEvalError(f"{path} lacks {', '.join(missing)}") from error
+        name, one = next(iter(found.items()))
+        raise KosmosEvalError(f"{path} has {name} = {one['input']!r}: {one['msg']}") from error
