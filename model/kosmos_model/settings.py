@@ -31,7 +31,8 @@ def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T
     for name in values:
         if name not in fields:
             raise UnknownName(f"setting of {'.'.join(table)} ({path})" if table else f"setting ({path})", name, fields)
-    return checked(kind, values, path, *table)
+    right: T = checked(kind, values, path, *table)
+    return right
 
 
 def checked(kind: Any, value: object, path: Path, *names: str) -> Any:
