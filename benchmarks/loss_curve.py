@@ -21,7 +21,7 @@ from kosmos_eval.hook_history import read
 from kosmos_eval.report.curves import BOTTOM, HEIGHT, Scale
 from kosmos_model.losses import LOSSES, SCORES
 
-WIDTH, LEFT, RIGHT, TITLE = 1100.0, 56.0, 515.0, 28.0
+WIDTH, LEFT, RIGHT, TITLE = 1100.0, 64.0, 515.0, 28.0
 COLUMN, ROWS = 165.0, 10
 """How wide a column of names of curves is, and how many it has."""
 COLORS = (
