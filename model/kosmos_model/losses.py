@@ -45,12 +45,14 @@ class Measured:
     utilisation: float | None = None
 
 
-def cut(folder: Path, step: int) -> None:
-    """Forget what was written of steps after ``step``, which a resumed run takes again."""
-    path = folder / LOSSES
-    if path.exists():
-        head, *lines = path.read_text().splitlines(keepends=True)
-        path.write_text("".join([head, *(line for line in lines if _number(line) <= step)]))
+def _begin(path: Path, columns: Sequence[str], *, begun: int) -> None:
+    """Write the columns, and what was written before of steps up to ``begun``; later ones are taken again."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    part = path.with_name(f".{path.name}.tmp")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerow(columns)
+        file.writelines(line for line in lines if _number(line) <= begun)
+    part.replace(path)
 
 
 def _number(line: str) -> int:
@@ -69,13 +71,9 @@ class Log:
 
     def __init__(self, folder: Path, kinds: Sequence[str], *, begun: int = 0) -> None:
         self.kinds = kinds
-        cut(folder, begun)
-        path = folder / LOSSES
-        there = path.exists()
-        self._file = path.open("a", newline="", encoding="utf-8")
-        self._csv = csv.writer(self._file)
-        if not there:
-            self._csv.writerow(["step", "seconds", "tokens", "rate", "norm", *kinds])
+        _begin(folder / LOSSES, ["step", "seconds", "tokens", "rate", "norm", *kinds], begun=begun)
+        self._file = (folder / LOSSES).open("a", newline="", encoding="utf-8")
+        self._csv = csv.writer(self._file, lineterminator="\n")
         self._board = _board(folder, begun)
 
     def add(self, measured: Measured) -> None:

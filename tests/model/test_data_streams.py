@@ -31,9 +31,13 @@ def long(seed):
     return ([Sample("long", Prompt("so " * 500), target="long")] for _ in range(3))
 
 
+def endless(seed):
+    return ([Sample("long", Prompt("so " * 70), target="long")] for _ in itertools.count())
+
+
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
-    for function in (numbers, words, nothing, long):
+    for function in (numbers, words, nothing, long, endless):
         monkeypatch.setattr(streams, f"_{function.__name__}", function, raising=False)
 
 
@@ -68,9 +72,10 @@ def test_an_empty_stream_says_so():
         drawn("nothing")
 
 
-def test_a_stream_whose_every_document_is_too_long_says_so():
+@pytest.mark.parametrize("name", ["long", "endless"])
+def test_a_stream_whose_every_document_is_too_long_says_so(name):
     with pytest.raises(BadData, match="has no document of at most 64 tokens"):
-        drawn("long")
+        drawn(name)
 
 
 @pytest.mark.parametrize("source", ["kosmos_model.nowhere:f", "kosmos_model.text:nothing", "no colon", ":f"])

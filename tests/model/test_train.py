@@ -91,6 +91,15 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypat
         assert both[0] == both[1]
 
 
+@pytest.mark.parametrize("text", ["", "step,sec", "step,seconds,tokens,rate,norm,other\n1,0.5,9,0.1,1.0,2.5\n"])
+def test_losses_of_a_run_that_was_killed_before_its_first_checkpoint_are_begun_anew(tmp_path, text):
+    (tmp_path / "losses.csv").write_text(text)
+    train(replace(RECIPE, steps=2), tmp_path, HERE, console=quiet())
+    found = rows(tmp_path)
+    assert list(found[0]) == ["step", "seconds", "tokens", "rate", "norm", "captions", "questions", "text"]
+    assert [row["step"] for row in found] == ["1", "2"]
+
+
 def test_the_trained_model_is_a_checkpoint_folder_and_older_steps_are_gone(tmp_path):
     model, tokenizer = checkpoint.load(train(RECIPE, tmp_path, HERE, console=quiet()))
     assert model.config == TINY

@@ -153,10 +153,16 @@ def _bytes_per_token(stream: Stream, corpus: files.Corpus, tokenizer: Tokenizer,
     return _RATES[key]
 
 
+PATIENCE = 1000
+"""How many documents that are too long a stream may begin with: one without end may have no other."""
+
+
 def _up_to(tokens: float, made: Iterator[Document], stream: Stream, length: int) -> Iterator[Document]:
     read = 0
-    for document in made:
+    for number, document in enumerate(made):
         if len(document) > length:
+            if not read and number == PATIENCE:
+                break
             continue
         yield document
         read += len(document)
