@@ -170,7 +170,8 @@ def _up_to(tokens: float, made: Iterator[Document], stream: Stream, length: int)
             return
     if not read:
         raise BadData(
-            f"stream {stream.kind} ({stream.source}) has no document of at most {length} tokens; shorten them"
+            f"stream {stream.kind} ({stream.source}) has no document of at most {length} tokens; "
+            "shorten them or raise the recipe's length"
         )
 
 
