@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 
 T = TypeVar("T")
+
+
+def toml(path: Path, what: str) -> dict[str, Any]:
+    """The values of a TOML file, which messages call ``what``.
+
+    Raises:
+        KosmosEvalError: if it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KosmosEvalError(f"cannot read the {what} {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise KosmosEvalError(f"{path} is no TOML: {error}") from error
 
 
 def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T:

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +20,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_model.config import PRESETS, KosmosConfig, as_json, from_json
 from kosmos_model.data.streams import Stream
-from kosmos_model.settings import checked, made
+from kosmos_model.settings import checked, made, toml
 
 FOLDER = Path(__file__).parent
 PATHS = ("tokenizer", "init", "vision_weights")
 """Settings that are paths, relative to the recipe's own file."""
-Share = Annotated[float, Field(ge=0, lt=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Recipe:
     vision_weights: Path | None = None
     freeze_vision: bool = False
     vision_rests: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
-    betas: tuple[Share, Share] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     epsilon: PositiveFloat = 1e-6
     muon: NonNegativeFloat = 0.0
     weight_decay: NonNegativeFloat = 0.01
@@ -115,12 +114,7 @@ def _file(name: str) -> Path:
 
 def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     """What a file says, over what the recipe says that it extends; ``heirs`` extend this one."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KosmosEvalError(f"cannot read the recipe {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise KosmosEvalError(f"{path} is no TOML: {error}") from error
+    values = toml(path, "recipe")
     for name in re.findall(r"\$\{?(\w+)", json.dumps(values)):
         if name not in os.environ:
             raise KosmosEvalError(f"{path} needs the environment's {name}, which is not set; its head says what it is")

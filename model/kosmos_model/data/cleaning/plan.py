@@ -15,7 +15,6 @@ images = "$MMC4/images"
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os.path import expandvars
@@ -28,7 +27,7 @@ from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
 from kosmos_model.data.corpora import SOURCES, Place, Reading
 from kosmos_model.data.shards import shards
 from kosmos_model.data.streams import resolve
-from kosmos_model.settings import checked, made
+from kosmos_model.settings import checked, made, toml
 
 KINDS = ("text", "pairs", "interleaved")
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -124,12 +123,7 @@ def read(path: Path) -> Plan:
         UnknownName: if there is no such setting, executor or kind.
         BadData: if a path of it names nothing.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KosmosEvalError(f"cannot read the plan {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise KosmosEvalError(f"{path} is no TOML: {error}") from error
+    values = toml(path, "plan")
     corpora = checked(dict[str, dict[str, Any]], values.pop("corpora", {}), path, "corpora")
     if not corpora:
         raise KosmosEvalError(f"{path} has no corpus to clean; give it [corpora.NAME] with source and paths")
