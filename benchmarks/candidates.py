@@ -15,7 +15,7 @@ from benchmarks.models import MODELS, engine, images
 from benchmarks.stock import Stock
 from benchmarks.timing import one_thread, race
 from kosmos_eval.request import Likelihoods, LogLikelihood
-from kosmos_model.adapter import KosmosModel
+from kosmos_model.adapters.kosmos import KosmosModel
 from kosmos_tasks.raven_iq import question
 
 

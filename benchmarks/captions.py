@@ -19,8 +19,8 @@ from benchmarks.timing import one_thread, race
 from benchmarks.timing import timed as clocked
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Generate
-from kosmos_model.engine.answers import Engine
-from kosmos_model.text import EOS
+from kosmos_model.engine.engine import Engine
+from kosmos_model.modeling.tokenizer import EOS
 
 TOKENS = 64
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kosmos_eval.request import LogLikelihood, Request
-from kosmos_model.engine.tree import grow
-from kosmos_model.engine.wording import endings, prompt_ids
-from kosmos_model.text import PromptTokenizer
+from kosmos_model.engine.encoding import endings, prompt_ids
+from kosmos_model.engine.token_tree import grow
+from kosmos_model.modeling.tokenizer import PromptTokenizer
 
 
 @dataclass(frozen=True)

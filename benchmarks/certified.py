@@ -23,10 +23,10 @@ from benchmarks.stock import batches
 from benchmarks.timing import one_thread, race
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
-from kosmos_model.adapter import KosmosModel
-from kosmos_model.engine.answers import Engine
-from kosmos_model.engine.wording import endings
-from kosmos_model.text import EOS
+from kosmos_model.adapters.kosmos import KosmosModel
+from kosmos_model.engine.encoding import endings
+from kosmos_model.engine.engine import Engine
+from kosmos_model.modeling.tokenizer import EOS
 
 BATCH = 64
 SETS = {"known": KNOWN, "imagenet": NAMES}

@@ -10,7 +10,7 @@ from benchmarks.models import MODELS, NAMES, digits, engine, images
 from benchmarks.timing import one_thread, timed
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import LogLikelihood
-from kosmos_model.adapter import KosmosModel
+from kosmos_model.adapters.kosmos import KosmosModel
 
 
 def measure(subject: KosmosModel, *, names: int, shots: int, rounds: int) -> None:

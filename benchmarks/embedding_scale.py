@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import one_thread, seconds
-from kosmos_model.config import PRESETS
 from kosmos_model.data.streams import Stream
-from kosmos_model.losses import LOSSES
-from kosmos_model.recipes import Recipe
-from kosmos_model.start import Options
-from kosmos_model.text import NANO
-from kosmos_model.train import train
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.tokenizer import NANO
+from kosmos_model.training.log import LOSSES
+from kosmos_model.training.recipes import Recipe
+from kosmos_model.training.setup import Options
+from kosmos_model.training.train import train
 
 EVERY = 100
 """Steps whose mean loss is told."""
@@ -37,7 +37,7 @@ def trained(*, scaled: bool, steps: int, folder: Path) -> list[float]:
     """The losses of a training, step by step, in nats a token."""
     name = "scaled" if scaled else "unscaled"
     PRESETS[name] = replace(DECODER, scale_embedding=scaled)
-    stream = Stream("pairs", "kosmos_tasks.mini.lookups:pairs", tokens=600, prompt_weight=0.0)
+    stream = Stream("pairs", "kosmos_tasks.lessons.lookups:pairs", tokens=600, prompt_weight=0.0)
     recipe = Recipe(name, name, NANO, steps, (stream,), rate=1e-3, warmup=steps // 10)
     train(recipe, folder / name, Options(device="cpu", workers=0))
     with (folder / name / LOSSES).open(encoding="utf-8") as file:

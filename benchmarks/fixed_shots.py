@@ -23,8 +23,8 @@ from benchmarks.stock_decoding import embedded, encoded, greedy
 from benchmarks.timing import one_thread, race
 from kosmos_eval.prompt import Image, Part, Prompt
 from kosmos_eval.request import Completion, Generate
-from kosmos_model.adapter import KosmosModel
-from kosmos_model.text import EOS
+from kosmos_model.adapters.kosmos import KosmosModel
+from kosmos_model.modeling.tokenizer import EOS
 
 BATCH = 32
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import llava, shapes
 from benchmarks.timing import one_thread, race
-from kosmos_eval.models.hf import HFModel, load
+from kosmos_eval.models.hf.model import HFModel, load
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Likelihoods, LogLikelihood
 

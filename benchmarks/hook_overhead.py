@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from kosmos_eval.build import build_tasks
+from kosmos_eval.evaluation.setup import build_tasks
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.source import Source
-from kosmos_model.adapter import KosmosModel, kosmos_nano, live
-from kosmos_model.kosmos import Kosmos
+from kosmos_model.adapters.kosmos import KosmosModel, kosmos_nano, live
+from kosmos_model.modeling.kosmos import Kosmos
 
 
 def resident() -> float:

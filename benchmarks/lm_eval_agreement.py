@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.peers import run
 from benchmarks.timing import one_thread
 from kosmos_tasks.cb import LABELS
-from kosmos_tasks.mini import everyday
+from kosmos_tasks.synthetic import everyday
 
 SHOTS, BAR = (0, 1), 1e-4
 Row = dict[str, Any]
@@ -163,11 +163,11 @@ def asked_there(peers: Path, folder: Path, shots: int) -> Mapping[str, Sequence[
 
 def asked_here(folder: Path) -> Callable[[str, int, int], tuple[list[float], Mapping[str, float]]]:
     """What gives the log-likelihoods and marks of an item by task, shots and place."""
-    from kosmos_eval.build import build_task
-    from kosmos_eval.evaluate import evaluate
-    from kosmos_eval.models.hf import load
+    from kosmos_eval.evaluation.evaluator import evaluate
+    from kosmos_eval.evaluation.run_folder import Run
+    from kosmos_eval.evaluation.setup import build_task
+    from kosmos_eval.models.hf.model import load
     from kosmos_eval.request import Likelihoods
-    from kosmos_eval.runs import Run
     from kosmos_eval.source import Source
 
     model = load(str(folder / "gpt2"), device="cpu", chat_template="none")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kosmos_eval.hook_history import read
-from kosmos_eval.report.curves import BOTTOM, HEIGHT, Scale
-from kosmos_model.losses import LOSSES, SCORES
+from kosmos_eval.hook.history import read
+from kosmos_eval.report.charts import BOTTOM, HEIGHT, Scale
+from kosmos_model.training.log import LOSSES, SCORES
 
 WIDTH, LEFT, RIGHT, TITLE = 1100.0, 64.0, 515.0, 28.0
 COLUMN, ROWS = 165.0, 10

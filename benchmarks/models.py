@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from kosmos_eval.prompt import Image
-from kosmos_model.adapter import KosmosModel, kosmos_nano
-from kosmos_model.config import PRESETS
-from kosmos_model.engine.answers import Engine
-from kosmos_model.engine.walk import Budget
-from kosmos_model.kosmos import build
-from kosmos_model.text import NANO, Tokenizer, train
-from kosmos_tasks import imagenet_files
-from kosmos_tasks.mini import digits as mini
+from kosmos_model.adapters.kosmos import KosmosModel, kosmos_nano
+from kosmos_model.engine.engine import Engine
+from kosmos_model.engine.prefill import Budget
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.kosmos import build
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer, train
+from kosmos_tasks.formats import imagenet
+from kosmos_tasks.synthetic import digits as mini
 
-NAMES = tuple(imagenet_files.classes().values())
+NAMES = tuple(imagenet.classes().values())
 """ImageNet's 1,000 class names."""
 KNOWN = (*NAMES[:990], *mini.NAMES)
 """As many, with the ten that kosmos-nano was trained to say of what `digits` shows: the right one is among them."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.models import MODELS
 from benchmarks.timing import one_thread, seconds, timed
-from kosmos_eval.evaluate import evaluate
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.run_folder import opened
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
-from kosmos_eval.runs import opened
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score
 from kosmos_model.engine.layers import Layers

@@ -161,7 +161,7 @@ def our_process(folder: Path, size: str, shots: int) -> float:
 
 def our_loop(folder: Path, size: str, shots: int) -> tuple[float, dict[str, str]]:
     """CPU seconds of our loop, and our texts by question."""
-    from kosmos_eval.models.hf import load
+    from kosmos_eval.models.hf.model import load
     from kosmos_eval.request import Completion, Generate
 
     model = load(str(folder / size), device="cpu", chat_template="none", batch_size=BATCH)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.request import LogLikelihood
-from kosmos_model.adapter import KosmosModel
-from kosmos_model.engine.wording import endings
-from kosmos_model.text import EOS
+from kosmos_model.adapters.kosmos import KosmosModel
+from kosmos_model.engine.encoding import endings
+from kosmos_model.modeling.tokenizer import EOS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # torch.jit.script, somewhere below torchscale

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import one_thread, race
-from kosmos_model import recipes
-from kosmos_model.adapter import WEIGHTS
-from kosmos_model.checkpoint import fill, read_weights
+from kosmos_model.adapters.kosmos import WEIGHTS
 from kosmos_model.data.batches import Batches, Plan
-from kosmos_model.kosmos import build
-from kosmos_model.optimise import accumulate, optimiser, update
-from kosmos_model.text import Tokenizer
+from kosmos_model.modeling.checkpoint import fill, read_weights
+from kosmos_model.modeling.kosmos import build
+from kosmos_model.modeling.tokenizer import Tokenizer
+from kosmos_model.training import recipes
+from kosmos_model.training.optim import accumulate, optimiser, update
 
 
 def main() -> None:

@@ -23,15 +23,15 @@ from rich.table import Table
 
 from benchmarks.timing import one_thread, seconds
 from kosmos_eval.metrics.statistics import mean
-from kosmos_model import checkpoint
-from kosmos_model.config import POSITIONS, PRESETS
 from kosmos_model.data.batches import Batches, Part, Plan
 from kosmos_model.data.streams import Stream
-from kosmos_model.kosmos import Kosmos
-from kosmos_model.recipes import Recipe
-from kosmos_model.start import Options
-from kosmos_model.text import NANO, Tokenizer
-from kosmos_model.train import train
+from kosmos_model.modeling import checkpoint
+from kosmos_model.modeling.config import POSITIONS, PRESETS
+from kosmos_model.modeling.kosmos import Kosmos
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from kosmos_model.training.recipes import Recipe
+from kosmos_model.training.setup import Options
+from kosmos_model.training.train import train
 
 LENGTH = 64
 """The trained length, in tokens."""
@@ -40,7 +40,7 @@ READ = 30_000
 """Tokens that are read at each length."""
 SEEDS = {"train": 0, "read": 1}
 
-TEXT = Stream("text", "kosmos_tasks.mini.lessons:sentences", tokens=1024)
+TEXT = Stream("text", "kosmos_tasks.lessons.scenes:sentences", tokens=1024)
 DECODER = replace(PRESETS["kosmos-nano"], vision_layers=1, vision_width=24, vision_ffn=24)
 """The text alone is read, so the image encoder is next to nothing."""
 

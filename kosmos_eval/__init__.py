@@ -5,16 +5,16 @@
 'Question: <image> What is this? Answer:'
 """
 
-from kosmos_eval.cells import Ways
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluate import evaluate
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.plan import Ways
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.model import Model
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register, register_model
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source
 from kosmos_eval.task import About, Score, Task
 

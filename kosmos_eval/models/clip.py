@@ -61,7 +61,7 @@ def load(path: str = "", *, device: str = "auto") -> ClipImages:
     if not path:
         raise ModelError("--shots-from rices:clip names no model; expected rices:clip:PATH, or a name on the Hub")
 
-    from kosmos_eval.models.hf_load import device_named, digest, find
+    from kosmos_eval.models.hf.loading import device_named, digest, find
 
     folder, place = find(path, None), device_named(device)
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection

@@ -1,16 +1,22 @@
 """The report as a table on the console, narrow enough for 80 columns."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import isnan
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kosmos_eval.report.rows import OVER, Report, Row
-from kosmos_eval.variant import parted
+from kosmos_eval.evaluation.results import OVER, Report, Row
+from kosmos_eval.evaluation.variant import parted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -120,3 +126,26 @@ def signed(value: float, row: Row) -> str:
 def bare(value: float, row: Row) -> str:
     """A value of a row as reports show it, without its unit."""
     return "–" if isnan(value) else f"{value:.{2 if row.unit == '%' else 3}f}"
+
+
+def print_standing(frame: DataFrame, console: Console) -> None:
+    """Print the headline rows of a ranked leaderboard; equal ranks are ties, rows without one say why."""
+    table = Table(title="leaderboard", title_justify="left")
+    for name in ("task", "shots", "metric", "rank", "model", "score", "95 % interval", "n", "not ranked because"):
+        right = name in ("shots", "rank", "score", "95 % interval", "n")
+        table.add_column(name, justify="right" if right else "left", no_wrap=right)
+    previous = None
+    for row in frame[frame["headline"] == "yes"].to_dict("records"):
+        place = (", ".join(filter(None, (row["task"], row["variant"]))), row["shots"], row["metric"])
+        if previous not in (None, place):
+            table.add_section()
+        head = [escape(str(part)) for part in place] if place != previous else ["", "", ""]
+        previous = place
+        unit = " %" if row["unit"] == "%" else ""
+        digits = 2 if unit else 3
+        low, high = (f"{row[name]:.{digits}f}" for name in ("low", "high"))
+        interval = "" if isnan(row["low"]) else f"{low} – {high}{unit}"
+        score = f"{row['score']:.{digits}f}{unit}"
+        texts = [escape(str(row["model"])), score, interval, str(row["n"]), escape(str(row["status"]))]
+        table.add_row(*head, str(row["rank"]), *texts)
+    console.print(table)

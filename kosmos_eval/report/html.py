@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kosmos_eval.cells import Cell
-from kosmos_eval.paper import Reported
-from kosmos_eval.past import Past
-from kosmos_eval.report.beside import beside
-from kosmos_eval.report.browse import Album, entries
-from kosmos_eval.report.confidence import SIDE, reliability
-from kosmos_eval.report.curves import HEIGHT, WIDTH, At, Curve, curve
+from kosmos_eval.analysis.published import Reported, beside
+from kosmos_eval.analysis.saved_run import Past
+from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.results import Report
+from kosmos_eval.report.calibration import SIDE, reliability
+from kosmos_eval.report.charts import HEIGHT, WIDTH, At, Curve, curve
 from kosmos_eval.report.layout import Block, Line, blocks, breakdowns, lines, spreads
-from kosmos_eval.report.pages import rendered
-from kosmos_eval.report.rows import Report
+from kosmos_eval.report.render import rendered
+from kosmos_eval.report.samples import Album, entries
 from kosmos_eval.task import PerSample
 
 SIDES = ((1_000, 224), (3_000, 160))

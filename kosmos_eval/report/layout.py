@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, stdev
 
-from kosmos_eval.report.rows import Row
-from kosmos_eval.variant import parted
+from kosmos_eval.evaluation.results import Row
+from kosmos_eval.evaluation.variant import parted
 
 WAYS = {"prompt": "wordings", "seed": "draws of demonstrations"}
 """Parts of a variant over which a score spreads, and what these are called."""

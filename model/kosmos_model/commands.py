@@ -22,9 +22,9 @@ def train(  # noqa: PLR0913 - the options that its users see
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of going on.")] = False,
 ) -> None:
     """Train a bundled model; the same command again goes on where it was interrupted."""
-    from kosmos_model import recipes
-    from kosmos_model.start import Options
-    from kosmos_model.train import train as trained
+    from kosmos_model.training import recipes
+    from kosmos_model.training.setup import Options
+    from kosmos_model.training.train import train as trained
 
     chosen = recipes.read(recipe)
     if init is not None:

@@ -2,7 +2,8 @@ r"""BoolQ: yes-no questions that a passage answers (KOSMOS-1 section 4.8).
 
 Prompt: ``{passage}\nQuestion: {question}?\nAnswer:``, choices ``no`` and ``yes``: lm-evaluation-harness 0.4.13 (task
 boolq, ``acc``), which is the default reading. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's
-(its figure G.29): ``question:`` and ``answer:`` in lower case, the mean over tokens (`kosmos_tasks.text_task`).
+(its figure G.29): ``question:`` and ``answer:`` in lower case, the mean over tokens
+(`kosmos_tasks.families.text_ranking`).
 
 Source: https://super.gluebenchmark.com, or the original release (https://github.com/google-research-datasets/
 boolean-questions), which keeps the title apart that SuperGLUE has before the passage; CC BY-SA 3.0. Hub:
@@ -14,10 +15,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row, columns, json_lines, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.synthetic import everyday
 
 ANSWERS = ("no", "yes")
 READINGS = {

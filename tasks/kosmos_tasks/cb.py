@@ -3,7 +3,7 @@ r"""CommitmentBank: whether a text entails a hypothesis, contradicts it, or neit
 Prompt: ``{premise}\nQuestion: {hypothesis}. True, False, or Neither?\nAnswer:``, choices ``True``, ``False`` and
 ``Neither``: lm-evaluation-harness 0.4.13 (task cb, ``acc``), which is the default reading. The paper does not give its
 prompt or rule. ``prompt="gpt3"`` is GPT-3's (its figure G.30): all but premise and hypothesis in lower case, the mean
-over tokens (`kosmos_tasks.text_task`).
+over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://super.gluebenchmark.com, licence not stated. Hub: aps/super_glue, cb, as lm-evaluation-harness has it.
 """
@@ -13,10 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row, columns, json_lines, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.synthetic import everyday
 
 LABELS = ("entailment", "contradiction", "neutral")
 READINGS = {

@@ -28,9 +28,10 @@ from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import captions, coco_files
-from kosmos_tasks.answer_files import results_json
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families import captioning
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.formats import coco
+from kosmos_tasks.formats.answers import results_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,19 +55,19 @@ class CocoCaption:
     source: Source = field(default_factory=Source)
     max_tokens: int = 32
     length_penalty: float = 1.0
-    shown: captions.Shown = "first"
+    shown: captioning.Shown = "first"
     prompt: Literal["paper", "short", "instruction"] = "paper"
     document_frequencies: Literal["split", "answered"] = "split"
     spice: bool = True
 
     prompts: ClassVar[Mapping[str, str]] = {
-        "paper": captions.PROMPT,
+        "paper": captioning.PROMPT,
         "short": "Caption:",
         "instruction": "Describe the image in one sentence:",
     }
     about: ClassVar[About] = About(
         metric="CIDEr",
-        splits={"mini": ("test", "train"), "data": coco_files.SPLITS, "hub": ("val",)},
+        splits={"mini": ("test", "train"), "data": coco.SPLITS, "hub": ("val",)},
         hub="lmms-lab/COCO-Caption2017",
         get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
         "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json (dataset.json in coco.zip); "
@@ -77,7 +78,7 @@ class CocoCaption:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="coco_caption", folders=coco_files.FOLDERS)
+        return self.source.chosen(self._splits(), task="coco_caption", folders=coco.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -91,13 +92,13 @@ class CocoCaption:
     def examples(self) -> Sequence[Sample]:
         """The matching training images; the evaluated ones where there are none."""
         if self.source.kind == "data":
-            return Samples(rows(self.source, coco_files.shown(self.source, self.split)), self._sample)
+            return Samples(rows(self.source, coco.shown(self.source, self.split)), self._sample)
         pool = "train" if self.split == "test" and "train" in self._splits() else self.split
         return Samples(rows(self.source, pool), self._sample)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """One caption by beam search."""
-        return captions.asked(sample, shots, max_tokens=self.max_tokens, length_penalty=self.length_penalty)
+        return captioning.asked(sample, shots, max_tokens=self.max_tokens, length_penalty=self.length_penalty)
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
         """The caption itself; only the corpus has marks."""
@@ -105,15 +106,15 @@ class CocoCaption:
 
     def mark(self, sample: Sample, answer: str) -> Score:
         """The caption itself; only the corpus has marks."""
-        return captions.marked(answer)
+        return captioning.marked(answer)
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
         """CIDEr, then the other metrics of the COCO evaluation; intervals by resampling images."""
-        return captions.metrics(self._scored(samples, scores), seed=seed) if samples else {}
+        return captioning.metrics(self._scored(samples, scores), seed=seed) if samples else {}
 
     def per_sample(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
         """Every metric of each image by itself."""
-        return captions.by_image(self._scored(samples, scores)) if samples else {}
+        return captioning.by_image(self._scored(samples, scores)) if samples else {}
 
     def answers(self, file: Path) -> Mapping[str, str]:
         """Image id to caption, from COCO results json: ``[{"image_id", "caption"}]``."""
@@ -124,27 +125,27 @@ class CocoCaption:
         return replace(self, document_frequencies="answered")
 
     def _splits(self) -> Sequence[str]:
-        return coco_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return coco.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
     def _sample(self, row: Mapping[str, Any]) -> Sample:
-        return captions.sample_of(row, self.shown, self.prompts[self.prompt])
+        return captioning.sample_of(row, self.shown, self.prompts[self.prompt])
 
     def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
         split = rows(self.source, self.split) if self.document_frequencies == "split" else {"id": [], "captions": []}
         counted = dict(zip(split["id"], split["captions"], strict=True))
-        return captions.scored(samples, scores, counted=counted, spice=self.spice)
+        return captioning.scored(samples, scores, counted=counted, spice=self.spice)
 
 
 @lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> "Dataset":
     """The images of a split, a row each: ``id`` (the official image id), ``image``, ``captions``."""
     if source.kind == "data":
-        return coco_files.rows(source, split)
+        return coco.rows(source, split)
     if source.kind == "hub":
         found = from_hub(CocoCaption.about.hub, source=source, split=split, images=["image"])
         ids = [str(int(Path(name).stem.split("_")[-1])) for name in found["question_id"]]
         return found.select_columns(["image", "answer"]).rename_column("answer", "captions").add_column("id", ids)
-    from kosmos_tasks.mini import scene_text
+    from kosmos_tasks.synthetic import scene_text
 
     sizes = {"test": scene_text.TEST, "train": scene_text.TRAIN}
     return table(scene_text.captions("test" if split == "test" else "train", sizes[split]), images=["image"])

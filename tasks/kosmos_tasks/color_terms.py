@@ -10,11 +10,10 @@ things. Not on the hub. Extension: the paper is zero-shot here; demonstrations a
 from collections.abc import Iterator
 from pathlib import Path
 
+from kosmos_tasks.families.text_ranking import TextRows, commonsense
+from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, one_of, text
 from kosmos_tasks.memory_color import COLORS, READINGS, sample_of
-from kosmos_tasks.mini import appearance
-from kosmos_tasks.records import Columns, Row, columns, csv_rows, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import commonsense
+from kosmos_tasks.synthetic import appearance
 
 
 def read(file: Path) -> Iterator[Row]:

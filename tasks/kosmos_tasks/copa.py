@@ -3,7 +3,7 @@
 Prompt: the sentence without its full stop, then ``because`` or ``therefore``; the choices begin in lower case. This is
 lm-evaluation-harness 0.4.13 (task copa, ``acc``), which is the default reading, to the character: it has two spaces
 before a choice. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's (its figure G.5): one space,
-and the mean over tokens (`kosmos_tasks.text_task`).
+and the mean over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://super.gluebenchmark.com, BSD 2-clause. Hub: aps/super_glue, copa, as lm-evaluation-harness has it.
 """
@@ -13,10 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row, columns, json_lines, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.synthetic import everyday
 
 CONNECTORS = {"cause": "because", "effect": "therefore"}
 READINGS = {

@@ -21,15 +21,15 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import cub_files
-from kosmos_tasks.suites import KOSMOS1, MINI
+from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.formats import cub
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -143,8 +143,8 @@ def _described(sample: Sample) -> Sample:
 def rows(source: Source, split: str, images: int) -> "Dataset":
     """The pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
     if source.kind == "data":
-        return table(cub_files.rows(source, images), images=["image"])
-    from kosmos_tasks.mini import creatures
+        return table(cub.rows(source, images), images=["image"])
+    from kosmos_tasks.synthetic import creatures
 
     count = {"test": creatures.TEST, "train": creatures.TRAIN}[split]
     return table(creatures.rows("test" if split == "test" else "train", count), images=["image"])

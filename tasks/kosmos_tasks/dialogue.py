@@ -30,7 +30,7 @@ from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, read_json, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks.suites import MINI
+from kosmos_tasks.families.suites import MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -150,6 +150,6 @@ def _generated(row: Mapping[str, Any]) -> Sample:
 @lru_cache(maxsize=1)
 def rows() -> "Dataset":
     """The generated dialogues: ``id``, ``image``, ``questions`` and ``answers`` (three each)."""
-    from kosmos_tasks.mini.dialogues import TEST, dialogues
+    from kosmos_tasks.synthetic.dialogues import TEST, dialogues
 
     return table(islice(dialogues("test", turns=TURNS), TEST), images=["image"])

@@ -3,7 +3,8 @@
 Prompt: the image, then ``An image of``; beam search of width 5. All is as in COCO captions.
 
 Source: https://shannon.cs.illinois.edu/DenotationGraph (images on request, for research and education only) with the
-split of Karpathy and Li, in any of its files (`kosmos_tasks.flickr30k_files`). The paper's split is test, 1,000 images.
+split of Karpathy and Li, in any of its files (`kosmos_tasks.formats.flickr30k`). The paper's split is test: 1,000
+images.
 Hub: royokong/flickr30k_test (its card: test of 1,000 with image and text, its captions); lmms-lab/flickr30k calls all
 31,783 images test, and is not that split.
 
@@ -24,8 +25,9 @@ from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import captions, flickr30k_files
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families import captioning
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.formats import flickr30k
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,13 +50,13 @@ class Flickr30k:
     source: Source = field(default_factory=Source)
     max_tokens: int = 32
     length_penalty: float = 1.0
-    shown: captions.Shown = "first"
+    shown: captioning.Shown = "first"
     spice: bool = True
     partial: bool = False
 
     about: ClassVar[About] = About(
         metric="CIDEr",
-        splits={"mini": ("test", "train"), "data": flickr30k_files.SPLITS, "hub": ("test",)},
+        splits={"mini": ("test", "train"), "data": flickr30k.SPLITS, "hub": ("test",)},
         hub="royokong/flickr30k_test",
         get="https://shannon.cs.illinois.edu/DenotationGraph: flickr30k-images/; "
         "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json (dataset.json in flickr30k.zip) "
@@ -83,34 +85,32 @@ class Flickr30k:
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """One caption by beam search."""
-        return captions.asked(sample, shots, max_tokens=self.max_tokens, length_penalty=self.length_penalty)
+        return captioning.asked(sample, shots, max_tokens=self.max_tokens, length_penalty=self.length_penalty)
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
         """The caption itself; only the corpus has marks."""
-        return captions.marked(outputs[0].text.strip())
+        return captioning.marked(outputs[0].text.strip())
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
         """CIDEr, then the other metrics of the COCO evaluation; intervals by resampling images."""
-        return captions.metrics(self._scored(samples, scores), seed=seed) if samples else {}
+        return captioning.metrics(self._scored(samples, scores), seed=seed) if samples else {}
 
     def per_sample(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
         """Every metric of each image by itself."""
-        return captions.by_image(self._scored(samples, scores)) if samples else {}
+        return captioning.by_image(self._scored(samples, scores)) if samples else {}
 
     def _splits(self) -> Sequence[str]:
-        return (
-            flickr30k_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
-        )
+        return flickr30k.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
     def _samples(self, split: str) -> Samples:
         found = rows(self.source, split)
         if self.source.kind == "data":
             found = found.select(self._there(found["id"], split))
-        return Samples(found, lambda row: captions.sample_of(row, self.shown))
+        return Samples(found, lambda row: captioning.sample_of(row, self.shown))
 
     def _there(self, names: Sequence[str], split: str) -> list[int]:
         """The places of the images that are there."""
-        folder = flickr30k_files.images_of(self.source)
+        folder = flickr30k.images_of(self.source)
         there = [place for place, name in enumerate(names) if (folder / name).is_file()]
         missing = len(names) - len(there)
         if missing and not (self.partial and there):
@@ -122,19 +122,19 @@ class Flickr30k:
     def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
         split = rows(self.source, self.split)
         counted = dict(zip(split["id"], split["captions"], strict=True))
-        return captions.scored(samples, scores, counted=counted, spice=self.spice)
+        return captioning.scored(samples, scores, counted=counted, spice=self.spice)
 
 
 @lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> "Dataset":
     """The images of a split, a row each: ``id`` (the file's name), ``image``, ``captions``."""
     if source.kind == "data":
-        return flickr30k_files.rows(source, split)
+        return flickr30k.rows(source, split)
     if source.kind == "hub":
         found = from_hub(Flickr30k.about.hub, source=source, split=split, images=["image"])
         ids = [f"{split}/{place}" for place in range(len(found))]
         return found.rename_column("text", "captions").add_column("id", ids)
-    from kosmos_tasks.mini import scene_text
+    from kosmos_tasks.synthetic import scene_text
 
     sizes = {"test": scene_text.TEST, "train": scene_text.TRAIN}
     # Other scenes than those of COCO captions, drawn from another seed.

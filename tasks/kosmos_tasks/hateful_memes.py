@@ -19,21 +19,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData
+from kosmos_eval.evaluation.aggregate import means
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import roc
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, existing, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks.choices import asked, chosen
-from kosmos_tasks.places import images_of
-from kosmos_tasks.records import Columns, columns, distinct, identity, json_lines, one_of, some, text
-from kosmos_tasks.suites import KOSMOS1, MINI
+from kosmos_tasks.families.multiple_choice import asked, chosen
+from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.formats.paths import images_of
+from kosmos_tasks.formats.records import Columns, columns, distinct, identity, json_lines, one_of, some, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -118,7 +118,7 @@ def rows(source: Source, split: str) -> "Dataset":
     """The memes of a split: ``id``, ``image``, ``label`` (1 is hateful)."""
     if source.kind == "data":
         return table(_official(source.folder(*FOLDERS), split), images=["image"])
-    from kosmos_tasks.mini import memes
+    from kosmos_tasks.synthetic import memes
 
     count = {"test": memes.TEST, "train": memes.TRAIN}[split]
     return table(memes.rows("test" if split == "test" else "train", count), images=["image"])

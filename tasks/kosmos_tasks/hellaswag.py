@@ -2,7 +2,7 @@
 
 Prompt: ``{activity}: {beginning}``, cleaned as in lm-evaluation-harness 0.4.13 (task hellaswag), which is the default
 reading: marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is
-GPT-3's (its figure G.9): the same prompt, and the mean over tokens (`kosmos_tasks.text_task`).
+GPT-3's (its figure G.9): the same prompt, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://github.com/rowanz/hellaswag/tree/master/data, MIT. Hub: Rowan/hellaswag, as lm-evaluation-harness
 has it. The labels of its test split are not public.
@@ -14,10 +14,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Columns, Row, columns, json_lines, one_of, string, text, texts
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Columns, Row, columns, json_lines, one_of, string, text, texts
+from kosmos_tasks.synthetic import everyday
 
 WORDING = "{activity_label}: {ctx_a} {ctx_b}"
 READINGS = {

@@ -23,18 +23,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.match import exact
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import imagenet_files
-from kosmos_tasks.answer_files import label_lines
-from kosmos_tasks.choices import chosen
-from kosmos_tasks.suites import KOSMOS1, MINI
+from kosmos_tasks.families.multiple_choice import chosen
+from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.formats import imagenet
+from kosmos_tasks.formats.answers import label_lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,10 +67,10 @@ class ImageNet:
     }
     about: ClassVar[About] = About(
         metric="accuracy_constrained",
-        splits={"mini": ("test", "train"), "data": imagenet_files.SPLITS, "hub": ("validation",)},
+        splits={"mini": ("test", "train"), "data": imagenet.SPLITS, "hub": ("validation",)},
         hub="ILSVRC/imagenet-1k",
         get="https://image-net.org: val/WNID/*.JPEG (and train/ for demonstrations), or ILSVRC2012_val_*.JPEG with a "
-        f"ground truth ({', '.join(imagenet_files.TRUTHS)} and meta.mat), all under imagenet/",
+        f"ground truth ({', '.join(imagenet.TRUTHS)} and meta.mat), all under imagenet/",
         extension=True,
         suites=("default", KOSMOS1, MINI),
     )
@@ -78,14 +78,14 @@ class ImageNet:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="imagenet", folders=imagenet_files.FOLDERS)
+        return self.source.chosen(self._splits(), task="imagenet", folders=imagenet.FOLDERS)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What may be said: the name of every class, in the order of the labels."""
-        from kosmos_tasks.mini import digits
+        from kosmos_tasks.synthetic import digits
 
-        return digits.NAMES if self.source.kind == "mini" else tuple(imagenet_files.classes().values())
+        return digits.NAMES if self.source.kind == "mini" else tuple(imagenet.classes().values())
 
     @property
     def notes(self) -> Sequence[str]:
@@ -103,7 +103,7 @@ class ImageNet:
     def examples(self) -> Sequence[Sample]:
         """Training images; the evaluated ones where there are none."""
         if self.source.kind == "data":
-            return self._samples(imagenet_files.shown(self.source, self.split))
+            return self._samples(imagenet.shown(self.source, self.split))
         return self._samples("train" if "train" in self._splits() else self.split)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
@@ -140,7 +140,7 @@ class ImageNet:
         return self
 
     def _splits(self) -> Sequence[str]:
-        return imagenet_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return imagenet.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
     def _samples(self, split: str) -> Samples:
         names, wording = self.names, self.prompts[self.prompt]
@@ -162,11 +162,11 @@ def _share(sample: Sample, text: str) -> float:
 def rows(source: Source, split: str) -> "Dataset":
     """The images of a split: ``id``, ``image``, ``label``."""
     if source.kind == "data":
-        return imagenet_files.rows(source, split)
+        return imagenet.rows(source, split)
     if source.kind == "hub":
         found = from_hub(ImageNet.about.hub, source=source, split=split, images=["image"])
         return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
-    from kosmos_tasks.mini import digits
+    from kosmos_tasks.synthetic import digits
 
     sizes = {"test": digits.TEST, "train": digits.TRAIN}
     return table(digits.rows("test" if split == "test" else "train", sizes[split]), images=["image"])

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import appearance
-from kosmos_tasks.records import Row, columns, csv_rows, json_lines, one_of, string, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, commonsense
+from kosmos_tasks.families.text_ranking import Reading, TextRows, commonsense
+from kosmos_tasks.formats.records import Row, columns, csv_rows, json_lines, one_of, string, text
+from kosmos_tasks.synthetic import appearance
 
 COLORS = ("black", "blue", "brown", "green", "grey", "orange", "pink", "purple", "red", "white", "yellow")
 """What may be answered, here and for ColorTerms."""

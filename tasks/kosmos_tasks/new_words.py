@@ -17,15 +17,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kosmos_eval.errors import BadData, KosmosEvalError
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks.choices import asked, chosen
-from kosmos_tasks.suites import MINI
+from kosmos_tasks.families.multiple_choice import asked, chosen
+from kosmos_tasks.families.suites import MINI
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -127,7 +127,7 @@ class NewWords:
 @lru_cache(maxsize=8)
 def rows(split: str, ways: int) -> "Dataset":
     """The episodes of a split: ``id, names, demonstrations`` (of ``image`` and ``name``), ``image``, ``name``."""
-    from kosmos_tasks.mini import new_words
+    from kosmos_tasks.synthetic import new_words
 
     sizes = {"test": new_words.TEST, "train": new_words.TRAIN}
     return table(new_words.rows("test" if split == "test" else "train", sizes[split], ways=ways), images=["image"])

@@ -2,7 +2,7 @@ r"""PIQA: which of two ways reaches a goal of everyday life (KOSMOS-1 section 4.
 
 Prompt: ``Question: {goal}\nAnswer:``, that of lm-evaluation-harness 0.4.13 (task piqa), which is the default reading:
 marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's
-(its figure G.4): the goal alone, and the mean over tokens (`kosmos_tasks.text_task`).
+(its figure G.4): the goal alone, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://yonatanbisk.com/piqa, licence AFL-3.0. Hub: baber/piqa, as lm-evaluation-harness has it. The labels of
 the test split are not public.
@@ -14,10 +14,9 @@ from pathlib import Path
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row, columns, json_lines, lines, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row, columns, json_lines, lines, one_of, text
+from kosmos_tasks.synthetic import everyday
 
 READINGS = {
     "lm-eval": Reading("Question: {goal}\nAnswer:", rule="mean per character", also=("mean per character", "sum")),

@@ -24,17 +24,17 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.choice import best, credit
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import raven_files
-from kosmos_tasks.answer_files import label_lines
-from kosmos_tasks.suites import KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families.suites import KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.formats import raven
+from kosmos_tasks.formats.answers import label_lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,7 +79,7 @@ class RavenIQ:
     }
     about: ClassVar[About] = About(
         metric="accuracy",
-        splits={"mini": ("test", "train"), "data": raven_files.SPLITS, "hub": ("test", "validation", "train")},
+        splits={"mini": ("test", "train"), "data": raven.SPLITS, "hub": ("test", "validation", "train")},
         hub="HuggingFaceM4/RAVEN",
         get="https://github.com/WellyZhang/RAVEN: CONFIGURATION/RAVEN_N_SPLIT.npz; https://aka.ms/kosmos-iq50: exp-N/ "
         "with query-K.png, answer-a.png .. answer-f.png and the right letter in answer.txt; all under raven/",
@@ -90,7 +90,7 @@ class RavenIQ:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="raven_iq", folders=raven_files.FOLDERS)
+        return self.source.chosen(self._splits(), task="raven_iq", folders=raven.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -153,7 +153,7 @@ class RavenIQ:
         return Sample(row["id"], prompt, target="Yes" if right else "No", group=row["id"], kind=row["configuration"])
 
     def _splits(self) -> Sequence[str]:
-        return raven_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return raven.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
 
 def question(context: Sequence[Image], candidate: Image, wording: str = PROMPT) -> Prompt:
@@ -174,10 +174,10 @@ def _images(row: Mapping[str, Any]) -> tuple[list[Image], list[Image]]:
 def rows(source: Source, split: str, configuration: str = "") -> "Dataset":
     """The puzzles of a split: ``id, context, candidates, target`` (0-based), ``configuration``."""
     if source.kind == "data":
-        return raven_files.rows(source, split, configuration)
+        return raven.rows(source, split, configuration)
     if source.kind == "hub":
         return _hub_rows(source, split, (configuration,) if configuration else CONFIGURATIONS)
-    from kosmos_tasks.mini import matrices
+    from kosmos_tasks.synthetic import matrices
 
     sizes = {"test": matrices.TEST, "train": matrices.TRAIN}
     puzzles = matrices.rows("test" if split == "test" else "train", sizes[split])

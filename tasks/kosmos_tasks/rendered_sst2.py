@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from kosmos_eval.errors import BadData, BadImage
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, from_hub, images_in, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks.answer_files import label_lines
-from kosmos_tasks.choices import asked, chosen
-from kosmos_tasks.records import content
-from kosmos_tasks.suites import KOSMOS1, MINI
+from kosmos_tasks.families.multiple_choice import asked, chosen
+from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.formats.answers import label_lines
+from kosmos_tasks.formats.records import content
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -139,7 +139,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "hub":
         found = from_hub(RenderedSST2.about.hub, source=source, split=split, images=["image"])
         return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
-    from kosmos_tasks.mini import opinions
+    from kosmos_tasks.synthetic import opinions
 
     sizes = {"test": opinions.TEST, "train": opinions.TRAIN}
     return table(opinions.rows("test" if split == "test" else "train", sizes[split]), images=["image"])
@@ -184,7 +184,7 @@ def _drawn(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 @lru_cache(maxsize=4096)
 def _png(text: str) -> bytes:
     """A drawn sentence; kept, because every number of shots looks at the whole split again."""
-    from kosmos_tasks.mini.opinions import render
+    from kosmos_tasks.synthetic.opinions import render
 
     try:
         return Image.drawn(render(text, size=SIDE)).encoded()

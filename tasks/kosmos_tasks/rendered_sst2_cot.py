@@ -2,15 +2,15 @@
 
 Prompts: the image and ``Introduce this picture in detail:``; then the image, what was generated, and ``Question: what
 is the sentiment of the opinion? Answer:``, whose answers are compared by likelihood. All else is as in Rendered SST-2;
-where the paper is silent, the rationale's defaults are those of `kosmos_eval.rationale`.
+where the paper is silent, the rationale's defaults are those of `kosmos_eval.evaluation.chain_of_thought`.
 """
 
 from dataclasses import replace
 
-from kosmos_eval.rationale import reasoning
+from kosmos_eval.evaluation.chain_of_thought import reasoning
 from kosmos_eval.registry import register
+from kosmos_tasks.families.suites import KOSMOS1, MINI
 from kosmos_tasks.rendered_sst2 import RenderedSST2
-from kosmos_tasks.suites import KOSMOS1, MINI
 
 RenderedSST2CoT = register("rendered_sst2_cot")(
     reasoning(

@@ -2,7 +2,7 @@
 
 Prompt: the four sentences, with spaces between: lm-evaluation-harness 0.4.13 (task storycloze_2016, ``acc``), which is
 the default reading. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's (its figure G.17): the
-same prompt, and the mean over tokens (`kosmos_tasks.text_task`).
+same prompt, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://cs.rochester.edu/nlp/rocstories, given on request; demonstrations are from the validation stories, as
 the training stories have one ending only. The hub's LSDSem/story_cloze has a script without the stories: use --data.
@@ -13,10 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row, columns, csv_rows, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row, columns, csv_rows, one_of, text
+from kosmos_tasks.synthetic import everyday
 
 COLUMNS = {
     **{f"InputSentence{place}": f"input_sentence_{place}" for place in range(1, 5)},

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from kosmos_eval import paper
-from kosmos_eval.compare import Compared
+from kosmos_eval.analysis import published
+from kosmos_eval.analysis.compare import Compared
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.source import Source
 
-TUNED = paper.OURS
+TUNED = published.OURS
 UNTUNED = "KOSMOS-1 without LOIT"
 
 
@@ -35,30 +35,30 @@ def command(
 
     The same command again resumes what was interrupted.
     """
-    from kosmos_eval import commands
-    from kosmos_eval.compare import compare
-    from kosmos_eval.report import versus
+    from kosmos_eval.analysis.compare import compare
+    from kosmos_eval.cli import run
+    from kosmos_eval.report import comparison
 
-    known = sorted({each.model for each in paper.every()})
+    known = sorted({each.model for each in published.every()})
     if paper_before not in known:
         raise KosmosEvalError(f"the paper has no model {paper_before!r}; it has {', '.join(known)}")
     source = Source("mini" if data is None else "data", data)
-    tasks, counts = commands.suite(suite, source, shots=None, seed=seed, splits=None, options=())
+    tasks, counts = run.suite(suite, source, shots=None, seed=seed, splits=None, options=())
     for side, model in (("before", before), ("after", after)):
-        asking = commands.Asking(model, (), device, counts, limit, seed)
-        commands.run(asking, tasks, folder=out / side, fresh=fresh)
+        asking = run.Asking(model, (), device, counts, limit, seed)
+        run.run(asking, tasks, folder=out / side, fresh=fresh)
     found = compare(out / "before", out / "after", seed=seed)
-    versus.print_comparison(found, commands.console, changes=0)
+    comparison.print_comparison(found, run.console, changes=0)
     for line in beside_the_paper(found.rows, before=paper_before):
-        commands.console.print(line, highlight=False, soft_wrap=True, markup=False)
+        run.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def beside_the_paper(rows: tuple[Compared, ...], *, before: str) -> list[str]:
     """For each row that the paper has too, our difference and the paper's, in its units and on its own data."""
     lines = []
     for row in rows:
-        first = paper.reported(row.name, row.shots, row.metric, model=before)
-        second = paper.reported(row.name, row.shots, row.metric, model=TUNED)
+        first = published.reported(row.name, row.shots, row.metric, model=before)
+        second = published.reported(row.name, row.shots, row.metric, model=TUNED)
         if first is None or second is None or row.variant:
             continue
         scale = 100 if first.unit == "x100" or row.unit == "%" else 1

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import vizwiz_files
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.formats import vizwiz
 from kosmos_tasks.vqav2 import marked, sample_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class VizWiz:
 
     about: ClassVar[About] = About(
         metric="vqa_accuracy",
-        splits={"mini": ("test", "train"), "data": vizwiz_files.SPLITS, "hub": ("val", "test")},
+        splits={"mini": ("test", "train"), "data": vizwiz.SPLITS, "hub": ("val", "test")},
         hub="lmms-lab/VizWiz-VQA",
         get="https://vizwiz.org/tasks-and-datasets/vqa: {train,val,test}.json, there or in Annotations/, and the "
         "images in train/, val/, test/, all under vizwiz/",
@@ -61,7 +61,7 @@ class VizWiz:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="vizwiz", folders=vizwiz_files.FOLDERS)
+        return self.source.chosen(self._splits(), task="vizwiz", folders=vizwiz.FOLDERS)
 
     def samples(self) -> Sequence[Sample]:
         """The questions of the split; kinds are the answer types, one of them unanswerable."""
@@ -70,7 +70,7 @@ class VizWiz:
     def examples(self) -> Sequence[Sample]:
         """Training questions, or those of another split with answers; none where there are none."""
         if self.source.kind == "data":
-            there = vizwiz_files.shown(self.source)
+            there = vizwiz.shown(self.source)
         else:
             there = [split for split in ("train", "val") if split in self._splits()]
         pool = [split for split in there if split != self.split] or there
@@ -93,19 +93,19 @@ class VizWiz:
         return f"vizwiz_{self.split}_kosmos-eval_results.json", json.dumps(entries)
 
     def _splits(self) -> Sequence[str]:
-        return vizwiz_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return vizwiz.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
 
 @lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> "Dataset":
     """The questions of a split, a row each, in the columns of VQAv2."""
     if source.kind == "data":
-        return vizwiz_files.rows(source, split)
+        return vizwiz.rows(source, split)
     if source.kind == "hub":
         found = from_hub(VizWiz.about.hub, source=source, split=split, images=["image"])
         found = found.rename_column("category", "answer_type")
         return found.add_column("image_id", [f"{number}.jpg" for number in found["question_id"]])
-    from kosmos_tasks.mini import unclear
+    from kosmos_tasks.synthetic import unclear
 
     count = {"test": unclear.TEST, "train": unclear.TRAIN}[split]
     found = table(unclear.rows("test" if split == "test" else "train", count), images=["image"])

@@ -20,17 +20,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import vqa
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import vqa_files
-from kosmos_tasks.answer_files import results_json
-from kosmos_tasks.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.formats import vqa as vqa_files
+from kosmos_tasks.formats.answers import results_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -145,7 +145,7 @@ def rows(source: Source, split: str) -> "Dataset":
         return vqa_files.rows(source, split)
     if source.kind == "hub":
         return from_hub(VQAv2.about.hub, source=source, split=split, images=["image"])
-    from kosmos_tasks.mini import scene_questions
+    from kosmos_tasks.synthetic import scene_questions
 
     sizes = {"test": scene_questions.TEST, "train": scene_questions.TRAIN}
     found = table(scene_questions.questions("test" if split == "test" else "train", sizes[split]), images=["image"])

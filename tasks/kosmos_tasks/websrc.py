@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import span
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source, read_json, table
 from kosmos_eval.task import About, Score
-from kosmos_tasks import websrc_files
-from kosmos_tasks.suites import KOSMOS1, MINI
+from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.formats import websrc
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -64,7 +64,7 @@ class WebSRC:
 
     about: ClassVar[About] = About(
         metric="EM",
-        splits={"mini": ("test", "train"), "data": websrc_files.SPLITS, "hub": ("dev", "train")},
+        splits={"mini": ("test", "train"), "data": websrc.SPLITS, "hub": ("dev", "train")},
         hub="rootsautomation/websrc",
         get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
         "DOMAIN/NN/processed_data/, under websrc/",
@@ -75,7 +75,7 @@ class WebSRC:
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="websrc", folders=websrc_files.FOLDERS)
+        return self.source.chosen(self._splits(), task="websrc", folders=websrc.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -139,7 +139,7 @@ class WebSRC:
         return self.text != "with" or self.source.kind == "hub"
 
     def _splits(self) -> Sequence[str]:
-        return websrc_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return websrc.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
 
     def _sample(self, row: Mapping[str, Any]) -> Sample:
         answer = row.get("answer") or ""
@@ -166,10 +166,10 @@ def _with(sample: Sample) -> Sample:
 def rows(source: Source, split: str) -> "Dataset":
     """The questions of a split: ``id, image, question, answer, page, text``."""
     if source.kind == "data":
-        return websrc_files.rows(source, split)
+        return websrc.rows(source, split)
     if source.kind == "hub":
-        return websrc_files.hub_rows(WebSRC.about.hub, source, split)
-    from kosmos_tasks.mini import pages
+        return websrc.hub_rows(WebSRC.about.hub, source, split)
+    from kosmos_tasks.synthetic import pages
 
     count = {"test": pages.TEST, "train": pages.TRAIN}[split]
     return table(pages.rows("test" if split == "test" else "train", count), images=["image"])

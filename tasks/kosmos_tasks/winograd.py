@@ -19,10 +19,9 @@ from xml.etree import ElementTree
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row
+from kosmos_tasks.synthetic import everyday
 
 CAPITALISED = ("A", "An", "The", "She", "He", "It", "They", "My", "His", "Her", "Their")
 POSSESSIVE = ("my", "his", "her", "our", "their")

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.mini import everyday
-from kosmos_tasks.records import Row, columns, json_lines, one_of, text
-from kosmos_tasks.text_rows import TextRows
-from kosmos_tasks.text_task import Reading, ranking
+from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.synthetic import everyday
 
 WORDING = "{before}{option}"
 READINGS = {"lm-eval": Reading(WORDING, rule=None), "gpt3": Reading(WORDING, rule=None)}

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image as Pixels
 from typer.testing import CliRunner
 
-from kosmos_eval import ask
+from kosmos_eval.cli import chat
 from kosmos_eval.dialogue import Turn, asked, fitting, spoken, written
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.models.scripted import Rule, Scripted
@@ -71,12 +71,12 @@ def test_the_earliest_turns_are_forgotten_first():
 
 def talk():
     rules = (Rule("red. Answer: sure\n", "blue"), Rule("red. Answer:", "sure"))
-    return ask.Talk(Scripted("echo", rules, "hm"))
+    return chat.Talk(Scripted("echo", rules, "hm"))
 
 
 def test_a_dialogue_remembers_what_was_said(capsys):
     held = talk()
-    ask.hold(held, ["What?", "It is red.", "And now?", "/undo", "/new", "And now?"])
+    chat.hold(held, ["What?", "It is red.", "And now?", "/undo", "/new", "And now?"])
     assert capsys.readouterr().out.split() == ["hm", "sure", "blue", "hm"]
     assert held.turns == [Turn(Prompt("And now?"), "hm")]
 
@@ -85,7 +85,7 @@ def test_a_turn_that_fails_leaves_the_dialogue_as_it_was(tmp_path):
     held = talk()
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(KosmosEvalError, match=r"echo cannot answer: .*cannot be decoded"):
-        ask.hold(held, ["What?", f"@{tmp_path}/broken.png what?"])
+        chat.hold(held, ["What?", f"@{tmp_path}/broken.png what?"])
     assert [turn.answer for turn in held.turns] == ["hm"]
 
 
@@ -94,7 +94,7 @@ def test_somebody_who_types_hears_of_a_mistake_and_goes_on(monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
     monkeypatch.setattr("sys.stdin", type("Terminal", (io.StringIO,), {"isatty": lambda self: True})())
     held = talk()
-    ask.hold(held, None)
+    chat.hold(held, None)
     said = capsys.readouterr()
     assert "error: there is no image nowhere.png" in said.err
     assert said.out.endswith("hm\n")
@@ -104,7 +104,7 @@ def test_somebody_who_types_hears_of_a_mistake_and_goes_on(monkeypatch, capsys):
 
 def test_the_page_shows_text_and_images_and_runs_nothing(picture, tmp_path, capsys):
     held = talk()
-    ask.hold(held, [f'@"{picture}" <script>alert(1)</script>', f"/save {tmp_path / 'talk.html'}"])
+    chat.hold(held, [f'@"{picture}" <script>alert(1)</script>', f"/save {tmp_path / 'talk.html'}"])
     page = (tmp_path / "talk.html").read_text()
     assert "&lt;script&gt;" in page
     assert "<script" not in page
@@ -113,11 +113,11 @@ def test_the_page_shows_text_and_images_and_runs_nothing(picture, tmp_path, caps
 
 
 def test_the_command_asks_its_arguments_or_a_pipe(tmp_path):
-    from kosmos_eval.cli import app
+    from kosmos_eval.cli.app import app
 
     runner = CliRunner()
     if "ask" not in {command.name for command in app.registered_commands}:
-        app.command("ask")(ask.ask)
+        app.command("ask")(chat.ask)
     one = runner.invoke(app, ["ask", "scripted:yes", "Is it?", "--html", str(tmp_path / "page.html")])
     assert (one.exit_code, one.stdout) == (0, "yes\n")
     assert "Is it?" in (tmp_path / "page.html").read_text()
@@ -138,9 +138,9 @@ def test_a_pipe_without_words_an_unknown_command_and_bytes_that_are_no_text_are_
     ):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
         with pytest.raises(KosmosEvalError, match=problem):
-            ask.hold(talk(), None)
+            chat.hold(talk(), None)
     with pytest.raises(KosmosEvalError, match="nothing is said; give turns"):
-        ask.hold(talk(), [""])
+        chat.hold(talk(), [""])
     held = talk()
-    ask.hold(held, ["/usr/bin is what?"])
+    chat.hold(held, ["/usr/bin is what?"])
     assert held.turns == [Turn(Prompt("/usr/bin is what?"), "hm")]

@@ -4,8 +4,8 @@ from typing import Literal
 import pytest
 
 from kosmos_eval import Source, register
-from kosmos_eval.build import build_task, build_tasks, default_folder
 from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
+from kosmos_eval.evaluation.setup import build_task, build_tasks, default_folder
 from kosmos_eval.registry import TASKS
 
 

@@ -23,7 +23,7 @@ def cli(*args, **env):
 
 def inside(monkeypatch, capsys, *args):
     """The command in this process: the same code, without the start of another interpreter."""
-    from kosmos_eval.cli import main
+    from kosmos_eval.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["kosmos-eval", *map(str, args)])
     before = signal.getsignal(signal.SIGINT)

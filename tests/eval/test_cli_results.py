@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pandas
 import pytest
 
-from kosmos_eval import loggers
+from kosmos_eval.report import trackers
 from tests.eval.test_cli import TOY, data, inside, only_line  # noqa: F401 - the fixture is used by its name
 
 SIGHTED = """
@@ -89,7 +89,7 @@ def test_an_unknown_format_is_one_line(run, monkeypatch, capsys):
 
 
 @pytest.mark.skipif(
-    any(find_spec(module) is None for needed in loggers.PACKAGES.values() for module in needed),
+    any(find_spec(module) is None for needed in trackers.PACKAGES.values() for module in needed),
     reason="not all trackers are installed",
 )
 @pytest.mark.filterwarnings("ignore")

@@ -8,12 +8,13 @@ import PIL.Image
 import pytest
 from rich.console import Console
 
-from kosmos_eval import About, KosmosEvalError, Score, Source, commands
-from kosmos_eval.compare import compare
-from kosmos_eval.past import reopened
+from kosmos_eval import About, KosmosEvalError, Score, Source
+from kosmos_eval.analysis.compare import compare
+from kosmos_eval.analysis.saved_run import reopened
+from kosmos_eval.cli import run as commands
+from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.registry import TASKS, load_file
-from kosmos_eval.report import versus
-from kosmos_eval.runs import Record
+from kosmos_eval.report import comparison
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 
@@ -44,7 +45,7 @@ def ran(tmp_path, monkeypatch):
 
 def printed(found, changes=2):
     console = Console(file=io.StringIO(), width=160)
-    versus.print_comparison(found, console, changes=changes)
+    comparison.print_comparison(found, console, changes=changes)
     return console.file.getvalue()
 
 
@@ -124,16 +125,16 @@ def test_the_table_says_what_is_needed_and_markup_in_answers_is_text(ran):
 
 def test_json_holds_every_change_and_csv_the_rows(ran, tmp_path):
     found = compare(ran("a", "blue"), ran("b", "red"))
-    versus.write(found, tmp_path / "c.json")
+    comparison.write(found, tmp_path / "c.json")
     content = json.loads((tmp_path / "c.json").read_text())
     assert len(content["rows"][0]["changes"]) == 12 and content["rows"][0]["difference"]["better"] == 8
-    versus.write(found, tmp_path / "c.csv")
+    comparison.write(found, tmp_path / "c.csv")
     table = pandas.read_csv(tmp_path / "c.csv")
     assert table["difference"].tolist() == pytest.approx([1 / 3]) and table["verdict"][0] == found.rows[0].verdict
     with pytest.raises(KosmosEvalError, match=r"neither a \.json nor a \.csv"):
-        versus.write(found, tmp_path / "c.txt")
+        comparison.write(found, tmp_path / "c.txt")
     with pytest.raises(KosmosEvalError, match="cannot write"):
-        versus.write(found, tmp_path / "nowhere" / "c.csv")
+        comparison.write(found, tmp_path / "nowhere" / "c.csv")
 
 
 def test_marks_that_only_the_corpus_decides_come_from_the_runs_folder(ran, monkeypatch):

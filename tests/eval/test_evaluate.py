@@ -18,10 +18,10 @@ from kosmos_eval import (
     evaluate,
     few_shot,
 )
-from kosmos_eval.cells import cells
 from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
-from kosmos_eval.evaluate import prepared
-from kosmos_eval.runs import Run
+from kosmos_eval.evaluation.evaluator import prepared
+from kosmos_eval.evaluation.plan import cells
+from kosmos_eval.evaluation.run_folder import Run
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import evaluate
-from kosmos_eval.build import build_task
+from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.models.scripted import load
 from kosmos_eval.registry import TASKS, load_file
 from kosmos_eval.source import Source

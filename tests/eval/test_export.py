@@ -16,12 +16,12 @@ from kosmos_eval import (
     Sample,
     Score,
 )
-from kosmos_eval import export as exporting
-from kosmos_eval.cells import cells
-from kosmos_eval.evaluate import evaluate
-from kosmos_eval.export import export
-from kosmos_eval.past import Past
-from kosmos_eval.runs import Run
+from kosmos_eval.analysis import export as exporting
+from kosmos_eval.analysis.export import export
+from kosmos_eval.analysis.saved_run import Past
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.plan import cells
+from kosmos_eval.evaluation.run_folder import Run
 
 CHOICES = ("yes", "no")
 

@@ -11,12 +11,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from kosmos_eval import Completion, Failure, Generate, Prompt, Sample, Score, few_shot
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import KosmosEvalError, RunError, UnknownName
+from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.hook import EvalHook
-from kosmos_eval.hook_budget import seconds
-from kosmos_eval.hook_history import Entry, Watch
-from kosmos_eval.hook_state import undisturbed
+from kosmos_eval.hook.budget import seconds
+from kosmos_eval.hook.history import Entry, Watch
+from kosmos_eval.hook.isolation import undisturbed
 from kosmos_eval.sample import Samples
 
 
@@ -250,8 +250,8 @@ class Timed:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in ("hook", "hook_budget"):
-        monkeypatch.setattr(f"kosmos_eval.{module}.monotonic", clock)
+    for module in ("eval_hook", "budget"):
+        monkeypatch.setattr(f"kosmos_eval.hook.{module}.monotonic", clock)
     return clock
 
 

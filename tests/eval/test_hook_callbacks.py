@@ -10,9 +10,9 @@ from torch import nn
 from kosmos_eval import Completion, Generate, Prompt, Sample, Score
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.hook import EvalHook
-from kosmos_eval.hook_callbacks import attach, lightning_callback
-from kosmos_eval.hook_history import Watch
-from kosmos_eval.models.hf import live
+from kosmos_eval.hook.callbacks import attach, lightning_callback
+from kosmos_eval.hook.history import Watch
+from kosmos_eval.models.hf.model import live
 from tests.eval.test_models_hf import save_text_only
 
 X, Y = torch.randn(32, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(32, 1)

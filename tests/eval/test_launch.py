@@ -19,7 +19,7 @@ SCRIPT = """
 import json, os, sys
 
 import datasets, torch.distributed  # once for all processes
-from kosmos_eval import cli
+from kosmos_eval.cli import app as cli
 
 
 def run(rank, commands, env, folder):
@@ -162,7 +162,7 @@ def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(pair,
     ]
     assert "Traceback" not in said + other
 
-    from kosmos_eval.cli import main
+    from kosmos_eval.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["kosmos-eval", *toy("one")])
     before = signal.getsignal(signal.SIGINT)
@@ -175,7 +175,7 @@ def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(pair,
 
 def test_a_launcher_that_does_not_say_where_to_meet_is_one_line(monkeypatch):
     from kosmos_eval.errors import KosmosEvalError
-    from kosmos_eval.launch import launched
+    from kosmos_eval.evaluation.launch import launched
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)

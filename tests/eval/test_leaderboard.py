@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from kosmos_eval import KosmosEvalError, Metric
-from kosmos_eval.leaderboard import update
-from kosmos_eval.report.rows import Report, rows
-from kosmos_eval.report.standing import print_standing
-from kosmos_eval.runs import Record, Run
+from kosmos_eval.analysis.leaderboard import update
+from kosmos_eval.evaluation.results import Report, rows
+from kosmos_eval.evaluation.run_folder import Record, Run
+from kosmos_eval.report.console import print_standing
 
 A, B, C = Metric(0.9, 0.85, 0.95, 100), Metric(0.8, 0.75, 0.86, 100), Metric(0.7, 0.65, 0.74, 100)
 
@@ -167,7 +167,7 @@ def test_two_writers_at_once_lose_nothing(ran, tmp_path):
     board = tmp_path / "board.csv"
     folders = [ran(f"m{number}", A) for number in range(8)]
     code = (
-        "import sys; from pathlib import Path; from kosmos_eval.leaderboard import update\n"
+        "import sys; from pathlib import Path; from kosmos_eval.analysis.leaderboard import update\n"
         "for folder in sys.argv[2:]: update(Path(sys.argv[1]), [Path(folder)])"
     )
     halves = [folders[:4], folders[4:]]

@@ -2,9 +2,10 @@ from importlib.util import find_spec
 
 import pytest
 
-from kosmos_eval import KosmosEvalError, Metric, loggers
-from kosmos_eval.loggers import Tracker, scalars
-from kosmos_eval.report.rows import Report, rows
+from kosmos_eval import KosmosEvalError, Metric
+from kosmos_eval.evaluation.results import Report, rows
+from kosmos_eval.report import trackers
+from kosmos_eval.report.trackers import Tracker, scalars
 
 CONFIG = {"options": {"model": "m", "seed": 0, "shots": [0, 4]}, "model_name": "m"}
 
@@ -18,7 +19,7 @@ def report():
 
 def installed(name):
     return pytest.mark.skipif(
-        any(find_spec(module) is None for module in loggers.PACKAGES[name]), reason=f"{name} is not installed"
+        any(find_spec(module) is None for module in trackers.PACKAGES[name]), reason=f"{name} is not installed"
     )
 
 
@@ -34,7 +35,7 @@ def test_scores_and_interval_ends_are_logged_by_shots_and_rows_without_a_score_a
 def test_a_tracker_that_is_unknown_or_not_installed_is_one_line(monkeypatch):
     with pytest.raises(KosmosEvalError, match="--log neptune is not known; expected tensorboard, wandb, mlflow"):
         Tracker.named("neptune")
-    monkeypatch.setitem(loggers.PACKAGES, "wandb", ("no_such_module",))
+    monkeypatch.setitem(trackers.PACKAGES, "wandb", ("no_such_module",))
     with pytest.raises(
         KosmosEvalError, match=r"needs the package no_such_module; pip install 'kosmos-eval\[loggers\]'"
     ):
@@ -43,8 +44,8 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_one_line(monkeypatch):
 
 def test_a_tracker_writes_beside_the_run_or_where_it_is_told(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setitem(loggers.WRITERS, "wandb", lambda *given: seen.append(given[-1]))
-    monkeypatch.setitem(loggers.PACKAGES, "wandb", ())
+    monkeypatch.setitem(trackers.WRITERS, "wandb", lambda *given: seen.append(given[-1]))
+    monkeypatch.setitem(trackers.PACKAGES, "wandb", ())
     (tmp_path / "run").mkdir()
     assert Tracker.named("wandb").log(report(), CONFIG, tmp_path / "run") == tmp_path / "run" / "wandb"
     assert Tracker.named(f"wandb:{tmp_path / 'there'}").log(report(), CONFIG, tmp_path / "run") == tmp_path / "there"

@@ -7,12 +7,12 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Generate, Image, Metric, Prompt, Sample, Score
-from kosmos_eval.blind import GREY
-from kosmos_eval.cells import Ways, cells
-from kosmos_eval.evaluate import evaluated
-from kosmos_eval.marks import marks, marks_file
+from kosmos_eval.evaluation.ablation import GREY
+from kosmos_eval.evaluation.evaluator import evaluated
+from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.scores import marks, marks_file
 from kosmos_eval.request import Failure
-from kosmos_eval.runs import Run
 from kosmos_eval.task import About
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from kosmos_eval import Completion, Generate, Source
-from kosmos_eval.build import build_tasks
-from kosmos_eval.cells import cells
 from kosmos_eval.errors import ModelError, UnknownName
-from kosmos_eval.evaluate import evaluate_cell
-from kosmos_eval.models import hf_load
-from kosmos_eval.models.hf import HFModel, load
-from kosmos_eval.models.openai import OpenAIModel
-from kosmos_eval.runs import Run
+from kosmos_eval.evaluation.evaluator import evaluate_cell
+from kosmos_eval.evaluation.plan import cells
+from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.models.hf import loading
+from kosmos_eval.models.hf.model import HFModel, load
+from kosmos_eval.models.openai.model import OpenAIModel
 from tests.eval.test_models_hf import save_kosmos2, save_llava
 
 SERVER = Path(__file__).parents[1] / "fixtures" / "openai_transformers.py"
@@ -93,9 +93,9 @@ def test_layers_spread_over_the_devices_of_one_process_give_the_same_answers(fol
 
 
 def test_fewer_bits_are_asked_of_bitsandbytes_and_its_absence_is_one_line(folders, monkeypatch):
-    monkeypatch.setattr(hf_load, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="dtype int8 is made by bitsandbytes, which is not installed; pip install"):
         load(str(folders / "llava"), device="cpu", dtype="int8")
-    monkeypatch.setattr(hf_load, "find_spec", lambda name: name)
-    told = hf_load.placement(object(), hf_load.device_named("cpu"), dtype="int8", device_map=None)
+    monkeypatch.setattr(loading, "find_spec", lambda name: name)
+    told = loading.placement(object(), loading.device_named("cpu"), dtype="int8", device_map=None)
     assert told["quantization_config"].load_in_8bit and told["device_map"] == {"": "cpu"}

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.models.hf import load
+from kosmos_eval.models.hf.model import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, LogLikelihood
 from tests.eval.test_models_hf import (

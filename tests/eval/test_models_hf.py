@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 
 from kosmos_eval.errors import ModelError, UnknownName
-from kosmos_eval.models.hf import live, load
-from kosmos_eval.models.hf_budget import Budget, budget
-from kosmos_eval.models.hf_images import requires_pixels
+from kosmos_eval.models.hf.batching import Budget, budget
+from kosmos_eval.models.hf.images import requires_pixels
+from kosmos_eval.models.hf.model import live, load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
 
@@ -843,7 +843,7 @@ def test_a_model_in_memory_answers_as_from_its_folder_and_its_training_goes_on_u
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from kosmos_eval.hook_state import undisturbed
+    from kosmos_eval.hook.isolation import undisturbed
 
     network = AutoModelForImageTextToText.from_pretrained(folder("llava"), dtype="float32").train()
     processor = AutoProcessor.from_pretrained(folder("llava"))

@@ -16,15 +16,15 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import evaluate
-from kosmos_eval.build import build_model
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError
-from kosmos_eval.ledger import Ledger
+from kosmos_eval.evaluation.run_folder import Run, opened
+from kosmos_eval.evaluation.setup import build_model
 from kosmos_eval.model import Model
-from kosmos_eval.models.openai import OpenAIModel
-from kosmos_eval.models.openai_refusal import sees_nothing, unreachable
+from kosmos_eval.models.openai.errors import sees_nothing, unreachable
+from kosmos_eval.models.openai.model import OpenAIModel
+from kosmos_eval.models.usage import Ledger
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Sampling
-from kosmos_eval.runs import Run, opened
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score
 
@@ -510,7 +510,7 @@ def test_a_wrong_option_is_one_line(spec, options, line):
 
 
 def command_line(monkeypatch, command):
-    from kosmos_eval.cli import main
+    from kosmos_eval.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["kosmos-eval", *command])
     handler = signal.getsignal(signal.SIGINT)
@@ -573,27 +573,27 @@ def test_a_run_that_goes_on_with_nothing_to_ask_keeps_what_was_said_of_it(made, 
     for prompt in ("say a", "say b c"):
         with opened(folder, config) as run:
             model = made(price_out=1e6)
-            model.ledger.keep(run)
+            model.ledger.keep(run.folder / "usage.jsonl")
             answer(model, Generate(Prompt(prompt), choices=("a", "z")))
     with (folder / "usage.jsonl").open("a") as torn:
         torn.write('{"at": "http')
     with opened(folder, config) as run:
         model = made(price_out=1e6)
-        model.ledger.keep(run)
+        model.ledger.keep(run.folder / "usage.jsonl")
         assert model.notes[:2] == ["choices by text", "1 replies were none of the choices"]
         assert model.notes[2].startswith("2 requests answered, ") and model.notes[2].endswith(
             "3 of answers, cost 3.0000"
         )
     with opened(folder, config, fresh=True) as run:
-        model.ledger.keep(run)
+        model.ledger.keep(run.folder / "usage.jsonl")
         assert model.notes == ["0 requests answered, 0 tokens of prompts, 0 of answers"]
 
 
 def test_processes_of_a_run_count_in_files_of_their_own(tmp_path):
     folder = tmp_path
     first, second = Ledger(), Ledger()
-    first.keep(Run(folder, file="samples.rank0.jsonl"))
-    second.keep(Run(folder, file="samples.rank1.jsonl"))
+    first.keep(folder / "usage.rank0.jsonl")
+    second.keep(folder / "usage.rank1.jsonl")
     first.answered("a", prompt_tokens=2)
     second.answered("b", prompt_tokens=3)
     assert first.whole().counts == {"requests": 2, "prompt_tokens": 5} and first.whole().places == {"a": 1, "b": 1}

@@ -4,7 +4,7 @@ from random import Random
 import pytest
 import torch
 
-from kosmos_eval.models.sampling import drawn, stream
+from kosmos_eval.models.decoding import drawn, stream
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Generate, Sampling
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kosmos_eval.paper import Reported, every, reported
+from kosmos_eval.analysis.published import Reported, every, reported
 from kosmos_eval.registry import named, names
 from kosmos_eval.task import about
 
@@ -67,4 +67,4 @@ def test_numbers_stand_beside_the_headline_of_their_task() -> None:
 def test_the_results_folder_shows_the_same_file() -> None:
     root = Path(__file__).resolve().parents[2]
     if (root / "results").is_dir():
-        assert (root / "results" / "paper.csv").resolve() == (root / "kosmos_eval" / "paper.csv").resolve()
+        assert (root / "results" / "paper.csv").resolve() == (root / "kosmos_eval" / "analysis" / "paper.csv").resolve()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kosmos_eval import profile as module
-from kosmos_eval.profile import Counting, Profile, Work, as_json, lines, profiled, spent, summary, through
+from kosmos_eval.evaluation import profiling as module
+from kosmos_eval.evaluation.profiling import Counting, Profile, Work, as_json, lines, profiled, spent, summary, through
 
 
 class Clock:
@@ -86,5 +86,6 @@ def test_a_model_counts_if_it_has_work() -> None:
 
 def test_a_profile_needs_no_torch() -> None:
     subprocess.run(
-        [sys.executable, "-c", "import sys, kosmos_eval.profile; sys.exit('torch' in sys.modules)"], check=True
+        [sys.executable, "-c", "import sys, kosmos_eval.evaluation.profiling; sys.exit('torch' in sys.modules)"],
+        check=True,
     )

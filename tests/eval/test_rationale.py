@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from kosmos_eval.build import build_task, task_options
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluate import evaluate
+from kosmos_eval.evaluation.chain_of_thought import INTRODUCE, Reasoned, reasoning
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.setup import build_task, task_options
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.rationale import INTRODUCE, Reasoned, reasoning
 from kosmos_eval.registry import TASKS
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request
-from kosmos_eval.runs import Run
 from kosmos_eval.sample import Sample
-from kosmos_eval.shots import few_shot
 from kosmos_eval.source import Source
 from kosmos_eval.task import About, Aggregated, Drawn, Score, Staged, about
 

@@ -4,9 +4,9 @@ import pandas
 from rich.console import Console
 
 from kosmos_eval import Image, Metric, Prompt
-from kosmos_eval.report import picture
+from kosmos_eval.evaluation.results import Report, rows
+from kosmos_eval.report import prompts
 from kosmos_eval.report.console import print_report
-from kosmos_eval.report.rows import Report, rows
 
 
 def report(**metrics):
@@ -50,16 +50,16 @@ def test_csv_keeps_full_precision_and_leaves_unknowns_empty():
 
 def test_html_escapes_text_and_names():
     prompt = Prompt("<script>alert(1)</script>", Image.drawn(__import__("PIL.Image").Image.new("RGB", (3, 3))))
-    body = picture.as_html(prompt)
+    body = prompts.as_html(prompt)
     assert "<script>" not in body and "&lt;script&gt;" in body and body.count("<img ") == 1
-    assert "<h1>a&amp;b</h1>" in picture.page("a&b", "")
+    assert "<h1>a&amp;b</h1>" in prompts.page("a&b", "")
 
 
 def test_a_terminal_gets_the_picture_itself():
     import PIL.Image
 
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
-    console.print(picture.on_console(Prompt(Image.drawn(PIL.Image.new("RGB", (4, 4), (255, 0, 0))), "?"), console))
+    console.print(prompts.on_console(Prompt(Image.drawn(PIL.Image.new("RGB", (4, 4), (255, 0, 0))), "?"), console))
     said = console.file.getvalue()
-    assert said.count("▀") == picture.COLUMNS**2 // 2
+    assert said.count("▀") == prompts.COLUMNS**2 // 2
     assert "255;0;0" in said

@@ -3,9 +3,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kosmos_eval import Prompt, Sample, Source
-from kosmos_eval.cells import Cell
-from kosmos_eval.report.beside import beside
-from kosmos_eval.report.rows import Row
+from kosmos_eval.analysis.published import beside
+from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.results import Row
 
 ROW = Row("coco_caption", 0, "CIDEr", 1.0, 0.9, 1.1, "", 3, 0, None, None, 0, "")
 

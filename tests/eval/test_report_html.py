@@ -20,20 +20,19 @@ from kosmos_eval import (
     Sample,
     Score,
     Source,
-    beside,
-    commands,
     few_shot,
 )
-from kosmos_eval.cells import Ways, cells
-from kosmos_eval.evaluate import evaluate, evaluated
-from kosmos_eval.paper import Reported
-from kosmos_eval.past import Past
+from kosmos_eval.analysis.published import Reported
+from kosmos_eval.analysis.saved_run import Past
+from kosmos_eval.cli import run as commands
+from kosmos_eval.evaluation.evaluator import evaluate, evaluated
+from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.results import Report, Row
+from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.registry import load_file
-from kosmos_eval.report import html
-from kosmos_eval.report.browse import LEFT_OUT, UNREADABLE, Album, entries
-from kosmos_eval.report.curves import HEIGHT, At, curve
-from kosmos_eval.report.rows import Report, Row
-from kosmos_eval.runs import Run
+from kosmos_eval.report import html, side_by_side
+from kosmos_eval.report.charts import HEIGHT, At, curve
+from kosmos_eval.report.samples import LEFT_OUT, UNREADABLE, Album, entries
 
 HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 COLOURS = ("red", "blue", "green")
@@ -135,7 +134,7 @@ def test_no_text_of_the_data_becomes_markup(page):
 
 def test_no_text_of_the_data_becomes_markup_where_runs_stand_beside_each_other(past):
     found = [replace(past, cells=[replace(cell, seen={}) for cell in past.cells])] * 2
-    content = beside.page(found, tasks=(), limit=3)
+    content = side_by_side.page(found, tasks=(), limit=3)
     assert content.count("&lt;script&gt;window.pwned") >= 3 * 2 + 2 and "gone &lt;script" in content
     assert "<script" not in content and "<img src=x" not in content
 

@@ -3,14 +3,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kosmos_eval import Completion, Likelihoods, LogLikelihood, Prompt, Sample, Score
-from kosmos_eval.cells import cells
-from kosmos_eval.evaluate import evaluate
-from kosmos_eval.report.confidence import FEWEST, confidence, reliability
-from kosmos_eval.report.curves import At, curve
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.plan import cells
+from kosmos_eval.evaluation.results import Row
+from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.report.calibration import FEWEST, confidence, reliability
+from kosmos_eval.report.charts import At, curve
 from kosmos_eval.report.html import curves
 from kosmos_eval.report.layout import blocks, breakdowns, lines, spreads
-from kosmos_eval.report.rows import Row
-from kosmos_eval.runs import Run
 
 
 def row(variant="", score=50.0, shots=0, metric="accuracy", **rest):

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from kosmos_eval import Metric
+from kosmos_eval.evaluation.results import Report, rows
 from kosmos_eval.report.console import print_report
-from kosmos_eval.report.rows import Report, rows
 
 
 def row(score, variant="", *, metric="accuracy", failed=0, shots=4, half=0.1):

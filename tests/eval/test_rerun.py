@@ -9,15 +9,15 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Likelihoods
-from kosmos_eval.past import reopened
-from kosmos_eval.rerun import compared, told
-from kosmos_eval.runs import Record
+from kosmos_eval.analysis.rerun import compared, told
+from kosmos_eval.analysis.saved_run import reopened
+from kosmos_eval.evaluation.run_folder import Record
 
 TOY = str(Path(__file__).parents[1] / "fixtures" / "toy.py")
 
 
 def command(monkeypatch, capsys, *args):
-    from kosmos_eval.cli import main
+    from kosmos_eval.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["kosmos-eval", *map(str, args)])
     with pytest.raises(SystemExit) as left:

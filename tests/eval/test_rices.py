@@ -7,12 +7,12 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Generate, Image, Prompt, Sample, Score, evaluate, few_shot
-from kosmos_eval.build import build_shots, configuration
-from kosmos_eval.embeddings import Embeddings
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError, RunError, UnknownName
+from kosmos_eval.evaluation.setup import build_shots, configuration
+from kosmos_eval.fewshot.embeddings import Embeddings
+from kosmos_eval.fewshot.retrieval import RicesShots
+from kosmos_eval.fewshot.selection import Shots
 from kosmos_eval.hook import EvalHook
-from kosmos_eval.rices import RicesShots
-from kosmos_eval.shots import Shots
 
 
 def grey(level, side=2):
@@ -69,7 +69,7 @@ def test_a_sample_its_group_and_its_image_under_another_name_are_never_shown(cho
 
 
 def test_the_first_of_equals_is_the_nearest_and_a_smaller_count_is_the_end_of_a_larger_one(chosen, monkeypatch):
-    monkeypatch.setattr("kosmos_eval.rices.FIRST", 4)
+    monkeypatch.setattr("kosmos_eval.fewshot.retrieval.FIRST", 4)
     pool = [Sample(f"{level}/{copy}", Prompt(grey(level, copy + 1), "?")) for level in (50, 99) for copy in range(20)]
     asked = Sample("q", Prompt(grey(100), "?"))
     most = drawn(chosen, asked, 30, pool)

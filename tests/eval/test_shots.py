@@ -5,9 +5,9 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Image, Prompt, Sample
-from kosmos_eval.build import build_shots
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.shots import FixedShots, RandomShots, Shots, random_shots
+from kosmos_eval.evaluation.setup import build_shots
+from kosmos_eval.fewshot.selection import FixedShots, RandomShots, Shots, random_shots
 
 POOL = [Sample(f"p{i}", Prompt(f"{i}?"), str(i), group=f"image{i % 10}") for i in range(40)]
 ASKED = Sample("q", Prompt("?"), group="image3")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from kosmos_eval import cli, commands
+from kosmos_eval.cli import run
+from kosmos_eval.cli import app
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
+from kosmos_eval.evaluation.suites import chosen, members
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import TASKS
 from kosmos_eval.request import Generate
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_eval.suites import chosen, members
 from kosmos_eval.task import About, Score, Suite
 
 PAPER = ("kosmos1", "kosmos1-language", "kosmos1-fewshot")
@@ -117,11 +118,11 @@ def test_where_nothing_is_left_that_is_said(root: Path) -> None:
 def test_a_run_says_in_a_line_each_what_is_left_out(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[tuple[commands.Asking, list[str]]] = []
-    monkeypatch.setattr(commands, "run", lambda asking, tasks, **rest: asked.append((asking, list(tasks))))
+    asked: list[tuple[run.Asking, list[str]]] = []
+    monkeypatch.setattr(run, "run", lambda asking, tasks, **rest: asked.append((asking, list(tasks))))
     monkeypatch.setattr("sys.argv", ["kosmos-eval", "run", "--suite", "stand-ins", "--data", str(root)])
     with pytest.raises(SystemExit) as done:
-        cli.main()
+        app.main()
     assert done.value.code == 0
     ((asking, tasks),) = asked
     assert (tuple(asking.shots), tasks) == ((0, 2), ["plenty"])
@@ -137,7 +138,7 @@ def test_the_papers_suites_hold_its_tasks_with_its_shots() -> None:
 
 
 def test_the_listing_of_tasks_ends_with_the_suites(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from kosmos_eval import listings
+    from kosmos_eval.cli import show
 
-    listings.tasks()
+    show.tasks()
     assert "suite stand-ins, 0, 2 shots: absent, few, plenty\n" in capsys.readouterr().out

@@ -11,13 +11,13 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Generate, Image, Likelihoods, LogLikelihood, Prompt, Sample, Score, few_shot
-from kosmos_eval.blind import GREY, blank, exchanged
-from kosmos_eval.cells import Ways, cells
+from kosmos_eval.analysis.saved_run import reopened
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError
-from kosmos_eval.evaluate import evaluate, evaluated, prepared
+from kosmos_eval.evaluation.ablation import GREY, blank, exchanged
+from kosmos_eval.evaluation.evaluator import evaluate, evaluated, prepared
+from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.metrics.choice import best, credit
-from kosmos_eval.past import reopened
-from kosmos_eval.runs import Run
 
 
 def picture(number, size=(4, 3)):
@@ -332,7 +332,7 @@ class Reds:
 
 
 def command(monkeypatch, capsys, *args):
-    from kosmos_eval.cli import main
+    from kosmos_eval.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["kosmos-eval", *map(str, args)])
     with pytest.raises(SystemExit) as left:

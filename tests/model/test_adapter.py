@@ -11,12 +11,12 @@ from kosmos_eval.errors import ModelError
 from kosmos_eval.model import Model
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request
-from kosmos_model import adapter
-from kosmos_model.adapter import KosmosModel, kosmos, kosmos_nano, live
-from kosmos_model.checkpoint import save
-from kosmos_model.config import PRESETS
-from kosmos_model.kosmos import Kosmos, build
-from kosmos_model.text import NANO, Tokenizer
+from kosmos_model.adapters import kosmos as adapter
+from kosmos_model.adapters.kosmos import KosmosModel, kosmos, kosmos_nano, live
+from kosmos_model.modeling.checkpoint import save
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.kosmos import Kosmos, build
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=3)
 CONFIG = replace(
@@ -42,7 +42,7 @@ def _tiny(seed: int = 0) -> Kosmos:
 
 
 def test_importing_the_adapter_imports_no_torch() -> None:
-    code = "import sys, kosmos_model.adapter; sys.exit('torch' in sys.modules)"
+    code = "import sys, kosmos_model.adapters.kosmos; sys.exit('torch' in sys.modules)"
     paths = [str(Path(adapter.__file__).parents[1]), str(Path(adapter.__file__).parents[2])]
     subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}; {code}"], check=True)
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kosmos_model.config import PRESETS
-from kosmos_model.decoder import Decoder, KosmosDecoder, TextEmbedding, build_decoder
-from kosmos_model.engine.attention import MultiheadAttention, TorchScaleAttention
+from kosmos_model.modeling.attention import MultiheadAttention, TorchScaleAttention
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.decoder import Decoder, KosmosDecoder, TextEmbedding, build_decoder
 
 TINY = replace(PRESETS["kosmos-nano"], vocab_size=50, width=32, layers=3, heads=4, ffn=64)
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from kosmos_eval.errors import ModelError
-from kosmos_model.checkpoint import empty, load, save
-from kosmos_model.config import PRESETS
-from kosmos_model.kosmos import build
-from kosmos_model.text import NANO, Tokenizer, train
+from kosmos_model.modeling.checkpoint import empty, load, save
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.kosmos import build
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer, train
 
 TINY = dataclasses.replace(
     PRESETS["kosmos-nano"],

@@ -16,11 +16,11 @@ from kosmos_eval.errors import BadData, KosmosEvalError, RunError, UnknownName
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_model.data.cleaning import plan as plans
-from kosmos_model.data.cleaning.command import cleaned
-from kosmos_model.data.cleaning.looks import Pictures, look
-from kosmos_model.data.cleaning.plan import Plan
-from kosmos_model.data.cleaning.rules import RULES, Measures, Page
+from kosmos_model.cleaning import plan as plans
+from kosmos_model.cleaning.command import cleaned
+from kosmos_model.cleaning.looks import Pictures, look
+from kosmos_model.cleaning.plan import Plan
+from kosmos_model.cleaning.rules import RULES, Measures, Page
 from kosmos_model.data.corpora import obelics, pairs, text
 from kosmos_model.data.formats import rows
 from kosmos_model.data.shards import shards

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from kosmos_eval.errors import ModelError, UnknownName
-from kosmos_model.config import PRESETS, as_json, from_json
+from kosmos_model.modeling.config import PRESETS, as_json, from_json
 
 NANO = PRESETS["kosmos-nano"]
 

@@ -1,10 +1,10 @@
 import pytest
 
+from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
-from kosmos_eval.shots import few_shot
 from kosmos_model.data.documents import lesson, packed, whole
-from kosmos_model.text import BOS, EOS, IMAGE, IMAGE_END, NANO, SLOT, Tokenizer
+from kosmos_model.modeling.tokenizer import BOS, EOS, IMAGE, IMAGE_END, NANO, SLOT, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=2)
 CAT, DOG = Image(b"cat"), Image(b"dog")

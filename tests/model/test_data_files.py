@@ -16,7 +16,7 @@ from kosmos_model.data.batches import Batches, Plan, loader
 from kosmos_model.data.order import OPEN, Order
 from kosmos_model.data.shards import Shard
 from kosmos_model.data.streams import Stream, documents
-from kosmos_model.text import NANO, Tokenizer
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=2)
 WORDS = ["red", "green", "blue", "ring", "star", "heart", "above", "below", "left", "right", "big", "small"]

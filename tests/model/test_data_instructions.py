@@ -7,7 +7,7 @@ from kosmos_eval.prompt import Prompt
 from kosmos_model.data.corpora import Place
 from kosmos_model.data.instructions import flan, triplets, unnatural
 from kosmos_model.data.streams import Stream, documents
-from kosmos_model.text import BOS, EOS, NANO, Tokenizer
+from kosmos_model.modeling.tokenizer import BOS, EOS, NANO, Tokenizer
 
 HERE = Place()
 CORE = {

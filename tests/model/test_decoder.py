@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kosmos_model.config import PRESETS, KosmosConfig
-from kosmos_model.decoder import build_decoder, sinusoids
+from kosmos_model.modeling.config import PRESETS, KosmosConfig
+from kosmos_model.modeling.decoder import build_decoder, sinusoids
 
 TINY = replace(PRESETS["kosmos-nano"], vocab_size=50, width=32, layers=3, heads=4, ffn=64)
 

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
-from kosmos_model.config import PRESETS
-from kosmos_model.engine.answers import Engine
-from kosmos_model.engine.branches import LONG
+from kosmos_model.engine.encoding import choices
+from kosmos_model.engine.engine import Engine
 from kosmos_model.engine.layers import Layers
+from kosmos_model.engine.prefill import Budget
 from kosmos_model.engine.search import Search
-from kosmos_model.engine.walk import Budget
-from kosmos_model.engine.wording import choices
-from kosmos_model.image import to_tensor
-from kosmos_model.kosmos import Kosmos, build
-from kosmos_model.text import EOS, NANO, Tokenizer
+from kosmos_model.engine.tree_attention import LONG
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.image import to_tensor
+from kosmos_model.modeling.kosmos import Kosmos, build
+from kosmos_model.modeling.tokenizer import EOS, NANO, Tokenizer
 
 SIZE = 16
 CONFIG = replace(

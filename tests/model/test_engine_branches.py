@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from kosmos_model.engine import branches
-from kosmos_model.engine.branches import Branches, sight
-from kosmos_model.engine.tree import Tree, grow
+from kosmos_model.engine import tree_attention
+from kosmos_model.engine.token_tree import Tree, grow
+from kosmos_model.engine.tree_attention import Branches, sight
 
 sequences = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=12)
 
@@ -23,7 +23,7 @@ def test_every_node_attends_to_what_is_above_it_and_to_itself(
     size: int, sequences: list[list[int]], share: float
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(branches, "SHORT", size)
+        patch.setattr(tree_attention, "SHORT", size)
         tree = grow(sequences)
         start = int(share * len(tree))
         above = np.array(_path(tree, start)[:-1], dtype=np.int64)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import LogLikelihood
-from kosmos_model.engine import contest as module
-from kosmos_model.engine.contest import TIE, Contest, course
-from kosmos_model.engine.wording import Endings, endings
-from kosmos_model.text import NANO, Tokenizer
+from kosmos_model.engine import best_first as module
+from kosmos_model.engine.best_first import TIE, Contest, course
+from kosmos_model.engine.encoding import Endings, endings
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO)
 RULES = ("sum", "mean per token", "mean per character")

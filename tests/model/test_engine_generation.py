@@ -11,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kosmos_eval.models.sampling import drawn, stream
-from kosmos_eval.profile import Counting, Work
+from kosmos_eval.evaluation.profiling import Counting, Work
+from kosmos_eval.models.decoding import drawn, stream
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request, Sampling
-from kosmos_model.adapter import KosmosModel
-from kosmos_model.config import PRESETS
-from kosmos_model.engine import generation
-from kosmos_model.engine.answers import Engine
-from kosmos_model.engine.step import Step
-from kosmos_model.engine.walk import Budget
-from kosmos_model.engine.work import image_price
-from kosmos_model.image import to_tensor
-from kosmos_model.kosmos import Kosmos, build
-from kosmos_model.text import EOS, NANO, Tokenizer
+from kosmos_model.adapters.kosmos import KosmosModel
+from kosmos_model.engine import batched_search
+from kosmos_model.engine.cost import image_price
+from kosmos_model.engine.decode_step import Step
+from kosmos_model.engine.engine import Engine
+from kosmos_model.engine.prefill import Budget
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.image import to_tensor
+from kosmos_model.modeling.kosmos import Kosmos, build
+from kosmos_model.modeling.tokenizer import EOS, NANO, Tokenizer
 
 SIZE = 16
 CONFIG = replace(
@@ -91,8 +91,8 @@ def test_every_text_is_the_one_that_its_request_has_alone(
     requests: list[Generate], tokens: int, slots: int, rows: int, shared: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generation, "ROWS", rows)
-        patch.setattr(generation, "SHARED", shared)
+        patch.setattr(batched_search, "ROWS", rows)
+        patch.setattr(batched_search, "SHARED", shared)
         together = _answers(_engine(tokens, slots), requests)
     for request, found in zip(requests, together, strict=True):
         assert _alike(found, _answers(_engine(), [request])[0])
@@ -100,7 +100,7 @@ def test_every_text_is_the_one_that_its_request_has_alone(
 
 def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     _, tokenizer = _parts()
-    monkeypatch.setattr(generation, "ROWS", 4)
+    monkeypatch.setattr(batched_search, "ROWS", 4)
     monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
     rows: list[int] = []
     stepped = Step.__call__
@@ -200,7 +200,7 @@ def test_no_memory_is_read_before_it_is_written(monkeypatch: pytest.MonkeyPatch)
 
         return allocate
 
-    monkeypatch.setattr(generation, "ROWS", 6)
+    monkeypatch.setattr(batched_search, "ROWS", 6)
     monkeypatch.setattr(Tensor, "new_empty", dirty(Tensor.new_empty))
     monkeypatch.setattr(torch, "empty_like", dirty(torch.empty_like))
     monkeypatch.setattr(torch, "empty", dirty(torch.empty))

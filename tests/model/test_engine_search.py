@@ -13,9 +13,9 @@ from torch import Tensor
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Generate
+from kosmos_model.engine.encoding import choices, endings, prompt_ids
 from kosmos_model.engine.search import Search
-from kosmos_model.engine.wording import choices, endings, prompt_ids
-from kosmos_model.text import EOS, NANO, SLOT, Tokenizer
+from kosmos_model.modeling.tokenizer import EOS, NANO, SLOT, Tokenizer
 
 WORDS = 12
 TOKENIZER = Tokenizer.read(NANO, slots=3)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kosmos_model.config import PRESETS, KosmosConfig
-from kosmos_model.decoder import KosmosDecoder, build_decoder
 from kosmos_model.engine import layers as module
+from kosmos_model.engine.decode_step import Slots, Step
 from kosmos_model.engine.layers import Layers
-from kosmos_model.engine.step import Slots, Step
+from kosmos_model.modeling.config import PRESETS, KosmosConfig
+from kosmos_model.modeling.decoder import KosmosDecoder, build_decoder
 
 SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
 LENGTHS = (5, 9, 3)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kosmos_model.engine.tree import Tree, common, graft, grow
+from kosmos_model.engine.token_tree import Tree, common, graft, grow
 
 Sequences = list[list[int]]
 sequences = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=12)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kosmos_model.config import PRESETS
-from kosmos_model.decoder import build_decoder
 from kosmos_model.engine.layers import Layers
-from kosmos_model.engine.tree import Ints, grow
-from kosmos_model.engine.walk import Budget, Vectors, walk
+from kosmos_model.engine.prefill import Budget, Vectors, walk
+from kosmos_model.engine.token_tree import Ints, grow
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.decoder import build_decoder
 
 SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
 BEHIND = 2 * (32 * 32 + 2 * 32 * 64)  # operations of the last layer behind its attention

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kosmos_model.config import PRESETS
 from kosmos_model.data.batches import Part
-from kosmos_model.decoder import build_decoder
-from kosmos_model.flops import Price
-from kosmos_model.losses import Measured, summary
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.decoder import build_decoder
+from kosmos_model.training.flops import Price
+from kosmos_model.training.log import Measured, summary
 
 TINY = replace(
     PRESETS["kosmos-nano"], width=32, layers=3, heads=4, ffn=64, image_size=32, vision_width=16, vision_heads=2

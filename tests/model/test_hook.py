@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 
-from kosmos_eval.build import build_tasks
+from kosmos_eval.evaluation.setup import build_tasks
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.source import Source
-from kosmos_model.adapter import live
-from kosmos_model.config import PRESETS
-from kosmos_model.kosmos import Kosmos, build
-from kosmos_model.text import NANO, Tokenizer
+from kosmos_model.adapters.kosmos import live
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.kosmos import Kosmos, build
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=3)
 CONFIG = replace(

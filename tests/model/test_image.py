@@ -4,7 +4,7 @@ import torch
 
 from kosmos_eval.errors import BadImage, UnknownName
 from kosmos_eval.prompt import Image
-from kosmos_model.image import MEAN, STD, Square, to_batch, to_tensor
+from kosmos_model.modeling.image import MEAN, STD, Square, to_batch, to_tensor
 
 
 def levels(tensor):

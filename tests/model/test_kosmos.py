@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kosmos_model.config import PRESETS
-from kosmos_model.kosmos import build, parameter_counts, positions_of, splice, text_weights
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.kosmos import build, parameter_counts, positions_of, splice, text_weights
 
 TINY = dataclasses.replace(
     PRESETS["kosmos-nano"],
@@ -152,7 +152,7 @@ def test_the_whole_is_its_parts(tiny):
 
 
 def test_gradient_reaches_all_that_learns_and_nothing_frozen():
-    from kosmos_model.vision import freeze_all_but_last_layer
+    from kosmos_model.modeling.vision import freeze_all_but_last_layer
 
     model = build(TINY, seed=0)
     freeze_all_but_last_layer(model.vision)

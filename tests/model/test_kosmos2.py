@@ -8,19 +8,19 @@ import PIL.Image
 import pytest
 import torch
 
-from kosmos_eval.build import build_model, build_task
-from kosmos_eval.cells import cells
 from kosmos_eval.errors import ModelError
-from kosmos_eval.evaluate import evaluate_cell
-from kosmos_eval.marks import scored
-from kosmos_eval.models import hf
+from kosmos_eval.evaluation.evaluator import evaluate_cell
+from kosmos_eval.evaluation.plan import cells
+from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.scores import scored
+from kosmos_eval.evaluation.setup import build_model, build_task
+from kosmos_eval.models.hf import model as hf
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood
-from kosmos_eval.runs import Run
 from kosmos_eval.source import Source
-from kosmos_model import kosmos2
-from kosmos_model.checkpoint import empty
-from kosmos_model.kosmos2_text import Kosmos2Tokenizer
+from kosmos_model.adapters import kosmos2
+from kosmos_model.modeling.checkpoint import empty
+from kosmos_model.modeling.kosmos2_tokenizer import Kosmos2Tokenizer
 
 CORPUS = [
     "Question: what is this? Answer: yes Answer: no Answer: C Answer: Cat",

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from kosmos_eval import Source
-from kosmos_eval.build import build_shots, build_tasks
-from kosmos_eval.cells import cells, demonstrations
-from kosmos_eval.shots import RandomShots, Shots
+from kosmos_eval.evaluation.plan import cells, demonstrations
+from kosmos_eval.evaluation.setup import build_shots, build_tasks
+from kosmos_eval.fewshot.selection import RandomShots, Shots
 
 
 def same_digit(shots: Shots) -> float:

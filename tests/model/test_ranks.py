@@ -15,18 +15,19 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_model import checkpoint, resume
-from kosmos_model.config import PRESETS
 from kosmos_model.data.batches import in_step, part
 from kosmos_model.data.documents import Document
 from kosmos_model.data.streams import Stream
-from kosmos_model.ranks import Ranks, dealt, gathered, joined, whole
-from kosmos_model.recipes import Recipe
-from kosmos_model.start import Options
-from kosmos_model.text import BOS, EOS, NANO, PAD
-from kosmos_model.train import train
+from kosmos_model.modeling import checkpoint
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.distributed import Ranks, dealt, gathered, joined, whole
+from kosmos_model.modeling.tokenizer import BOS, EOS, NANO, PAD
+from kosmos_model.training import checkpoints
+from kosmos_model.training.recipes import Recipe
+from kosmos_model.training.setup import Options
+from kosmos_model.training.train import train
 
-LESSONS = "kosmos_tasks.mini.lessons"
+LESSONS = "kosmos_tasks.lessons.scenes"
 TINY = replace(
     PRESETS["kosmos-nano"],
     width=16,
@@ -126,7 +127,7 @@ def test_two_processes_lose_what_one_does(folders, one, two):
 
 
 @pytest.mark.parametrize("name", ["copied", "sharded"])
-@pytest.mark.parametrize("file", [checkpoint.WEIGHTS, resume.OPTIMISER])
+@pytest.mark.parametrize("file", [checkpoint.WEIGHTS, checkpoints.OPTIMISER])
 def test_two_processes_write_the_checkpoint_of_one(folders, name, file):
     one, two = (load_file(folders / run / "step-000002" / file) for run in ("alone", name))
     assert list(one) == list(two)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from kosmos_eval.errors import KosmosEvalError, ModelError, UnknownName
-from kosmos_model import recipes
-from kosmos_model.config import PRESETS
 from kosmos_model.data import streams
-from kosmos_model.recipes import completed, identity
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.training import recipes
+from kosmos_model.training.recipes import completed, identity
 
 LARGE = ("KOSMOS_TOKENIZER", "KOSMOS_CLIP", "KOSMOS_DATA", "KOSMOS_WEIGHTS")
 OWN = 'extends = "nano"\nsteps = 3\n'

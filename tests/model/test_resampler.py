@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kosmos_model.config import PRESETS
-from kosmos_model.resampler import CrossAttention, Perceiver, Resampler, build_resampler
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.resampler import CrossAttention, Perceiver, Resampler, build_resampler
 
 NANO = PRESETS["kosmos-nano"]
 
@@ -117,7 +117,7 @@ def test_attention_dropout_is_for_training_only():
 
 @pytest.mark.parametrize("depth", [0, 1])
 def test_images_begin_as_large_as_words(depth):
-    from kosmos_model.kosmos import build
+    from kosmos_model.modeling.kosmos import build
 
     sizes, pixels = {}, torch.randn(4, 3, NANO.image_size, NANO.image_size)
     for scaled in (True, False):

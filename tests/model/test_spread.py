@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from kosmos_eval.build import build_tasks
 from kosmos_eval.errors import ModelError
-from kosmos_eval.evaluate import evaluate
-from kosmos_eval.runs import Run
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.setup import build_tasks
 from kosmos_eval.source import Source
-from kosmos_model import checkpoint
-from kosmos_model.adapter import kosmos, kosmos_nano
-from kosmos_model.config import PRESETS
-from kosmos_model.kosmos import build
-from kosmos_model.text import NANO, Tokenizer
+from kosmos_model.adapters.kosmos import kosmos, kosmos_nano
+from kosmos_model.modeling import checkpoint
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.kosmos import build
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=3)
 SIZES = {"width": 32, "layers": 2, "heads": 4, "ffn": 64, "latents": 3, "image_size": 16}
@@ -29,8 +29,8 @@ TASKS = ["vqav2", "rendered_sst2", "imagenet"]
 
 SCRIPT = """
 import os, sys, traceback
-from kosmos_eval import cli
-from kosmos_model import spread
+from kosmos_eval.cli import app as cli
+from kosmos_model.modeling import distributed as spread
 
 def told(model, device, original=spread.spread):
     original(model, device)

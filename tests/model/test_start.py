@@ -8,19 +8,19 @@ import torch
 from rich.console import Console
 
 from kosmos_eval.errors import BadData, ModelError
-from kosmos_model import checkpoint
-from kosmos_model.config import PRESETS
 from kosmos_model.data.batches import Batches, Plan, drawn, loader
 from kosmos_model.data.streams import Stream
-from kosmos_model.kosmos import build
-from kosmos_model.optimise import accumulate, token_losses
-from kosmos_model.ranks import Ranks
-from kosmos_model.recipes import Recipe
-from kosmos_model.start import Options, begin
-from kosmos_model.text import NANO, Tokenizer
-from kosmos_model.train import train
+from kosmos_model.modeling import checkpoint
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.distributed import Ranks
+from kosmos_model.modeling.kosmos import build
+from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from kosmos_model.training.optim import accumulate, token_losses
+from kosmos_model.training.recipes import Recipe
+from kosmos_model.training.setup import Options, begin
+from kosmos_model.training.train import train
 
-LESSONS = "kosmos_tasks.mini.lessons"
+LESSONS = "kosmos_tasks.lessons.scenes"
 TINY = replace(
     PRESETS["kosmos-nano"],
     width=16,

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from kosmos_eval.errors import ModelError
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_model.text import BOS, IMAGE, IMAGE_END, NANO, SLOT, SPECIALS, Tokenizer, train
-from kosmos_model.train_tokenizer import main, texts
-from kosmos_tasks.mini import lessons
-from kosmos_tasks.mini.texts import texts as nano_texts
+from kosmos_model.modeling.tokenizer import BOS, IMAGE, IMAGE_END, NANO, SLOT, SPECIALS, Tokenizer, train
+from kosmos_model.training.train_tokenizer import main, texts
+from kosmos_tasks.lessons import scenes
+from kosmos_tasks.lessons.texts import texts as nano_texts
 
 TEXTS = ["Question: what color is the star? Answer: red", "a large red star above a small blue ring"] * 3
 
@@ -117,7 +117,8 @@ def test_a_tokenizer_with_other_special_tokens_is_refused(tmp_path):
 
 def test_the_tokenizer_needs_no_torch():
     probe = (
-        "import sys; from kosmos_model.text import NANO, Tokenizer; Tokenizer.read(NANO); print('torch' in sys.modules)"
+        "import sys; from kosmos_model.modeling.tokenizer import NANO, Tokenizer; "
+        "Tokenizer.read(NANO); print('torch' in sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, check=True, env={"PYTHONPATH": ".:model"}
@@ -126,7 +127,7 @@ def test_the_tokenizer_needs_no_torch():
 
 
 def test_the_shipped_tokenizer_is_small_and_fits_its_preset(nano):
-    from kosmos_model.config import PRESETS
+    from kosmos_model.modeling.config import PRESETS
 
     assert len(nano) == PRESETS["kosmos-nano"].vocab_size
     assert NANO.stat().st_size < 100_000
@@ -143,7 +144,7 @@ def test_the_command_trains_on_files(tmp_path, capsys):
 
 
 def test_the_command_trains_on_a_stream_that_is_named_as_in_a_recipe(tmp_path, capsys):
-    named = ["--stream", "kosmos_tasks.mini.lessons:sentences", "--items", "300", "--vocab-size", "400"]
+    named = ["--stream", "kosmos_tasks.lessons.scenes:sentences", "--items", "300", "--vocab-size", "400"]
     assert main([str(tmp_path / "own.spm"), *named]) == 0
     assert Tokenizer.read(tmp_path / "own.spm").encode("An image of")
     assert main([str(tmp_path / "own.spm"), "--stream", "nowhere:texts"]) == 2
@@ -151,7 +152,7 @@ def test_the_command_trains_on_a_stream_that_is_named_as_in_a_recipe(tmp_path, c
 
 
 def test_lessons_are_read_with_their_answers():
-    (lesson,) = islice(lessons.digits(3), 1)
+    (lesson,) = islice(scenes.digits(3), 1)
     assert list(texts([lesson[:1]])) == [f"The photo of the {lesson[0].target}"]
 
 

@@ -10,23 +10,24 @@ from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError, UnknownName
+from kosmos_eval.evaluation.run_folder import locked
 from kosmos_eval.prompt import Image
-from kosmos_eval.runs import locked
-from kosmos_model import checkpoint, recipes, resume
-from kosmos_model.config import PRESETS
 from kosmos_model.data.batches import Batches, Plan, dealt, loader
 from kosmos_model.data.documents import Document
 from kosmos_model.data.streams import Stream
-from kosmos_model.kosmos import build, text_weights
-from kosmos_model.losses import Log
-from kosmos_model.optimise import accumulate, optimiser, orthogonal, rate, update
-from kosmos_model.ranks import Ranks
-from kosmos_model.recipes import Recipe
-from kosmos_model.start import Options, begin
-from kosmos_model.text import NANO, PAD, Tokenizer
-from kosmos_model.train import train
+from kosmos_model.modeling import checkpoint
+from kosmos_model.modeling.config import PRESETS
+from kosmos_model.modeling.distributed import Ranks
+from kosmos_model.modeling.kosmos import build, text_weights
+from kosmos_model.modeling.tokenizer import NANO, PAD, Tokenizer
+from kosmos_model.training import checkpoints, recipes
+from kosmos_model.training.log import Log
+from kosmos_model.training.optim import accumulate, optimiser, orthogonal, rate, update
+from kosmos_model.training.recipes import Recipe
+from kosmos_model.training.setup import Options, begin
+from kosmos_model.training.train import train
 
-LESSONS = "kosmos_tasks.mini.lessons"
+LESSONS = "kosmos_tasks.lessons.scenes"
 TINY = replace(
     PRESETS["kosmos-nano"],
     width=16,
@@ -86,7 +87,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypat
     train(recipe, tmp_path / "killed", HERE, console=quiet())
 
     assert rows(tmp_path / "killed") == rows(tmp_path / "straight")
-    for name in (checkpoint.WEIGHTS, resume.OPTIMISER):
+    for name in (checkpoint.WEIGHTS, checkpoints.OPTIMISER):
         both = [(tmp_path / run / "step-000006" / name).read_bytes() for run in ("straight", "killed")]
         assert both[0] == both[1]
 
@@ -130,7 +131,7 @@ def state(model, part):
 
 
 def test_a_stream_that_is_alone_is_read_alone(tmp_path):
-    pairs = Stream("pairs", "kosmos_tasks.mini.lookups:pairs", tokens=60, until=2, alone=True)
+    pairs = Stream("pairs", "kosmos_tasks.lessons.lookups:pairs", tokens=60, until=2, alone=True)
     train(replace(RECIPE, streams=(pairs, *STREAMS), steps=3), tmp_path, HERE, console=quiet())
     kinds = ("pairs", "captions", "questions", "text")
     read = [[kind for kind in kinds if row[kind]] for row in rows(tmp_path)]
@@ -164,7 +165,7 @@ def test_a_time_budget_is_fixed_into_steps_once_the_first_are_measured(tmp_path)
     assert len(rows(tmp_path)) == 14
 
 
-@pytest.mark.parametrize(("name", "error"), [(resume.OPTIMISER, ModelError), (resume.STATE, RunError)])
+@pytest.mark.parametrize(("name", "error"), [(checkpoints.OPTIMISER, ModelError), (checkpoints.STATE, RunError)])
 def test_a_damaged_checkpoint_is_named(tmp_path, name, error):
     train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
     damaged = tmp_path / "step-000001" / name
@@ -197,7 +198,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 def test_a_run_goes_on_though_settings_were_added_since(tmp_path):
     recipe = replace(RECIPE, shape={"scale_embedding": False})
     train(recipe, tmp_path, replace(HERE, steps=1), console=quiet())
-    path = tmp_path / "step-000001" / resume.STATE
+    path = tmp_path / "step-000001" / checkpoints.STATE
     state = json.loads(path.read_text())
     del state["config"]["positions"], state["config"]["scale_embedding"]
     path.write_text(json.dumps(state))
@@ -309,7 +310,7 @@ def test_losses_with_evaluation_are_bit_equal_to_those_without(tmp_path):
     train(replace(RECIPE, steps=3), tmp_path / "plain", HERE, console=quiet())
     train(EVALUATED, tmp_path / "evaluated", HERE, console=quiet())
     assert rows(tmp_path / "plain") == rows(tmp_path / "evaluated")
-    for name in (checkpoint.WEIGHTS, resume.OPTIMISER):
+    for name in (checkpoint.WEIGHTS, checkpoints.OPTIMISER):
         both = [(tmp_path / run / "step-000003" / name).read_bytes() for run in ("plain", "evaluated")]
         assert both[0] == both[1]
     with (tmp_path / "evaluated" / "scores.csv").open(newline="") as file:
@@ -321,7 +322,7 @@ def test_an_error_in_evaluation_does_not_end_the_training(tmp_path, monkeypatch)
     def broken(*args, **options):
         raise ZeroDivisionError("no")
 
-    monkeypatch.setattr("kosmos_model.train.live", broken)
+    monkeypatch.setattr("kosmos_model.training.train.live", broken)
     out = quiet()
     train(EVALUATED, tmp_path, HERE, console=out)
     assert "step 2: evaluation failed (ZeroDivisionError: no); training goes on, 1 failed so far" in out.file.getvalue()
@@ -343,8 +344,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 def test_the_bundled_recipe_reads_lessons_alone():
     nano = recipes.read("nano")
-    read = {stream.source.partition(":")[0].removeprefix("kosmos_tasks.mini.") for stream in nano.streams}
-    assert read == {"lessons", "lookups", "matrix_lessons"}
+    read = {stream.source.partition(":")[0].removeprefix("kosmos_tasks.lessons.") for stream in nano.streams}
+    assert read == {"scenes", "lookups", "matrices"}
     assert nano.tokenizer.resolve() == NANO.resolve()
 
 

@@ -6,10 +6,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from kosmos_eval.errors import ModelError
-from kosmos_model import vision
-from kosmos_model.config import KosmosConfig
-from kosmos_model.image import to_tensor
-from kosmos_model.vision import ConvStem, ImageEncoder, freeze_all_but_last_layer, load_clip
+from kosmos_model.modeling import vision
+from kosmos_model.modeling.config import KosmosConfig
+from kosmos_model.modeling.image import to_tensor
+from kosmos_model.modeling.vision import ConvStem, ImageEncoder, freeze_all_but_last_layer, load_clip
 
 CONFIG = KosmosConfig(
     vocab_size=300,

@@ -5,7 +5,7 @@ import pytest
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
-from kosmos_tasks.choices import asked, asked_in_context, chosen, ranked, ranked_in_context
+from kosmos_tasks.families.multiple_choice import asked, asked_in_context, chosen, ranked, ranked_in_context
 
 
 def likelihoods(*logprobs: float, tokens: tuple[int, ...] = ()) -> Likelihoods:

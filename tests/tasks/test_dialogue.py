@@ -4,7 +4,7 @@ import pytest
 from PIL import Image as Pixels
 
 from kosmos_eval.errors import BadData, KosmosEvalError
-from kosmos_eval.evaluate import evaluate
+from kosmos_eval.evaluation.evaluator import evaluate
 from kosmos_eval.models.scripted import Rule, Scripted
 from kosmos_eval.request import Completion
 from kosmos_eval.source import Source

@@ -7,14 +7,14 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData, UnknownName
+from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
 from kosmos_eval.task import Marked
+from kosmos_tasks.formats.imagenet import classes
 from kosmos_tasks.imagenet import ImageNet
-from kosmos_tasks.imagenet_files import classes
 
 TENCH, SNAKE, MISSILE, PROJECTILE = "n01440764", "n01751748", "n03773504", "n04008634"
 

@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from kosmos_tasks.mini.digits import NAMES, Digit, digits, draw, rows
+from kosmos_tasks.synthetic.digits import NAMES, Digit, digits, draw, rows
 
 
 def test_all_1797_images_are_there_and_each_on_one_side() -> None:

@@ -3,10 +3,11 @@ from itertools import islice
 
 import pytest
 
-from kosmos_tasks.mini import instructions, opinions, scenes
-from kosmos_tasks.mini.opinions import Opinion
-from kosmos_tasks.mini.recipe import side
-from kosmos_tasks.mini.scenes import Scene, Thing
+from kosmos_tasks.lessons import instructions
+from kosmos_tasks.synthetic import opinions, scenes
+from kosmos_tasks.synthetic.opinions import Opinion
+from kosmos_tasks.synthetic.recipe import side
+from kosmos_tasks.synthetic.scenes import Scene, Thing
 
 OPINION = Opinion("the film is not bad", 1, ("bad", "film"))
 ROW = Scene(2, 1, (Thing("star", "red", "large", 0, 0, 0, 0), Thing("ring", "blue", "small", 1, 0, 0, 0)), "white")

@@ -8,10 +8,12 @@ from kosmos_tasks.coco_caption import CocoCaption
 from kosmos_tasks.cub_descriptions import CUBDescriptions
 from kosmos_tasks.hateful_memes import HatefulMemes
 from kosmos_tasks.imagenet import ImageNet
-from kosmos_tasks.mini import digits, lessons, lookups, matrix_lessons, memes, new_words, opinions, pages, scenes
-from kosmos_tasks.mini.recipe import side
+from kosmos_tasks.lessons import lookups, matrices
+from kosmos_tasks.lessons import scenes as lessons
 from kosmos_tasks.new_words import NewWords
 from kosmos_tasks.rendered_sst2 import RenderedSST2
+from kosmos_tasks.synthetic import digits, memes, new_words, opinions, pages, scenes
+from kosmos_tasks.synthetic.recipe import side
 from kosmos_tasks.websrc import WebSRC
 
 STREAMS = (
@@ -22,10 +24,10 @@ STREAMS = (
     lessons.opinions,
     lessons.sentiments,
     lessons.digits,
-    matrix_lessons.candidates,
-    matrix_lessons.matrices,
-    matrix_lessons.missing,
-    matrix_lessons.panels,
+    matrices.candidates,
+    matrices.matrices,
+    matrices.missing,
+    matrices.panels,
     lessons.memes,
     lessons.unclear,
     lookups.colors,

@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from kosmos_tasks.mini.matrices import VALUES, Panel, Puzzle, answers, draw, fill, possible, puzzles, rows, rules
+from kosmos_tasks.synthetic.matrices import VALUES, Panel, Puzzle, answers, draw, fill, possible, puzzles, rows, rules
 
 ATTRIBUTES = ("shape", "size", "color", "number", "position")
 TURNED = {1: 2, 2: 4, 4: 8, 8: 1}

@@ -4,9 +4,9 @@ from statistics import mean
 import pytest
 
 from kosmos_tasks import raven_iq
-from kosmos_tasks.mini import matrices
-from kosmos_tasks.mini import matrix_lessons as lessons
-from kosmos_tasks.mini.recipe import side
+from kosmos_tasks.lessons import matrices as lessons
+from kosmos_tasks.synthetic import matrices
+from kosmos_tasks.synthetic.recipe import side
 
 
 def some(stream, count=40):

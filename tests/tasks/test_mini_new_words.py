@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from kosmos_tasks.mini.new_words import MIDDLES, ROUNDS, Episode, Thing, View, draw, episodes, invent, rows
-from kosmos_tasks.mini.recipe import Split, side
+from kosmos_tasks.synthetic.new_words import MIDDLES, ROUNDS, Episode, Thing, View, draw, episodes, invent, rows
+from kosmos_tasks.synthetic.recipe import Split, side
 
 
 def drawn(split: Split, count: int, *, ways: int = 2, seed: int = 0) -> list[Episode]:

@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from kosmos_tasks.mini.opinions import ADJECTIVES, NEGATED, VERBS, Opinion, font, opinions, render, rows, wrap
-from kosmos_tasks.mini.recipe import Split
+from kosmos_tasks.synthetic.opinions import ADJECTIVES, NEGATED, VERBS, Opinion, font, opinions, render, rows, wrap
+from kosmos_tasks.synthetic.recipe import Split
 
 
 def drawn(split: Split, count: int, seed: int = 0) -> list[Opinion]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kosmos_tasks.mini import digits, matrices, new_words, opinions, recipe, scene_questions, scene_text
-from kosmos_tasks.mini.recipe import side, stream
+from kosmos_tasks.synthetic import digits, matrices, new_words, opinions, recipe, scene_questions, scene_text
+from kosmos_tasks.synthetic.recipe import side, stream
 
 Rows = Callable[..., Iterator[dict[str, Any]]]
 
@@ -60,7 +60,7 @@ def fingerprint(rows: Iterator[dict[str, Any]]) -> str:
 
 
 def test_importing_the_recipes_imports_no_imaging_library() -> None:
-    modules = ", ".join(f"kosmos_tasks.mini.{rows.__module__.rpartition('.')[2]}" for rows in RECIPES.values())
+    modules = ", ".join(f"kosmos_tasks.synthetic.{rows.__module__.rpartition('.')[2]}" for rows in RECIPES.values())
     code = f"import sys, {modules}; assert not {{'PIL', 'numpy', 'torch', 'datasets'}} & set(sys.modules)"
     tasks = Path(recipe.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(tasks)})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
+from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
@@ -40,7 +40,7 @@ def test_one_shot_is_a_demonstration_of_each_name() -> None:
 
 
 def test_another_wording_says_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kosmos_tasks.mini.new_words.TEST", 1)
+    monkeypatch.setattr("kosmos_tasks.synthetic.new_words.TEST", 1)
     monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
     task = NewWords(prompt="sentence")
     (sample,) = task.samples()
@@ -80,7 +80,7 @@ def test_a_rule_weighs_the_number_of_tokens() -> None:
 def test_every_generated_episode_names_its_query_in_its_demonstrations(
     ways: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kosmos_tasks.mini.new_words.TEST", 12)
+    monkeypatch.setattr("kosmos_tasks.synthetic.new_words.TEST", 12)
     monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
     task = NewWords(ways=ways)
     samples = task.samples()

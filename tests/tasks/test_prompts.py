@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kosmos_eval.build import build_task
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.source import Source
 from kosmos_eval.task import Worded
 from kosmos_tasks.raven_iq import RavenIQ

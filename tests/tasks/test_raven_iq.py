@@ -13,12 +13,12 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import evaluate
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData, UnknownName
+from kosmos_eval.evaluation.aggregate import means
+from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
-from kosmos_eval.runs import Run
 from kosmos_eval.source import Source
 from kosmos_tasks.raven_iq import RavenIQ, question
 

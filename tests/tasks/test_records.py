@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from kosmos_eval.build import build_task
 from kosmos_eval.errors import BadData
+from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.source import Source
-from kosmos_tasks.records import (
+from kosmos_tasks.formats.records import (
     columns,
     csv_rows,
     distinct,

@@ -6,8 +6,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData, BadImage, UnknownName
+from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood

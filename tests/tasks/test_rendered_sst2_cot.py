@@ -2,15 +2,15 @@
 
 import pytest
 
-from kosmos_eval.build import build_task
+from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
 from kosmos_eval.task import about
+from kosmos_tasks.families.suites import KOSMOS1, MINI
 from kosmos_tasks.rendered_sst2_cot import RenderedSST2CoT
-from kosmos_tasks.suites import KOSMOS1, MINI
 
 QUESTION = "Question: what is the sentiment of the opinion? Answer:"
 

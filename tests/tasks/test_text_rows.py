@@ -12,7 +12,7 @@ from kosmos_eval.registry import named
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 from kosmos_tasks.copa import COPA
-from kosmos_tasks.mini import everyday
+from kosmos_tasks.synthetic import everyday
 
 LANGUAGE = ("hellaswag", "piqa", "winogrande", "winograd", "boolq", "cb", "copa", "storycloze")
 ROW = {"premise": "It rained.", "choice1": "We ran.", "choice2": "We sang.", "question": "effect", "label": 0}
@@ -56,7 +56,7 @@ def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_hub_is_read_with_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    from kosmos_tasks import text_rows
+    from kosmos_tasks.families import text_ranking as text_rows
 
     asked: list[tuple[str, str | None, str]] = []
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kosmos_eval.build import build_task, task_options
-from kosmos_eval.cells import Ways, cells
 from kosmos_eval.errors import KosmosEvalError, UnknownName
+from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.setup import build_task, task_options
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Likelihoods, LogLikelihood

@@ -5,9 +5,10 @@ from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
-from kosmos_eval import commands, suites
-from kosmos_eval.compare import Compared
+from kosmos_eval.analysis.compare import Compared
+from kosmos_eval.cli import run
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.evaluation import suites
 from kosmos_eval.metrics.paired import paired
 from kosmos_tasks import transfer
 
@@ -50,8 +51,8 @@ def command(monkeypatch):
     app = Typer()
     app.command()(transfer.command)
     printed = io.StringIO()
-    monkeypatch.setattr(commands, "console", Console(file=printed, width=140))
-    monkeypatch.setattr(commands, "errors", Console(file=io.StringIO()))
+    monkeypatch.setattr(run, "console", Console(file=printed, width=140))
+    monkeypatch.setattr(run, "errors", Console(file=io.StringIO()))
     return lambda *options: (CliRunner().invoke(app, list(options)).exception, printed.getvalue())
 
 

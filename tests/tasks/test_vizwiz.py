@@ -9,8 +9,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData
+from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate
 from kosmos_eval.source import Source

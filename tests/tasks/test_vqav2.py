@@ -9,8 +9,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kosmos_eval.aggregate import means
 from kosmos_eval.errors import BadData, UnknownName
+from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.metrics.vqa import percentage
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate

@@ -14,7 +14,7 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate
 from kosmos_eval.source import Source
-from kosmos_tasks import websrc_files
+from kosmos_tasks.formats import websrc
 from kosmos_tasks.websrc import EXAMPLE, WebSRC
 
 PAGE = '<html tid="0"><body><td> Length </td><td>190.7 &quot;</td><!-- no --></body></html>'
@@ -88,7 +88,7 @@ def test_sites_are_split_as_published_and_test_has_no_answers(tmp_path: Path) ->
     at(tmp_path, unanswered, site="auto/02")
     at(tmp_path, {**QUESTION, "id": "mo040000100000"}, site="movie/04")
     task = at(tmp_path, QUESTION)
-    assert (task.split, websrc_files.splits(task.source)) == ("dev", ("dev", "train", "test"))
+    assert (task.split, websrc.splits(task.source)) == ("dev", ("dev", "train", "test"))
     test = WebSRC(Source("data", tmp_path, "test"))
     (sample,) = test.samples()
     score = test.score(sample, [Completion("x"), Completion("y")])
@@ -135,7 +135,7 @@ def test_the_hubs_copy_is_asked_without_text(monkeypatch: pytest.MonkeyPatch, tm
     encoded = (tmp_path / "a.png").read_bytes()
     row = {"domain": "auto", "page_id": "0800001", "question": "How long?", "answer": "1 m"}
     found = datasets.Dataset.from_list([row | {"image": base64.b64encode(encoded).decode()}])
-    monkeypatch.setattr(websrc_files, "from_hub", lambda name, *, source, split: found)
+    monkeypatch.setattr(websrc, "from_hub", lambda name, *, source, split: found)
     task = WebSRC(Source("hub", revision=str(tmp_path)))
     (sample,) = task.samples()
     assert (sample.id, sample.group) == ("dev/0", "auto/0800001")

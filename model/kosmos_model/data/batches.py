@@ -19,8 +19,8 @@ from kosmos_model.data.documents import Document
 from kosmos_model.data.files import skip
 from kosmos_model.data.formats import Skipped
 from kosmos_model.data.streams import Stream, documents, running
-from kosmos_model.image import to_tensor
-from kosmos_model.text import BOS, EOS, PAD, Tokenizer
+from kosmos_model.modeling.image import to_tensor
+from kosmos_model.modeling.tokenizer import BOS, EOS, PAD, Tokenizer
 
 
 @dataclass(frozen=True)

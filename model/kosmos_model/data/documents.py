@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
-from kosmos_model.text import BOS, EOS, Tokenizer
+from kosmos_model.modeling.tokenizer import BOS, EOS, Tokenizer
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from kosmos_eval.sample import Sample
 from kosmos_model.data import files
 from kosmos_model.data.corpora import SOURCES
 from kosmos_model.data.documents import Document, lesson, packed, whole
-from kosmos_model.text import Tokenizer
+from kosmos_model.modeling.tokenizer import Tokenizer
 
 Item = Sequence[Sample] | Prompt | str
 Source = Callable[[int], Iterator[Item]]

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
-from kosmos_eval.profile import Work
-from kosmos_model.decoder import KosmosDecoder, sinusoids
-from kosmos_model.engine.attention import Memories, Memory, Rotation
-from kosmos_model.engine.work import token_price
+from kosmos_eval.evaluation.profiling import Work
+from kosmos_model.engine.cost import token_price
+from kosmos_model.modeling.attention import Memories, Memory, Rotation
+from kosmos_model.modeling.decoder import KosmosDecoder, sinusoids
 
 COPIED = 1024  # up to this width, faster products are worth a second copy of the weights
 BLOCKED = 1 << 18  # weights with fewer entries stay in a processor's cache however they are laid out

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from kosmos_model.engine.attention import LayerCache, additive
-from kosmos_model.engine.branches import taken
-from kosmos_model.engine.walk import Prefixes
+from kosmos_model.engine.prefill import Prefixes
+from kosmos_model.engine.tree_attention import taken
+from kosmos_model.modeling.attention import LayerCache, additive
 
 
 @dataclass

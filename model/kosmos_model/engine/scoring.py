@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kosmos_eval.request import Likelihoods
+from kosmos_model.engine.encoding import Endings
 from kosmos_model.engine.layers import Layers
-from kosmos_model.engine.tree import Ints
-from kosmos_model.engine.walk import Batch
-from kosmos_model.engine.wording import Endings
+from kosmos_model.engine.prefill import Batch
+from kosmos_model.engine.token_tree import Ints
 
 Floats = NDArray[np.float64]
 

@@ -14,11 +14,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from kosmos_eval.models.sampling import stream
+from kosmos_eval.models.decoding import stream
 from kosmos_eval.request import Completion, Generate
-from kosmos_model.engine.tree import Ints
-from kosmos_model.engine.wording import Choices
-from kosmos_model.text import EOS
+from kosmos_model.engine.encoding import Choices
+from kosmos_model.engine.token_tree import Ints
+from kosmos_model.modeling.tokenizer import EOS
 
 
 @dataclass(frozen=True)

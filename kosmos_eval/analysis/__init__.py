@@ -1,0 +1,1 @@
+"""Read finished runs: compare, rank, export, set beside published numbers. Nothing here prints."""

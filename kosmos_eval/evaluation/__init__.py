@@ -1,0 +1,1 @@
+"""Ask a model, score its answers, keep the run."""

@@ -1,0 +1,1 @@
+"""Choose the demonstrations of few-shot prompts."""

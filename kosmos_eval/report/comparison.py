@@ -1,0 +1,125 @@
+"""A comparison of two runs on the console, as JSON and as CSV."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kosmos_eval.analysis.compare import Compared, Comparison
+from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.files import inert
+
+LEGEND = (
+    "up, down: samples that B does better, worse. Holm: p corrected for the number of rows. "
+    "needs n: samples that would show a difference this large in 80 % of studies."
+)
+
+
+def print_comparison(found: Comparison, console: Console, *, changes: int) -> None:
+    """Print the rows, then for each the ``changes`` samples that changed most."""
+    table = Table(title=f"A: {escape(found.first)}\nB: {escape(found.second)}", title_justify="left")
+    for name in ("task", "shots", "metric"):
+        table.add_column(name, justify="right" if name == "shots" else "left")
+    for name in ("A", "B", "B - A", "95 % interval", "p", "Holm", "n", "up", "down", "needs n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("it says")
+    for row in found.rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    console.print(LEGEND, highlight=False, style="dim")
+    for row in found.rows:
+        if row.left_out or row.otherwise:
+            otherwise = f", {row.otherwise} of the compared were prompted otherwise" if row.otherwise else ""
+            said = f"{row.name}, {row.shots} shots: {row.left_out} samples left out, scored in one run only{otherwise}"
+            console.print(said, highlight=False, soft_wrap=True, markup=False)
+    for note in found.notes:
+        console.print(note, highlight=False, soft_wrap=True, markup=False)
+    if changes and any(row.changes for row in found.rows):
+        console.print(_changed(found, changes))
+
+
+def named(path: Path) -> None:
+    """Make sure, before anything is computed, that a comparison can be written to a file of this name.
+
+    Raises:
+        KosmosEvalError: if its ending is not one of those that `write` knows.
+    """
+    if path.suffix not in (".json", ".csv"):
+        raise KosmosEvalError(f"--out {path} is neither a .json nor a .csv file; name one of them")
+
+
+def write(found: Comparison, path: Path) -> None:
+    """Write the comparison as JSON, with every changed sample, or as CSV, by the file's ending.
+
+    Raises:
+        KosmosEvalError: if the ending is another, or the file cannot be written.
+    """
+    named(path)
+    content = json.dumps(_plain(found), indent=1) + "\n" if path.suffix == ".json" else _csv(found)
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+
+
+def _cells(row: Compared) -> list[str]:
+    found = row.difference
+    interval = (
+        "–" if found.low is None or found.high is None else f"{_signed(found.low, row)} … {_signed(found.high, row)}"
+    )
+    scores = [_shown(row.first, row), _shown(row.second, row), _signed(found.value, row), interval]
+    p_values = [f"{found.p_value:.2g}", f"{row.corrected:.2g}"]
+    flips = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
+    colour = {"B is better": "green", "B is worse": "red"}.get(row.verdict, "default")
+    said = f"[{colour}]{row.verdict}[/{colour}]"
+    return [escape(row.name), str(row.shots), escape(row.metric), *scores, *p_values, str(row.n), *flips, said]
+
+
+def _changed(found: Comparison, most: int) -> Table:
+    table = Table(title="largest changes", title_justify="left")
+    for name in ("task", "shots", "sample", "A", "B", "A answers", "B answers"):
+        table.add_column(name, justify="right" if name in ("shots", "A", "B") else "left")
+    for row in found.rows:
+        for change in row.changes[:most]:
+            marks = [_shown(change.first, row), _shown(change.second, row)]
+            answers = [escape(_short(change.first_answer)), escape(_short(change.second_answer))]
+            table.add_row(escape(row.name), str(row.shots), escape(change.id), *marks, *answers)
+        table.add_section()
+    return table
+
+
+def _short(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _shown(value: float, row: Compared) -> str:
+    return f"{100 * value:.2f} %" if row.unit == "%" else f"{value:.3f}"
+
+
+def _signed(value: float, row: Compared) -> str:
+    return f"{100 * value:+.2f}" if row.unit == "%" else f"{value:+.3f}"
+
+
+def _plain(found: Comparison) -> dict[str, object]:
+    rows = [asdict(row) | {"verdict": row.verdict} for row in found.rows]
+    return {"first": found.first, "second": found.second, "rows": rows, "notes": list(found.notes)}
+
+
+def _csv(found: Comparison) -> str:
+    import pandas
+
+    lines = [
+        {
+            name: inert(value) if isinstance(value, str) else value
+            for name, value in asdict(row).items()
+            if name not in ("difference", "changes")
+        }
+        | {"verdict": row.verdict, "difference": row.difference.value}
+        | {name: value for name, value in asdict(row.difference).items() if name != "value"}
+        for row in found.rows
+    ]
+    return str(pandas.DataFrame(lines).to_csv(index=False))

@@ -1,0 +1,192 @@
+"""The leaderboard as one page of HTML: a table for each place, a curve for each model, and why rows have no rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite, isnan
+from typing import TYPE_CHECKING, Any
+
+from kosmos_eval.evaluation.results import Row
+from kosmos_eval.evaluation.variant import joined, parted
+from kosmos_eval.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, Scale
+from kosmos_eval.report.render import rendered
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLOURS = 8
+"""Colours of curves; the next ones are the same again, dashed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model's row: its rank or why it has none, and where it comes from."""
+
+    model: str
+    rank: str
+    status: str
+    row: Row
+    origin: tuple[tuple[str, str], ...]
+    blind: Row | None = None
+
+    @property
+    def brief(self) -> str:
+        """Where it comes from, in few words."""
+        known = dict(self.origin)
+        said = (
+            known["split"],
+            known["limit"] and f"{known['limit']} samples",
+            known["seed"] and f"seed {known['seed']}",
+            known["date"][:10],
+            known["version"] and f"version {known['version']}",
+            known["run"],
+        )
+        return " · ".join(filter(None, said))
+
+
+@dataclass(frozen=True)
+class Place:
+    """The rows of one metric of a task at one number of shots, asked in one way."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def row(self) -> Row:
+        """One of the rows, for what they share."""
+        return self.entries[0].row
+
+
+@dataclass(frozen=True)
+class Series:
+    """The curve of a model; ``points`` are places to the right, heights of score and interval, and the row."""
+
+    model: str
+    number: int
+    points: tuple[tuple[float, float, float, float, Row], ...]
+
+    @property
+    def style(self) -> str:
+        """The classes of its colour and stroke."""
+        return f"c{self.number % COLOURS}" + (" dashed" if self.number >= COLOURS else "")
+
+    @property
+    def line(self) -> str:
+        """The points, for a polyline."""
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in self.points)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The ranked rows of a task's headline over the number of shots."""
+
+    row: Row
+    shots: tuple[tuple[float, int], ...]
+    ticks: tuple[tuple[float, str], ...]
+    chance: float | None
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A task: its headline in the usual way by number of shots, everything else, and its chart if it has one."""
+
+    task: str
+    places: tuple[Place, ...]
+    rest: tuple[Place, ...]
+    chart: Chart | None
+
+
+def page(frame: DataFrame) -> str:
+    """The page of a ranked leaderboard (`kosmos_eval.analysis.leaderboard.ranked`)."""
+    found = sections(frame.to_dict("records"))
+    models = {entry.model for section in found for place in section.places for entry in place.entries}
+    return rendered(
+        "leaderboard.html.j2", sections=found, models=sorted(models), size={"width": WIDTH, "height": HEIGHT}
+    )
+
+
+def sections(rows: Iterable[Mapping[Any, Any]]) -> list[Section]:
+    """The rows of a leaderboard by task."""
+    tasks: dict[str, dict[tuple[Any, ...], list[Entry]]] = {}
+    for given in rows:
+        entry = _entry(given)
+        heads = given["headline"] == "yes" and not parted(given["variant"])
+        key = (not heads, given["shots"], given["variant"], given["metric"])
+        tasks.setdefault(given["task"], {}).setdefault(key, []).append(entry)
+    return [_section(task, places) for task, places in tasks.items()]
+
+
+def _section(task: str, found: Mapping[tuple[Any, ...], Sequence[Entry]]) -> Section:
+    beside = {
+        _who(entry): entry.row for own in found.values() for entry in own if "images" in parted(entry.row.variant)
+    }
+    places = [(rest, Place(tuple(_with_blind(entry, beside) for entry in own))) for (rest, *_), own in found.items()]
+    heads = tuple(place for rest, place in places if not rest)
+    return Section(task, heads, tuple(place for rest, place in places if rest), _chart(heads))
+
+
+def _who(entry: Entry, *, images: str = "blank") -> tuple[Any, ...]:
+    """What a row and its blind one agree in."""
+    row, origin = entry.row, dict(entry.origin)
+    variant = joined(**{**parted(row.variant), "images": images})
+    return entry.model, row.task, row.shots, row.metric, variant, origin["limit"], origin["seed"]
+
+
+def _with_blind(entry: Entry, beside: Mapping[tuple[Any, ...], Row]) -> Entry:
+    own = "images" in parted(entry.row.variant)
+    return entry if own else replace(entry, blind=beside.get(_who(entry)))
+
+
+def _chart(places: Sequence[Place]) -> Chart | None:
+    """The curves of ranked rows; None where no model has two numbers of shots."""
+    ranked: dict[str, dict[int, Row]] = {}
+    for place in places:
+        for entry in place.entries:
+            if not entry.status and isfinite(entry.row.score):
+                ranked.setdefault(entry.model, {}).setdefault(entry.row.shots, entry.row)
+    rows = [row for own in ranked.values() for row in own.values()]
+    counts = sorted({row.shots for row in rows})
+    if not any(len(own) > 1 for own in ranked.values()):
+        return None
+    ends = [end for row in rows for end in (row.score, row.low, row.high, row.chance) if end is not None]
+    scale = Scale.over(ends, percent=rows[0].unit == "%")
+    gap = (WIDTH - LEFT - RIGHT - 20) / max(1, len(counts) - 1)
+    x = {count: LEFT + 10 + place * gap for place, count in enumerate(counts)}
+    series = tuple(
+        Series(model, number, tuple(_point(own[count], scale, x[count]) for count in counts if count in own))
+        for number, (model, own) in enumerate(sorted(ranked.items()))
+    )
+    chance = next((row.chance for row in rows if row.chance is not None), None)
+    level = None if chance is None else scale.height(chance)
+    return Chart(rows[0], tuple((x[count], count) for count in counts), scale.ticks(), level, series)
+
+
+def _point(row: Row, scale: Scale, x: float) -> tuple[float, float, float, float, Row]:
+    low, high = (row.score if end is None else end for end in (row.low, row.high))
+    return x, scale.height(row.score), scale.height(low), scale.height(high), row
+
+
+def _entry(given: Mapping[Any, Any]) -> Entry:
+    def number(name: str) -> float | None:
+        return None if isnan(given[name]) else float(given[name])
+
+    row = Row(
+        task=given["task"],
+        shots=int(given["shots"]),
+        metric=given["metric"],
+        score=float(given["score"]),
+        low=number("low"),
+        high=number("high"),
+        unit=given["unit"],
+        n=int(given["n"]),
+        failed=int(given["failed"]),
+        chance=number("chance"),
+        p_value=None,
+        effective_shots=given["shots"],
+        note=given["note"],
+        variant=given["variant"],
+        **{name: number(name) for name in ("added", "added_low", "added_high")},
+    )
+    names = ("split", "limit", "seed", "version", "date", "run")
+    return Entry(given["model"], given["rank"], given["status"], row, tuple((name, str(given[name])) for name in names))

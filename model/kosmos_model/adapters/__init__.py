@@ -1,0 +1,1 @@
+"""The bundled models as the harness calls them."""

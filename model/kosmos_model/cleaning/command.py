@@ -1,0 +1,123 @@
+"""``kosmos-eval clean``: make training data of what was crawled and downloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from kosmos_eval.errors import KosmosEvalError, RunError
+
+COUNTS = "counts.json"
+
+
+def clean(
+    plan: Annotated[Path, typer.Argument(help="A TOML file that names corpora and measures.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the cleaned corpora go, one folder each.")],
+    tasks: Annotated[int | None, typer.Option("--tasks", min=1, help="Into how many the work is cut.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many tasks run at once.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard what the folder holds.")] = False,
+) -> None:
+    """Clean training data by the paper's rules; the same command again goes on where it was interrupted."""
+    try:
+        import datatrove  # noqa: F401
+    except ImportError as error:
+        raise KosmosEvalError("cleaning wants datatrove; pip install 'kosmos-eval[train]'") from error
+    from kosmos_model.cleaning import plan as plans
+
+    read = plans.read(plan)
+    read = replace(read, tasks=tasks or read.tasks, workers=workers or read.workers)
+    cleaned(read, out, fresh=fresh, console=Console(width=None if sys.stdout.isatty() else 120))
+
+
+def cleaned(plan: Any, out: Path, *, fresh: bool = False, console: Console) -> dict[str, Any] | None:
+    """Run every stage of a plan, or submit them to Slurm, and print what each rule dropped.
+
+    Args:
+        plan: what is cleaned.
+        out: gets a folder of Parquet for each corpus, ``counts.json`` and, for what is under way, ``work``.
+        fresh: begin anew.
+        console: where the table goes.
+
+    Returns:
+        The counts by corpus, or None while Slurm has yet to do it.
+
+    Raises:
+        KosmosEvalError: if the folder holds another plan, or evaluation data cannot be read.
+    """
+    from kosmos_model.cleaning import evaluated
+    from kosmos_model.cleaning.pipeline import executor, stages
+    from kosmos_model.cleaning.tally import print_counts
+
+    work = out / "work"
+    if fresh:
+        for path in (out / name for name in ("work", "skipped", COUNTS, *(corpus.name for corpus in plan.corpora))):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    _same(plan, work)
+    asked = work / "evaluated" if plan.against else None
+    if asked is not None and not (asked / evaluated.PICTURES).exists():
+        with console.status("read what evaluation asks"):
+            evaluated.write(plan.against, asked, data=plan.data, ngram=plan.ngram)
+    last = None
+    for stage in stages(plan, out, evaluated=asked):
+        with console.status(stage.says), _quiet(work / "console.log"):
+            last = executor(stage, plan, out, after=last)
+            last.run()
+    if not (out / COUNTS).exists():
+        console.print(f"submitted; the same command prints the counts once they are in {out / COUNTS}")
+        return None
+    shutil.rmtree(work / "sifted", ignore_errors=True)
+    counts: dict[str, Any] = json.loads((out / COUNTS).read_text())
+    print_counts(counts, console)
+    if plan.language_model is None and any(corpus.rules != "pairs" for corpus in plan.corpora):
+        console.print("the plan names no language_model: no other language was looked for")
+    if not plan.against:
+        console.print("the plan names no tasks in against: evaluation data was not looked for")
+    if any(tally["skipped"] for tally in counts.values()):
+        console.print(f"what was skipped is named in {out / 'skipped'}", highlight=False, soft_wrap=True)
+    return counts
+
+
+def _same(plan: Any, work: Path) -> None:
+    """Make sure that a folder is of this plan, whose workers and executor may change."""
+    from dataclasses import asdict
+
+    path = work / "plan.json"
+    changing = ("workers", "executor", "options")
+    mine = json.loads(json.dumps({k: v for k, v in asdict(plan).items() if k not in changing}, default=str))
+    try:
+        if path.exists():
+            theirs = json.loads(path.read_text())
+            for name in mine:
+                if theirs.get(name) != mine[name]:
+                    raise RunError(
+                        f"{work.parent} was begun with {name} {theirs.get(name)}, but now it is {mine[name]}; "
+                        "clean with --fresh or another --out"
+                    )
+        work.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(mine, indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write to {work}: {error.strerror or error}; choose another --out") from error
+
+
+@contextmanager
+def _quiet(log: Path) -> Iterator[None]:
+    """Send what this process and those that it starts say on standard error to a file."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

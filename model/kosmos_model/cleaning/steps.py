@@ -1,0 +1,205 @@
+"""What cleaning does in datatrove's pipelines beside its own blocks: read and sift, read again, count, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from datatrove.data import Document
+
+from kosmos_eval.errors import BadData, BadImage, KosmosEvalError
+from kosmos_eval.prompt import Image, Prompt
+from kosmos_model.cleaning.looks import Look, look
+from kosmos_model.cleaning.plan import Corpus
+from kosmos_model.cleaning.rules import RULES, Measures, Page
+from kosmos_model.cleaning.tally import DUPLICATE, Tally, merged
+from kosmos_model.data.corpora import Place, obelics
+from kosmos_model.data.formats import Row, Skipped, rows
+from kosmos_model.data.shards import shards
+
+
+@dataclass(frozen=True)
+class Sift:
+    """Read corpora of one kind and keep what its rules leave.
+
+    Args:
+        kind: whose rules hold.
+        corpora: what is read; the parts of their shards are dealt out to the tasks.
+        measures: what the rules go by.
+        folder: where all output goes; ``skipped/`` names what could not be read.
+    """
+
+    kind: str
+    corpora: tuple[Corpus, ...]
+    measures: Measures
+    folder: Path
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
+        """The documents that one task keeps."""
+        tallies = {corpus.name: Tally() for corpus in self.corpora}
+        parts = [
+            (corpus, shard, part)
+            for corpus in self.corpora
+            for shard in shards(tuple(corpus.paths))
+            for part in range(shard.parts)
+        ]
+        names = self.folder / "skipped" / f"{self.kind}-{rank:05}.jsonl"
+        names.parent.mkdir(parents=True, exist_ok=True)
+        with names.open("w", encoding="utf-8") as named:
+            for corpus, shard, part in parts[rank::world_size]:
+                for row in rows(shard.path, part, shard.parts):
+                    page = self._sifted(row, corpus, tallies[corpus.name], named)
+                    if page is not None:
+                        yield Document(page.prompt.text(" "), page.id, metadata={"corpus": corpus.name, "page": page})
+        _write(self.folder / "work" / "tally" / "sift" / f"{self.kind}-{rank:05}.json", tallies)
+
+    def _sifted(self, row: Row | Skipped, corpus: Corpus, tally: Tally, named: IO[str]) -> Page | None:
+        if isinstance(row, Skipped):
+            _skip(row, tally, named)
+            return None
+        try:
+            found = corpus.reading(row.values, corpus.place)
+        except (BadData, BadImage) as error:
+            _skip(Skipped(row.id, str(error)), tally, named)
+            return None
+        if not isinstance(found, str | Prompt):
+            raise KosmosEvalError(
+                f"{corpus.source} gives lessons, for which there are no rules; clean texts or documents"
+            )
+        tally.read += 1
+        page = Page(row.id, Prompt(found))
+        for image in page.prompt.images:
+            if not isinstance(seen := look(image), Look):
+                _skip(Skipped(image.name, f"{seen}; {row.id} shows it"), tally, named)
+        for name, rule in RULES[self.kind].items():
+            left = rule(page, self.measures)
+            if left is not None:
+                lost = len(page.prompt.images) - len(left.images)
+                tally.images[name] = tally.images.get(name, 0) + lost
+            if left is None or (self.kind == "pairs" and not left.images):
+                tally.dropped[name] = tally.dropped.get(name, 0) + 1
+                return None
+            tally.dropped.setdefault(name, 0)
+            page = Page(page.id, left)
+        tally.kept += 1
+        return page
+
+
+def _skip(skipped: Skipped, tally: Tally, named: IO[str]) -> None:
+    tally.skipped += 1
+    named.write(json.dumps(asdict(skipped), ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, tallies: dict[str, Tally]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Read again what a task of `Sift` wrote.
+
+    Args:
+        folder: where its Parquet files are.
+        pictures: whether images are wanted, too.
+    """
+
+    folder: Path
+    pictures: bool
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
+        """The documents of a task, always in the same order."""
+        import pyarrow.parquet as pq
+
+        columns = ["id", "corpus", "texts", *["images"] * self.pictures]
+        for path in sorted(self.folder.glob(f"*/*_{rank:05}.parquet")):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=64, columns=columns):
+                    yield from (_document(row) for row in batch.to_pylist())
+
+
+def _document(row: dict[str, Any]) -> Document:
+    texts = " ".join(text for text in row["texts"] if text is not None)
+    page = Page(row["id"], obelics(row, Place())) if "images" in row else None
+    return Document(texts, row["id"], metadata={"corpus": row["corpus"], "page": page})
+
+
+@dataclass(frozen=True)
+class Count:
+    """Count what is kept in the end, beside what `Sift` counted.
+
+    Args:
+        kind: of the corpora.
+        folder: where all output goes.
+    """
+
+    kind: str
+    folder: Path
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
+        """The documents as they come."""
+        kept: dict[str, int] = {}
+        for document in data:
+            name = document.metadata["corpus"]
+            kept[name] = kept.get(name, 0) + 1
+            yield document
+        _write(
+            self.folder / "work" / "tally" / "kept" / f"{self.kind}-{rank:05}.json",
+            {name: Tally(kept=number) for name, number in kept.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Write ``counts.json`` from the tallies of all tasks.
+
+    Args:
+        folder: where all output goes.
+        corpora: name to whether its near-duplicates were looked for.
+    """
+
+    folder: Path
+    corpora: dict[str, bool] = field(default_factory=dict)
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> None:
+        """Done by one task, after all others."""
+        sifted = merged((self.folder / "work" / "tally" / "sift").glob("*.json"))
+        kept = merged((self.folder / "work" / "tally" / "kept").glob("*.json"))
+        for name, deduplicated in self.corpora.items():
+            tally = sifted.setdefault(name, Tally())
+            if deduplicated:
+                left = kept[name].kept if name in kept else 0
+                tally.dropped[DUPLICATE], tally.kept = tally.kept - left, left
+        counts = {name: asdict(sifted[name]) for name in self.corpora}
+        (self.folder / "counts.json").write_text(json.dumps(counts, indent=1, ensure_ascii=False) + "\n")
+
+
+def as_page(writer: Any, document: Document) -> dict[str, Any]:
+    """A document as a row of OBELICS' columns."""
+    page: Page = document.metadata["page"]
+    parts = page.prompt.parts
+    return {
+        "id": document.id,
+        "corpus": document.metadata["corpus"],
+        "images": [_cell(part) if isinstance(part, Image) else None for part in parts],
+        "texts": [part if isinstance(part, str) else None for part in parts],
+    }
+
+
+def as_text(writer: Any, document: Document) -> dict[str, Any]:
+    """A document as a row of a text corpus."""
+    return {"id": document.id, "text": document.text}
+
+
+def as_pair(writer: Any, document: Document) -> dict[str, Any]:
+    """A document as an image with its caption."""
+    prompt: Prompt = document.metadata["page"].prompt
+    return {"id": document.id, "image": _cell(prompt.images[0]), "caption": prompt.text("")}
+
+
+def _cell(image: Image) -> dict[str, Any]:
+    stored = image.source
+    return {"bytes": stored, "path": None} if isinstance(stored, bytes) else {"bytes": None, "path": stored}

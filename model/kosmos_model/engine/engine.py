@@ -1,0 +1,201 @@
+"""Requests answered together: one tree of all their tokens, walked once (KOSMOS-1 section 4).
+
+Answers are those of each request alone, up to the rounding of floating-point sums.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kosmos_eval.errors import BadImage
+from kosmos_eval.evaluation.profiling import Work
+from kosmos_eval.prompt import Image
+from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
+from kosmos_model.engine.batched_search import Decoding
+from kosmos_model.engine.best_first import Course, course
+from kosmos_model.engine.best_first_runner import Contests
+from kosmos_model.engine.decode_step import Step
+from kosmos_model.engine.encoding import Choices, Endings, choices, endings, prompt_ids
+from kosmos_model.engine.image_cache import Gallery
+from kosmos_model.engine.layers import Layers
+from kosmos_model.engine.prefill import Budget, Vectors, walk
+from kosmos_model.engine.scoring import Scores
+from kosmos_model.engine.search import Search
+from kosmos_model.engine.token_tree import Ints, Tree, graft, grow
+from kosmos_model.modeling.kosmos import Kosmos
+from kosmos_model.modeling.tokenizer import PromptTokenizer
+
+Answer = tuple[int, Output]
+
+WINDOW = 16_384  # sequences planned together, at most: prompts, or continuations of them
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request of a window: its prompt's tokens, as far as all that follows has them in common, and what follows."""
+
+    index: int
+    request: Request
+    ids: list[int]
+    endings: Endings | None = None
+    course: Course | None = None
+    choices: Choices | None = None
+
+
+class Engine:
+    """A model that answers many requests at once.
+
+    Args:
+        model: in evaluation mode, on its device.
+        tokenizer: of the model.
+        pixels: an image -> (3, H, W) as the model sees it; it raises `BadImage`.
+        budget: of one batch.
+        images: embeddings held at once; a window has no more distinct images unless one request has.
+    """
+
+    def __init__(
+        self,
+        model: Kosmos,
+        tokenizer: PromptTokenizer,
+        *,
+        pixels: Callable[[Image], Tensor],
+        budget: Budget,
+        images: int = 4096,
+    ) -> None:
+        self.model, self.tokenizer, self.budget, self.images = model, tokenizer, budget, images
+        weight = model.decoder.embed_tokens.weight
+        self.gallery = Gallery(
+            lambda batch: model.embed_images(batch.to(weight.device, weight.dtype)), pixels=pixels, capacity=images
+        )
+        self.searched = 0  # nodes computed to find the best of many strings
+        self.work = Work(device=str(weight.device), dtype=str(weight.dtype).removeprefix("torch."))
+        self._forbidden = torch.tensor(tokenizer.unspoken, dtype=torch.long, device=weight.device)
+
+    def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
+        """Answer each request once, in any order, with its index."""
+        window: dict[int, Request] = {}
+        images: dict[str, Image] = {}
+        sequences = 0
+        for index, request in enumerate(requests):
+            try:
+                own = {image.digest: image for image in request.prompt.images}
+            except BadImage as error:
+                yield index, Failure(str(error))
+                continue
+            more = len(request.continuations) if isinstance(request, LogLikelihood) and not request.best else 1
+            if window and (sequences + more > WINDOW or len(images.keys() | own.keys()) > self.images):
+                yield from self._window(window, images)
+                window, images, sequences = {}, {}, 0
+            sequences += more
+            window[index] = request
+            images |= own
+        if window:
+            yield from self._window(window, images)
+
+    def _window(
+        self, requests: Mapping[int, Request], images: Mapping[str, Image]
+    ) -> Iterator[tuple[int, Output | Failure]]:
+        with torch.inference_mode():
+            embedded, failed = self.gallery.embeddings(images)
+        self.work.images_encoded = self.gallery.encoded
+        first = self.model.decoder.embed_tokens.num_embeddings
+        slots = {digest: first + number * self.tokenizer.slots for number, digest in enumerate(embedded)}
+        asked: list[_Asked] = []
+        for index, request in requests.items():
+            broken = [failed[image.digest] for image in request.prompt.images if image.digest in failed]
+            if broken:
+                yield index, Failure(str(broken[0]))
+            elif isinstance(request, Generate) and request.choices == ():
+                yield index, Failure("there are no choices to choose from")
+            elif isinstance(request, Generate) and request.max_tokens < 1 and not request.choices:
+                yield index, Completion("", finished=False, logprob=0.0)
+            else:
+                asked.append(self._asked(index, request, slots))
+        if asked:
+            weight = self.model.decoder.embed_tokens.weight
+            table = torch.cat(list(embedded.values())) if embedded else weight.new_empty(0, weight.shape[1])
+            yield from _without_gradients(self._planned(asked, Vectors(self.model.decoder, table)))
+
+    def _asked(self, index: int, request: Request, slots: Mapping[str, int]) -> _Asked:
+        ids = prompt_ids(self.tokenizer, request.prompt, slots=slots)
+        self.work.images_asked += len(request.prompt.images)
+        if isinstance(request, LogLikelihood):
+            root, after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
+            leaves = after.tree.leaves[after.tree.leaves >= 0]
+            self.work.tokens_asked += root * len(request.continuations) + int((after.tree.depths[leaves] + 1).sum())
+            return _Asked(index, request, ids[:root], endings=after, course=course(request, after))
+        trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
+        self.work.tokens_asked += len(ids)
+        return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
+
+    def _planned(self, asked: Sequence[_Asked], vectors: Vectors) -> Iterator[tuple[int, Output]]:
+        prompts = grow([one.ids for one in asked])
+        scored = [
+            (one.index, one.endings, int(leaf))
+            for one, leaf in zip(asked, prompts.leaves, strict=True)
+            if one.endings and not one.course
+        ]
+        after = [one for _, one, _ in scored]
+        tree, roots, starts = graft(prompts, [leaf for _, _, leaf in scored], [one.tree for one in after])
+        scores = Scores(after, roots=roots, starts=starts)
+        owners: dict[Search, int] = {}
+        starting: dict[int, list[Search]] = defaultdict(list)
+        contests = Contests(self._layers)
+        for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
+            if isinstance(one.request, Generate):
+                search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
+                owners[search] = one.index
+                starting[leaf].append(search)
+            elif one.course:
+                contests.add(leaf, one.course, wanted=one.request.best or 1, index=one.index)
+        continued = np.array(sorted({*starting, *contests.leaves}), dtype=np.int64)
+        decodings = self._decodings(tree, continued, {search.request.beams for search in owners})
+        yield from ((scored[number][0], output) for number, output in scores.without_tokens())
+        for batch in walk(self._layers, tree, vectors, budget=self.budget, scored=scores.nodes, continued=continued):
+            yield from ((scored[number][0], output) for number, output in scores.fill(self._layers, batch))
+            yield from contests.run(batch)
+            started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]
+            for width, decoding in decodings.items():
+                over = decoding.run(batch, [(node, one) for node, one in started if one.request.beams == width])
+                yield from ((owners[search], self._completion(search)) for search in over)
+        for decoding in decodings.values():
+            yield from ((owners[search], self._completion(search)) for search in decoding.finish())
+        self.searched += contests.computed
+        for part in contests.given_up(most=WINDOW):
+            yield from self._planned([replace(one, course=None) for one in asked if one.index in part], vectors)
+
+    def _decodings(self, tree: Tree, continued: Ints, widths: Iterable[int]) -> dict[int, Decoding]:
+        """For each width of searches where they run."""
+        return {
+            width: Decoding(
+                Step(self._layers), tree, continued, width=width, forbidden=self._forbidden, budget=self.budget
+            )
+            for width in sorted(widths)
+        }
+
+    @cached_property
+    def _layers(self) -> Layers:
+        return Layers(self.model.decoder, self.work)
+
+    def _completion(self, search: Search) -> Completion:
+        found = search.completion()
+        self.work.tokens_asked += search.request.beams * (found.tokens - 1)  # the last is not fed again
+        return found
+
+
+def _without_gradients(steps: Iterator[Answer]) -> Iterator[Answer]:
+    """Take each step in inference mode, but leave it while the caller holds the answer."""
+    while True:
+        with torch.inference_mode():
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+        yield step

@@ -1,0 +1,140 @@
+"""Where a run is: folders ``step-N`` with the model and the optimiser, so that it can go on.
+
+Only safetensors and JSON are written, the same whether weights are shared out among ranks or not. A folder appears
+whole or not at all, and the one before goes only then. Random states are not kept: each step has its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kosmos_eval.errors import ModelError, RunError
+from kosmos_model.modeling import checkpoint
+from kosmos_model.modeling.config import as_json, from_json
+from kosmos_model.modeling.distributed import Ranks, dealt, gathered, whole
+from kosmos_model.modeling.kosmos import Kosmos
+from kosmos_model.modeling.tokenizer import Tokenizer
+from kosmos_model.training.recipes import completed
+
+OPTIMISER, STATE = "optimiser.safetensors", "state.json"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run is.
+
+    Args:
+        step: steps done, which is also the number of the next one; it decides the next batch.
+        steps: how many there will be; None while a time budget is not yet measured.
+        identity: whatever must be the same for the run to go on: the recipe and the seed, as plain values.
+    """
+
+    step: int
+    steps: int | None
+    identity: Mapping[str, Any]
+
+
+def save(
+    folder: Path,
+    position: Position,
+    model: Kosmos,
+    optimiser: torch.optim.AdamW,
+    *,
+    tokenizer: Tokenizer,
+    ranks: Ranks,
+) -> None:
+    """Write ``step-N`` and remove older ones; every rank takes part, the first one writes."""
+    from safetensors.torch import save_file
+
+    moments = {name: value.cpu().contiguous() for name, value in _moments(model, optimiser) if ranks.first}
+    with whole(model):
+        if not ranks.first:
+            return
+        final, begun = folder / f"step-{position.step:06}", folder / f".step-{position.step:06}.tmp"
+        shutil.rmtree(begun, ignore_errors=True)
+        checkpoint.save(model, begun, tokenizer=tokenizer)
+    save_file(moments, begun / OPTIMISER)
+    state = {"step": position.step, "steps": position.steps, **position.identity}
+    (begun / STATE).write_text(json.dumps(state, indent=2) + "\n")
+    older = [path for path in _folders(folder) if path != final]
+    shutil.rmtree(final, ignore_errors=True)
+    begun.rename(final)
+    for path in older:
+        shutil.rmtree(path)
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint that a run goes on from, if there is one."""
+    return max(_folders(folder), default=None)
+
+
+def finish(folder: Path) -> None:
+    """Make the model of the latest checkpoint the folder's own, ``model``; its weights come last, each file whole."""
+    saved, model = max(_folders(folder)), folder / "model"
+    model.mkdir(exist_ok=True)
+    for name in (checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.WEIGHTS):
+        shutil.copyfile(saved / name, model / f".{name}.tmp")
+        (model / f".{name}.tmp").replace(model / name)
+
+
+def read(saved: Path, *, identity: Mapping[str, Any]) -> Position:
+    """How far the run of ``step-N`` is.
+
+    Raises:
+        RunError: if it is of another recipe or seed, or its state is damaged.
+    """
+    try:
+        state = completed(json.loads((saved / STATE).read_text(encoding="utf-8")))
+        step, steps = state.pop("step"), state.pop("steps")
+        state["config"] = as_json(from_json(state["config"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{saved / STATE} cannot be read ({error}); remove {saved} or train with --fresh") from error
+    for name in (*identity, *state):
+        if identity.get(name) != state.get(name):
+            raise RunError(
+                f"{saved} has {name} {state.get(name)!r}, but now it is {identity.get(name)!r}; "
+                "train with --fresh or another --out"
+            )
+    return Position(step, steps, identity)
+
+
+def restore(saved: Path, model: Kosmos, optimiser: torch.optim.AdamW) -> None:
+    """Fill the optimiser's moments from ``step-N``; a weight that no step has moved yet has none.
+
+    Raises:
+        ModelError: if the file is damaged or of another model.
+    """
+    tensors = checkpoint.read_weights(saved / OPTIMISER)
+    try:
+        for name, weight in _trained(model).items():
+            if f"momentum/{name}" in tensors:
+                optimiser.state[weight] = {"momentum": dealt(tensors[f"momentum/{name}"], like=weight)}
+            elif f"step/{name}" in tensors:
+                step, *moments = (tensors[f"{kind}/{name}"] for kind in MOMENTS)
+                spread = (dealt(moment, like=weight) for moment in moments)
+                optimiser.state[weight] = dict(zip(MOMENTS, (step, *spread), strict=True))
+    except KeyError as error:
+        raise ModelError(f"{saved / OPTIMISER} lacks {error}; remove {saved} or train with --fresh") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def _trained(model: Kosmos) -> dict[str, torch.nn.Parameter]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _moments(model: Kosmos, optimiser: torch.optim.AdamW) -> Iterator[tuple[str, Tensor]]:
+    for name, weight in _trained(model).items():
+        for kind, value in optimiser.state[weight].items():
+            yield f"{kind}/{name}", gathered(value)

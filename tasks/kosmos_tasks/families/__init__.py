@@ -1,0 +1,1 @@
+"""What tasks of one kind share: text ranking, multiple choice, captioning, visual question answering."""

@@ -1,0 +1,80 @@
+"""Choosing among texts by their likelihood: what closed-ended tasks compose.
+
+A choice follows its prompt after a space. Choices compete under a rule; of m that tie at the top, each right one earns
+1/m. The names of the marks are those of lm-evaluation-harness 0.4.13, where it has one: ``acc`` compares sums of
+log-probabilities, ``acc_norm`` divides them by the number of characters of the choice, without the space.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kosmos_eval.fewshot.selection import few_shot
+from kosmos_eval.metrics.choice import Rule, best, credit, preferences
+from kosmos_eval.prompt import Prompt
+from kosmos_eval.request import Likelihoods, LogLikelihood
+from kosmos_eval.sample import Sample
+from kosmos_eval.task import Score
+
+MARKS: Mapping[Rule, str] = {
+    "sum": "acc",
+    "mean per character": "acc_norm",
+    "mean per token": "acc_per_token",
+    "difference": "acc_difference",
+}
+PARAGRAPH = "\n\n"
+"""What lm-evaluation-harness puts between demonstrations."""
+
+
+def asked(prompt: Prompt, choices: Sequence[str], *, rule: Rule = "sum") -> list[LogLikelihood]:
+    """Every choice after the prompt; for ``difference`` also after ``Answer:`` alone, which is no prompt at all."""
+    words = tuple(f" {choice}" for choice in choices)
+    prompts = [prompt, Prompt("Answer:")] if rule == "difference" else [prompt]
+    return [LogLikelihood(each, words) for each in prompts]
+
+
+def asked_in_context(sample: Sample, shots: Sequence[Sample], *, separator: str = PARAGRAPH) -> list[LogLikelihood]:
+    """The same ending after each of several contexts, which hold the choices (partial evaluation).
+
+    Args:
+        sample: its ``extra["contexts"]`` are the contexts, in the order of its choices; its target is the ending.
+        shots: demonstrations.
+        separator: what stands between them.
+    """
+    prompts = [replace(sample, prompt=Prompt(context)) for context in sample.extra["contexts"]]
+    ending = (f" {sample.target}",)
+    return [LogLikelihood(few_shot(prompt, shots, separator=separator), ending) for prompt in prompts]
+
+
+def chosen(
+    choices: Sequence[str], outputs: Sequence[Likelihoods], *, target: int, rule: Rule = "sum"
+) -> tuple[str, float]:
+    """The choice that a rule prefers, ties joined by ``=``, and the credit for it.
+
+    Args:
+        choices: what was asked for.
+        outputs: the answers to `asked`.
+        target: the index of the right choice.
+        rule: how likelihoods are compared.
+    """
+    given, *alone = outputs
+    without = alone[0].logprobs if alone else None
+    found = preferences(given.logprobs, rule=rule, tokens=given.tokens, texts=choices, without_prompt=without)
+    answer = "=".join(dict.fromkeys(choices[index].strip() for index in best(found)))
+    return answer, credit(found, [target])
+
+
+def ranked(
+    sample: Sample, outputs: Sequence[Likelihoods], *, rule: Rule = "sum", also: Sequence[Rule] = (), mark: str = ""
+) -> Score:
+    """A mark for the rule, called ``mark`` if given, then one for each other rule that needs no further request."""
+    choices, target = sample.choices, sample.choices.index(sample.target)
+    answer, credited = chosen(choices, outputs, target=target, rule=rule)
+    others = {MARKS[each]: chosen(choices, outputs, target=target, rule=each)[1] for each in also}
+    return Score({mark or MARKS[rule]: credited, **others}, answer)
+
+
+def ranked_in_context(sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
+    """The mark for the context after which the ending is the likeliest; ``extra["label"]`` is the right one."""
+    sums, tokens, greedy = zip(*((o.logprobs[0], o.tokens[0], o.greedy[0]) for o in outputs), strict=True)
+    answer, mark = chosen(sample.choices, [Likelihoods(sums, tokens, greedy)], target=sample.extra["label"])
+    return Score({MARKS["sum"]: mark}, answer)

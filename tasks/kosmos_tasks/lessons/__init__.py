@@ -1,0 +1,1 @@
+"""Generated training data of the bundled model."""
