@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What depends on being installed: entry points, data files, commands in processes of their own.
 WHEEL_TESTS := tests/eval/test_house.py tests/eval/test_cli.py tests/eval/test_registry.py tests/model/test_adapter.py \
-	tests/tasks/test_mini_opinions.py tests/tasks/test_mini_digits.py tests/tasks/test_imagenet.py
+	tests/tasks/test_synthetic_opinions.py tests/tasks/test_synthetic_digits.py tests/tasks/test_imagenet.py
 
 .PHONY: demo test check wheel-test clean
 

@@ -181,7 +181,7 @@ def asked_here(folder: Path) -> Callable[[str, int, int], tuple[list[float], Map
         if record is None or record.score is None:
             raise SystemExit(f"{name} {place} was not answered: {record}")
         outputs = (output for output in record.outputs if isinstance(output, Likelihoods))
-        return [value for output in outputs for value in output.logprobs], record.score.marks
+        return [value for output in outputs for value in output.logprobs], record.score.values
 
     return item
 

@@ -15,11 +15,11 @@ from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.kosmos import build
 from kosmos_model.modeling.tokenizer import NANO, Tokenizer, train
 from kosmos_tasks.formats import imagenet
-from kosmos_tasks.synthetic import digits as mini
+from kosmos_tasks.synthetic import digits as synthetic
 
 NAMES = tuple(imagenet.classes().values())
 """ImageNet's 1,000 class names."""
-KNOWN = (*NAMES[:990], *mini.NAMES)
+KNOWN = (*NAMES[:990], *synthetic.NAMES)
 """As many, with the ten that kosmos-nano was trained to say of what `digits` shows: the right one is among them."""
 
 WORDS = (
@@ -78,4 +78,4 @@ def images(count: int, *, seed: int = 0, size: int = 96) -> list[Image]:
 
 def digits(count: int) -> list[Image]:
     """Pictures of handwritten digits, which kosmos-nano was trained to name (none of those it was trained on)."""
-    return [Image.of(row["image"]) for row, _ in zip(mini.rows("test", count), range(count), strict=False)]
+    return [Image.of(row["image"]) for row, _ in zip(synthetic.rows("test", count), range(count), strict=False)]

@@ -18,12 +18,12 @@ from kosmos_eval.evaluation.run_folder import opened
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
-from kosmos_eval.task import Score
+from kosmos_eval.task import Score, Task
 from kosmos_model.engine.layers import Layers
 
 
 @dataclass(frozen=True)
-class Sums:
+class Sums(Task):
     """Is a sum right? Short questions, as many as one likes."""
 
     count: int

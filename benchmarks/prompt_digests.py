@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.plan import Variants, cells
 from kosmos_eval.evaluation.setup import build_tasks
 from kosmos_eval.fewshot.selection import FixedShots, Shots
 from kosmos_eval.registry import names
@@ -20,9 +20,9 @@ from kosmos_eval.source import Source
 
 SHOTS = (0, 1, 4)
 VARIANTS = {
-    "prompts": Ways(with_blind=True, prompts=("all",)),
-    "shuffled": Ways(images="shuffled"),
-    "none": Ways(images="none", seeds=2),
+    "prompts": Variants(with_blind=True, prompts=("all",)),
+    "shuffled": Variants(images="shuffled"),
+    "none": Variants(images="none", seeds=2),
 }
 
 
@@ -32,7 +32,7 @@ def sources() -> Iterator[tuple[str, Source]]:
         yield "data", Source("data", Path(root))
 
 
-def digests(name: str, source: Source, shots: Shots, ways: Ways, options: list[str]) -> Iterator[str]:
+def digests(name: str, source: Source, shots: Shots, ways: Variants, options: list[str]) -> Iterator[str]:
     for cell in cells(build_tasks([name], source, options=options), shots=shots, limit=None, seed=0, ways=ways):
         total = sha256()
         for sample in cell.samples:
@@ -49,8 +49,8 @@ def main() -> None:
     for kind, source in sources():
         for name in names("task"):
             plans = [(kind, Shots(SHOTS), ways, []) for ways in VARIANTS.values()]
-            plans += [(f"{kind}/fixed", Shots(SHOTS[1:], FixedShots()), Ways(), [])]
-            plans += [(f"{kind}/rationale", Shots(SHOTS), Ways(), [f'{name}.rationale="Think:"'])]
+            plans += [(f"{kind}/fixed", Shots(SHOTS[1:], FixedShots()), Variants(), [])]
+            plans += [(f"{kind}/rationale", Shots(SHOTS), Variants(), [f'{name}.rationale="Think:"'])]
             for label, shots, ways, options in plans:
                 try:
                     for line in digests(name, source, shots, ways, options):

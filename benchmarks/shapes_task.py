@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from benchmarks.shapes import prompt
 from kosmos_eval import Generate, Sample, Score, Source, register
 from kosmos_eval.request import Completion
+from kosmos_eval.task import Task
 
 
 @register("shapes")
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Task):
     """What colour a shape has; demonstrations are part of the question."""
 
     source: Source = Source()

@@ -2,7 +2,8 @@
 
 Two decoders of kosmos-nano's size read the same documents of the same length, which differ in nothing but how a place
 is known: by xPos, or by the sinusoids of KOSMOS-2's public weights. Then both read documents one, two and four times
-as long. The text is what the mini recipes write of their training sides for training, and of another seed for reading.
+as long. The text is what the synthetic recipes write of their training sides for training, and of another seed for
+reading.
 
     python -m benchmarks.xpos_length [--steps 900] [--out results/xpos_length.csv]
 """

@@ -1,15 +1,16 @@
 """TextVQA: questions about the text in a picture (textvqa.org, CC BY 4.0): TextVQA_0.5.1_{train,val}.json."""
 
+from collections import Counter
 from dataclasses import dataclass
 
-from kosmos_eval import Generate, Image, Prompt, Sample, Score, Source, few_shot, register
+from kosmos_eval import Generate, Image, Prompt, Sample, Score, Source, Task, few_shot, register
 from kosmos_eval.metrics import vqa
 from kosmos_eval.source import existing, read_json
 
 
 @register("textvqa")
 @dataclass(frozen=True)
-class TextVQA:
+class TextVQA(Task):
     """Questions about the text in a picture, ten human answers each."""
 
     source: Source = Source()
@@ -28,7 +29,8 @@ class TextVQA:
 
     def sample(self, id, row, images):
         prompt = Prompt(Image(images / f"{row['image_id']}.jpg"), f"Question: {row['question']} Answer:")
-        return Sample(id, prompt, row["answers"][0], tuple(row["answers"]), group=row["image_id"])
+        (common, _), *_ = Counter(row["answers"]).most_common(1)
+        return Sample(id, prompt, common, tuple(row["answers"]), group=row["image_id"])
 
     def requests(self, sample, shots):
         return [Generate(few_shot(sample, shots), max_tokens=10, stop=("\n",))]

@@ -7,7 +7,7 @@
 
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.plan import Ways
+from kosmos_eval.evaluation.plan import Variants
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.model import Model
@@ -16,10 +16,9 @@ from kosmos_eval.registry import register, register_model
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score, Task
+from kosmos_eval.task import Score, Task, TaskInfo
 
 __all__ = [
-    "About",
     "Completion",
     "Failure",
     "Generate",
@@ -35,7 +34,8 @@ __all__ = [
     "Score",
     "Source",
     "Task",
-    "Ways",
+    "TaskInfo",
+    "Variants",
     "evaluate",
     "few_shot",
     "register",

@@ -1,50 +1,33 @@
-"""The Protocol of a task, what a task may offer beyond it, and the score of one sample."""
+"""A benchmark: four methods to write, and defaults for the rest; its description, and the score of one sample."""
 
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Self
 
-from kosmos_eval.errors import PlugInError
+from kosmos_eval.errors import KosmosEvalError, PlugInError
+from kosmos_eval.metrics import statistics
 from kosmos_eval.metrics.statistics import Metric
-from kosmos_eval.request import Output, Request
+from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample
-
-O_contra = TypeVar("O_contra", bound=Output, contravariant=True)
 
 
 @dataclass(frozen=True)
 class Score:
-    """The marks of one sample.
+    """The score of one sample.
 
     Args:
-        marks: metric name to mark; a mark of 1 is full credit, 0 none.
+        values: metric name to value; 1 is full credit, 0 none.
         answer: what the model was understood to answer, for reports.
-        record: whatever `aggregate` needs beyond that; plain JSON values.
+        record: whatever `Task.aggregate` needs beyond that; plain JSON values.
     """
 
-    marks: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
     answer: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
-
-
-def sound(score: Score, *, of: str) -> Score:
-    """A score with its marks as plain floats, whatever numbers they are.
-
-    Args:
-        score: what a task gave.
-        of: the task and the sample, for messages.
-
-    Raises:
-        PlugInError: if it is no `Score`, or one of its marks has no place in a mean.
-    """
-    if not isinstance(score, Score):
-        raise PlugInError(f"{of}: score() gave {str(score)[:60]!r}; expected a kosmos_eval.Score")
-    for name, mark in score.marks.items():
-        if isinstance(mark, str) or not hasattr(mark, "__float__") or not isfinite(mark):
-            raise PlugInError(f"{of}: the mark {name!r} is {mark!r}; expected a finite number, 1 for full credit")
-    return replace(score, marks={name: float(mark) for name, mark in score.marks.items()})
 
 
 @dataclass(frozen=True)
@@ -56,12 +39,12 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class About:
+class TaskInfo:
     """What a task says of itself to listings and reports.
 
     Args:
         metric: the headline metric, the first row of the task's scores.
-        splits: source (mini, data, hub) to its splits, the default one first.
+        splits: source (synthetic, data, hub) to its splits, the default one first.
         hub: the data set's name on the Hugging Face hub; empty where none could be confirmed.
         get: where the official files come from and how they are laid out under ``--data``.
         extension: the few-shot form is ours, the paper has none.
@@ -77,120 +60,145 @@ class About:
     suites: tuple[str | Suite, ...] = ()
 
 
-class Task(Protocol[O_contra]):
-    """A benchmark: its samples, how they are asked, how answers are marked."""
+class Task(ABC):
+    """A benchmark. Subclass it as a frozen dataclass whose fields are the task's options.
 
+    ``prompt_variants`` maps names to prompts where a task can ask in several, the default one first; such a task has an
+    option ``prompt`` that names the one in use. Names have no comma and no equals sign.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo()
+    prompt_variants: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
     def samples(self) -> Sequence[Sample]:
-        """What is evaluated, in a fixed order."""
-        ...
+        """Return the samples to evaluate, in a fixed order."""
 
+    @abstractmethod
     def examples(self) -> Sequence[Sample]:
-        """What demonstrations are drawn from. Where it is `samples` itself, they are drawn leave-one-out."""
-        ...
+        """Return the pool of demonstrations; where it equals `samples`, a sample never demonstrates itself."""
 
+    @abstractmethod
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """What the model is asked about a sample, after the demonstrations."""
-        ...
+        """Return the requests about a sample, after its demonstrations."""
 
-    def score(self, sample: Sample, outputs: Sequence[O_contra]) -> Score:
-        """Mark the outputs, which stand in the order of the requests (of all stages, one after the other)."""
-        ...
+    @abstractmethod
+    def score(self, sample: Sample, outputs: Sequence[Any]) -> Score:
+        """Score the outputs, which stand in the order of the requests (of all turns, one after the other)."""
 
-
-@runtime_checkable
-class Staged(Protocol):
-    """A task whose later requests depend on earlier answers, such as chain of thought."""
+    # Override the rest where a benchmark needs it.
 
     def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
-        """The next requests given every output so far; empty when the sample is done."""
-        ...
-
-
-@runtime_checkable
-class Aggregated(Protocol):
-    """A task with metrics of the whole corpus (CIDEr, BLEU, AUC); without it, marks are averaged."""
+        """Return the requests of the next turn, given all outputs so far; empty when the sample is done."""
+        return ()
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
-        """The metrics of the scored samples, headline first.
+        """Return the metrics of the scored samples, headline first; by default the mean of every value.
 
         Args:
             samples: their outlines (`Sample.outline`: no prompt, no extras).
             scores: in parallel.
-            seed: of resampling.
+            seed: of the bootstrap.
         """
-        ...
+        return means(samples, scores, seed=seed)
 
+    def sample_metrics(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
+        """Return values by sample id that only the whole corpus decides, such as CIDEr of an image."""
+        return {}
 
-@runtime_checkable
-class PerSample(Protocol):
-    """A task whose samples have marks that only the whole corpus decides, such as CIDEr of an image."""
-
-    def per_sample(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
-        """Sample id to its marks."""
-        ...
-
-
-@runtime_checkable
-class Noted(Protocol):
-    """A task with something to say beside its scores: the rule it chose by, the corpus behind a metric."""
+    def choose_shots(self, sample: Sample, count: int) -> Sequence[Sample] | None:
+        """Return demonstrations that belong to the sample; None to draw them from `examples`."""
+        return None
 
     @property
     def notes(self) -> Sequence[str]:
-        """Short phrases for the report."""
-        ...
+        """Short phrases that a report shows beside the scores."""
+        return ()
 
+    def read_answers(self, file: Path) -> Mapping[str, str]:
+        """Read answers by sample id from the benchmark's official results format.
 
-@runtime_checkable
-class Worded(Protocol):
-    """A task that can ask in several wordings: a dataclass with an option ``prompt`` that names the one in use."""
+        Raises:
+            KosmosEvalError: if the task has no such format, or the file is not in it.
+        """
+        raise KosmosEvalError(f"{type(self).__name__} reads no answer files; `kosmos-eval run` evaluates it")
 
-    @property
-    def prompt(self) -> str:
-        """The name of the wording in use."""
-        ...
-
-    @property
-    def prompts(self) -> Mapping[str, str]:
-        """Name to wording, the usual one first; names have no comma and no equals sign."""
-        ...
-
-
-@runtime_checkable
-class Drawn(Protocol):
-    """A task that chooses its own demonstrations, because they belong to the sample."""
-
-    def draw(self, sample: Sample, count: int) -> Sequence[Sample]:
-        """The demonstrations of a sample, at most ``count`` of what the task counts as one shot."""
-        ...
-
-
-@runtime_checkable
-class Marked(Protocol):
-    """A task that marks answers made elsewhere."""
-
-    def answers(self, file: Path) -> Mapping[str, str]:
-        """Sample id to answer, read from the benchmark's official results format."""
-        ...
-
-    def mark(self, sample: Sample, answer: str) -> Score:
-        """Mark one answer."""
-        ...
+    def score_answer(self, sample: Sample, answer: str) -> Score:
+        """Score an external answer; by default as if the model had generated it."""
+        return self.score(sample, [Completion(answer)])
 
     def official(self) -> Self:
-        """The task with the corpus rules of the official scoring program."""
-        ...
-
-
-@runtime_checkable
-class Submitted(Protocol):
-    """A task with splits whose answers are not public and are scored by a server."""
+        """Return the task with the corpus rules of the official scoring program, for external answers."""
+        return self
 
     def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
-        """File name and content of what the server takes, or None where this split is scored here."""
-        ...
+        """Return file name and content for the benchmark's server, where a split's answers are not public."""
+        return None
+
+    def options(self) -> dict[str, Any]:
+        """Return the task's options as plain JSON values."""
+        if not is_dataclass(self):
+            return {}
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return values
 
 
-def about(task: object) -> About:
-    """What a task says of itself; a bare one for a task that says nothing."""
-    said = getattr(task, "about", None)
-    return said if isinstance(said, About) else About()
+def info(task: object) -> TaskInfo:
+    """Return what a task, or the factory of one, says of itself; an empty one for a factory that says nothing."""
+    found = getattr(task, "info", None)
+    return found if isinstance(found, TaskInfo) else TaskInfo()
+
+
+def validate_score(score: Score, *, of: str) -> Score:
+    """Return a score with plain floats as its values.
+
+    Args:
+        score: what a task gave.
+        of: the task and the sample, for messages.
+
+    Raises:
+        PlugInError: if it is no `Score`, or one of its values is not a finite number.
+    """
+    if not isinstance(score, Score):
+        raise PlugInError(f"{of}: score() gave {str(score)[:60]!r}; expected a kosmos_eval.Score")
+    for name, value in score.values.items():
+        if isinstance(value, str) or not hasattr(value, "__float__") or not isfinite(value):
+            raise PlugInError(f"{of}: the value {name!r} is {value!r}; expected a finite number, 1 for full credit")
+    return replace(score, values={name: float(value) for name, value in score.values.items()})
+
+
+def means(
+    samples: Sequence[Sample], scores: Sequence[Score], *, seed: int = 0, chance: float | None = None
+) -> dict[str, Metric]:
+    """Return the mean of every value, and of the first one by kind where the samples are of several kinds.
+
+    Intervals are clustered by the samples' group. Where every sample has choices, the chance level of the first value
+    is the mean of 1 / number of choices, unless ``chance`` names another.
+
+    Raises:
+        PlugInError: if not all samples have the same values.
+    """
+    if not scores:
+        return {}
+    if chance is None and all(sample.choices for sample in samples):
+        chance = sum(1 / len(sample.choices) for sample in samples) / len(samples)
+    names = list(scores[0].values)
+    pairs = list(zip(samples, scores, strict=True))
+    for sample, score in pairs:
+        if score.values.keys() != scores[0].values.keys():
+            other = f"sample {sample.id} has {sorted(score.values)}, sample {samples[0].id} {sorted(names)}"
+            raise PlugInError(f"values differ: {other}; give every sample the same, or the task an aggregate()")
+    found = {name: _mean(pairs, name, seed=seed, chance=chance if name == names[0] else None) for name in names}
+    kinds = sorted({sample.kind for sample in samples})
+    if names and len(kinds) > 1:
+        for kind in kinds:
+            of_kind = [(sample, score) for sample, score in pairs if sample.kind == kind]
+            found[f"{names[0]}[{kind}]"] = _mean(of_kind, names[0], seed=seed, chance=chance)
+    return found
+
+
+def _mean(pairs: Sequence[tuple[Sample, Score]], name: str, *, seed: int, chance: float | None) -> Metric:
+    values = [score.values[name] for _, score in pairs]
+    groups = [sample.group or sample.id for sample, _ in pairs]
+    metric = statistics.mean(values, groups=groups, seed=seed, chance=chance)
+    return metric if all(0 <= value <= 1 for value in values) else replace(metric, unit="")

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kosmos_eval.analysis.saved_run import Past, reopened
+from kosmos_eval.analysis.saved_run import SavedRun, open_run
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import Record
-from kosmos_eval.evaluation.scores import marks
+from kosmos_eval.evaluation.scores import has_sample_metrics, marks
 from kosmos_eval.metrics.paired import Difference, holm, paired
-from kosmos_eval.task import PerSample
 
 CERTAIN = 0.05
 """Below this corrected p-value a difference is called one."""
@@ -97,7 +96,7 @@ def compare(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     Raises:
         KosmosEvalError: if they have no scored sample in common, or asked different things.
     """
-    a, b = reopened(first), reopened(second)
+    a, b = open_run(first), open_run(second)
     pairs = [(cell, other) for cell in a.cells for other in b.cells if _place(cell) == _place(other)]
     if not pairs:
         raise KosmosEvalError(
@@ -124,7 +123,7 @@ def compare(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     return Comparison(a.model, b.model, tuple(rows), tuple(notes))
 
 
-def _row(cell: Cell, other: Cell, a: Past, b: Past, seed: int) -> Compared | None:
+def _row(cell: Setting, other: Setting, a: SavedRun, b: SavedRun, seed: int) -> Compared | None:
     """A cell of both runs; None where no sample has the same mark in both."""
     found, others = marks(cell, a.run), marks(other, b.run)
     metric = next((name for own in found.values() for name in own), "")
@@ -150,7 +149,7 @@ def _row(cell: Cell, other: Cell, a: Past, b: Past, seed: int) -> Compared | Non
         task=cell.name,
         shots=cell.shots,
         metric=metric,
-        unit="%" if not isinstance(cell.task, PerSample) and all(0 <= m <= 1 for m in (*firsts, *seconds)) else "",
+        unit="%" if not has_sample_metrics(cell.task) and all(0 <= m <= 1 for m in (*firsts, *seconds)) else "",
         n=len(both),
         left_out=len(scored ^ scored_too),
         otherwise=otherwise,
@@ -163,11 +162,11 @@ def _row(cell: Cell, other: Cell, a: Past, b: Past, seed: int) -> Compared | Non
     )
 
 
-def _place(cell: Cell) -> tuple[str, int, str]:
+def _place(cell: Setting) -> tuple[str, int, str]:
     return cell.name, cell.shots, cell.variant
 
 
-def _record(cell: Cell, past: Past, id: str) -> Record:
+def _record(cell: Setting, past: SavedRun, id: str) -> Record:
     record = cell.record(past.run, id)
     assert record is not None, "a sample with marks has a record"
     return record
@@ -177,11 +176,11 @@ def _answer(record: Record) -> str:
     return record.score.answer if record.score is not None else ""
 
 
-def _listed(past: Past) -> str:
+def _listed(past: SavedRun) -> str:
     return "; ".join(cell.label for cell in past.cells)
 
 
-def _differing(a: Past, b: Past) -> dict[str, str]:
+def _differing(a: SavedRun, b: SavedRun) -> dict[str, str]:
     """Task to the options in which the runs differ, the data's folder aside."""
     found = {}
     for name, given in _options(a).items():
@@ -192,7 +191,7 @@ def _differing(a: Past, b: Past) -> dict[str, str]:
     return found
 
 
-def _options(past: Past) -> dict[str, dict[str, Any]]:
+def _options(past: SavedRun) -> dict[str, dict[str, Any]]:
     options = past.config["options"]
     tasks: Mapping[str, Mapping[str, Any]] = options.get("tasks") or {options["task"]: options["options"]}
     return {

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from kosmos_eval.analysis.saved_run import Past, reopened
+from kosmos_eval.analysis.saved_run import SavedRun, open_run
 from kosmos_eval.errors import KosmosEvalError, RunError
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.scores import marks
 from kosmos_eval.request import Completion, Output
@@ -44,7 +44,7 @@ def export(folder: Path, form: str, *, out: Path | None = None) -> list[Path]:
     """
     if form not in FORMS:
         raise KosmosEvalError(f"--to {form} is not known; expected one of {', '.join(FORMS)}")
-    past, target = reopened(folder), out or folder
+    past, target = open_run(folder), out or folder
     try:
         target.mkdir(parents=True, exist_ok=True)
         if form == "parquet":
@@ -57,7 +57,7 @@ def export(folder: Path, form: str, *, out: Path | None = None) -> list[Path]:
     return [target / name for name in files]
 
 
-def scores(past: Past) -> dict[str, Any]:
+def scores(past: SavedRun) -> dict[str, Any]:
     """The rows of the report, numbers in full precision, with what ``run.json`` says; what is unknown is null."""
     rows = [
         {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
@@ -66,7 +66,7 @@ def scores(past: Past) -> dict[str, Any]:
     return {"model": past.model, "scores": rows, "run": dict(past.config)}
 
 
-def samples(past: Past) -> Iterator[dict[str, Any]]:
+def samples(past: SavedRun) -> Iterator[dict[str, Any]]:
     """Every sample that was asked, as plain values: what it is, what came back, how it was marked.
 
     ``outputs`` has an entry for each request: the text, or the log-probabilities of its continuations.
@@ -96,7 +96,7 @@ def samples(past: Past) -> Iterator[dict[str, Any]]:
             }
 
 
-def results(past: Past) -> Iterator[tuple[str, dict[str, Any]]]:
+def results(past: SavedRun) -> Iterator[tuple[str, dict[str, Any]]]:
     """File name and content of lm-evaluation-harness's results, for each number of shots and way of asking."""
     rows = past.report.rows
     for shots, variant in dict.fromkeys((cell.shots, cell.variant) for cell in past.cells):
@@ -106,7 +106,7 @@ def results(past: Past) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, _results(past, cells, own)
 
 
-def _results(past: Past, cells: Sequence[Cell], rows: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+def _results(past: SavedRun, cells: Sequence[Setting], rows: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     options = past.config.get("options", {})
     version = past.config.get("versions", {}).get("kosmos-eval", "")
     return {
@@ -148,7 +148,7 @@ def _results(past: Past, cells: Sequence[Cell], rows: Mapping[str, Sequence[Row]
     }
 
 
-def _metrics(cell: Cell, rows: Sequence[Row], past: Past) -> dict[str, Any]:
+def _metrics(cell: Setting, rows: Sequence[Row], past: SavedRun) -> dict[str, Any]:
     """The figures of a task; a standard error is that of the mean of marks, of other metrics half their interval's."""
     own = list(marks(cell, past.run).values())
     found: dict[str, Any] = {"name": cell.name, "alias": cell.name, "sample_len": rows[0].n}
@@ -165,7 +165,7 @@ def _metrics(cell: Cell, rows: Sequence[Row], past: Past) -> dict[str, Any]:
     return found
 
 
-def _of(row: Row, cell: Cell) -> bool:
+def _of(row: Row, cell: Setting) -> bool:
     return (row.task, row.shots, row.variant) == (cell.name, cell.shots, cell.variant)
 
 
@@ -185,7 +185,7 @@ def _output(output: Output) -> dict[str, Any]:
     return {"text": None, "logprobs": list(output.logprobs), "tokens": list(output.tokens)}
 
 
-def _parquet(past: Past, path: Path) -> Path:
+def _parquet(past: SavedRun, path: Path) -> Path:
     """The samples as a table whose columns are of the same types for every run."""
     import pyarrow
     import pyarrow.parquet

@@ -22,7 +22,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.variant import parted
 
@@ -102,12 +102,13 @@ VALIDATION = {"val", "valid", "validation", "dev", "devseen"}
 """What benchmarks call the split that the paper calls validation."""
 
 
-def beside(row: Row, cell: Cell) -> Reported | None:
+def beside(row: Row, cell: Setting) -> Reported | None:
     """What the paper reports for a row; None where it reports nothing, or the run is of another protocol.
 
     It is the same protocol where official data were asked in the usual way: the paper's split, as many samples as the
-    paper says, none failed, all of them asked (`Cell.split`), and the task's options as they are by default, which is
-    where they follow the paper. What the paper leaves open (prompt and rule of the language tasks) cannot differ from
+    paper says, none failed, all of them asked (`Setting.split`), and the task's options as they are by default, which
+    is where they follow the paper. What the paper leaves open (prompt and rule of the language tasks) cannot differ
+    from
     it: another wording of these, such as GPT-3's, which may well be the authors', has the number beside its headline,
     whatever that is called; the protocol shown with it says what is not stated.
     """
@@ -117,7 +118,7 @@ def beside(row: Row, cell: Cell) -> Reported | None:
         return None
     source = getattr(cell.task, "source", None)
     if (
-        getattr(source, "kind", "mini") == "mini"
+        getattr(source, "kind", "synthetic") == "synthetic"
         or len(cell.samples) < len(cell.split)
         or not _usual(cell.task, but=ways)
     ):

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kosmos_eval.analysis.saved_run import Past, changed, reopened, tasks
+from kosmos_eval.analysis.saved_run import SavedRun, changed, open_run, tasks
 from kosmos_eval.errors import RunError
-from kosmos_eval.evaluation.plan import Cell, Ways
+from kosmos_eval.evaluation.plan import Setting, Variants
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.registry import load_file
@@ -38,7 +38,7 @@ class Twice:
         rows: each row of the first time, and the one of the second.
     """
 
-    cell: Cell
+    cell: Setting
     gaps: dict[str, float]
     reasons: dict[str, str]
     rows: tuple[tuple[Row, Row | None], ...]
@@ -61,7 +61,7 @@ def rerun(
 
     for path in (*(task_file or ()), *(model_file or ())):
         load_file(path)
-    first = reopened(folder)
+    first = open_run(folder)
     options = first.config["options"]
     if "answers" in options:
         raise RunError(f"{folder} marks answers made elsewhere; repeat it by `kosmos-eval score`")
@@ -74,12 +74,12 @@ def rerun(
         limit=options["limit"],
         seed=options["seed"],
         shots_from=options.get("shots_from", "random"),
-        ways=Ways.of(options),
+        ways=Variants.of(options),
     )
     again = out or folder.with_name(f"{folder.name}-again")
-    unfinished = (again / "run.json").exists() and "finished" not in reopened(again).config
+    unfinished = (again / "run.json").exists() and "finished" not in open_run(again).config
     run.run(asking, tasks(options), folder=again, fresh=not unfinished, html=False)
-    second = reopened(again)
+    second = open_run(again)
     found = compared(first, second)
     for line in told(found, first, second):
         run.console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -88,7 +88,7 @@ def rerun(
         raise RunError(f"{again} is not the same as {folder}: {len(different)} of {len(found)} parts differ, see above")
 
 
-def compared(first: Past, second: Past) -> list[Twice]:
+def compared(first: SavedRun, second: SavedRun) -> list[Twice]:
     """Every cell of a run beside the same cell of its repetition."""
     rows = {(row.task, row.shots, row.variant, row.metric): row for row in second.report.rows}
     found = []
@@ -105,7 +105,7 @@ def compared(first: Past, second: Past) -> list[Twice]:
     return found
 
 
-def told(found: Sequence[Twice], first: Past, second: Past) -> Iterator[str]:
+def told(found: Sequence[Twice], first: SavedRun, second: SavedRun) -> Iterator[str]:
     """What a comparison found, a line each: what it was made with, then the cells, then the conclusion."""
     for name, then, now in _made_with(first.config, second.config):
         yield f"{name}: {then}, now {now}"
@@ -122,7 +122,7 @@ def told(found: Sequence[Twice], first: Past, second: Past) -> Iterator[str]:
         yield f"the same: {sum(len(twice.gaps) for twice in found)} samples, every row"
 
 
-def _place(cell: Cell) -> tuple[str, int, str]:
+def _place(cell: Setting) -> tuple[str, int, str]:
     return cell.name, cell.shots, cell.variant
 
 

@@ -9,22 +9,22 @@ from typing import Any
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation import run_folder
 from kosmos_eval.evaluation.evaluator import cell_rows
-from kosmos_eval.evaluation.plan import Cell, Ways, cells
+from kosmos_eval.evaluation.plan import Setting, Variants, cells
 from kosmos_eval.evaluation.results import Report, Row
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.evaluation.setup import build_shots, build_task
 from kosmos_eval.files import redacted
 from kosmos_eval.source import Source
-from kosmos_eval.task import Noted, Task
+from kosmos_eval.task import Task
 
 
 @dataclass(frozen=True)
-class Past:
+class SavedRun:
     """A run's folder with its tasks made anew, so that samples stand beside their records."""
 
     folder: Path
     config: Mapping[str, Any]
-    cells: Sequence[Cell]
+    cells: Sequence[Setting]
     run: Run
 
     @property
@@ -44,7 +44,7 @@ class Past:
         return Report.of(self.model, [row for cell in self.cells for row in rows(cell, self.run)])
 
 
-def reopened(folder: Path) -> Past:
+def open_run(folder: Path) -> SavedRun:
     """Open what ``kosmos-eval run`` or ``kosmos-eval score`` left behind.
 
     Raises:
@@ -56,17 +56,17 @@ def reopened(folder: Path) -> Past:
         name = options["task"]
         answered = {record.id for record in run.records.values() if record.task == name}
         cell = marked_cell(name, _task(name, options["options"]), answered, seed=options.get("seed", 0))
-        return Past(folder, config, [cell], run)
+        return SavedRun(folder, config, [cell], run)
     if "tasks" not in options:
         raise RunError(f"{folder}/run.json names no tasks; expected a folder that `run` or `score` made")
     chosen = build_shots(options["shots"], options.get("shots_from", "random"))
     if chosen.choice.fingerprint != options.get("shots_fingerprint", ""):
         raise RunError(f"{folder} chose its demonstrations by other weights of {chosen.choice.name}; bring those back")
-    todo = cells(tasks(options), shots=chosen, limit=options["limit"], seed=options["seed"], ways=Ways.of(options))
-    return Past(folder, config, todo, run)
+    todo = cells(tasks(options), shots=chosen, limit=options["limit"], seed=options["seed"], ways=Variants.of(options))
+    return SavedRun(folder, config, todo, run)
 
 
-def tasks(options: Mapping[str, Any]) -> dict[str, Task[Any]]:
+def tasks(options: Mapping[str, Any]) -> dict[str, Task]:
     """The tasks that the options of a ``run.json`` name, made anew."""
     return {name: _task(name, given) for name, given in options["tasks"].items()}
 
@@ -109,19 +109,19 @@ def changed(then: Any, now: Any, names: Iterable[str]) -> Iterator[tuple[str, An
             yield name, before, after
 
 
-def marked_cell(name: str, task: Task[Any], answered: Container[str], *, seed: int) -> Cell:
+def marked_cell(name: str, task: Task, answered: Container[str], *, seed: int) -> Setting:
     """The samples of a task that are answered elsewhere, by their ids."""
     split = task.samples()
-    return Cell(name, task, 0, seed, [sample for sample in split if sample.id in answered], (), False, split=split)
+    return Setting(name, task, 0, seed, [sample for sample in split if sample.id in answered], (), False, split=split)
 
 
-def marked_rows(cell: Cell, run: Run) -> list[Row]:
+def marked_rows(cell: Setting, run: Run) -> list[Row]:
     """The report's rows of answers made elsewhere; they say how many samples have none.
 
     What a closed-ended task notes is the rule by which it chooses; nothing was chosen here.
     """
     closed = all(sample.choices for sample in cell.outlines())
-    notes = list(cell.task.notes) if isinstance(cell.task, Noted) and not closed else []
+    notes = [] if closed else list(cell.task.notes)
     if left := len(cell.split) - len(cell.samples):
         notes.append(f"{left} of {len(cell.split)} samples are not answered")
     if gone := len(run.records) - len(cell.samples):
@@ -130,7 +130,7 @@ def marked_rows(cell: Cell, run: Run) -> list[Row]:
     return [replace(row, note=note) for row in cell_rows(cell, run)]
 
 
-def _task(name: str, given: Mapping[str, Any]) -> Task[Any]:
+def _task(name: str, given: Mapping[str, Any]) -> Task:
     source = dict(given.get("source", {}))
     root = source.pop("root", None)
     options = {option: tuple(value) if isinstance(value, list) else value for option, value in given.items()}

@@ -15,7 +15,7 @@ from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.source import Source
 
 if TYPE_CHECKING:
-    from kosmos_eval.evaluation.plan import Ways
+    from kosmos_eval.evaluation.plan import Variants
 
 app = typer.Typer(
     name="kosmos-eval",
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of official files; default: generated mini splits.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of official files; default: synthetic splits.")]
 Hub = Annotated[bool, typer.Option("--hub", help="Read data sets from the hub (with --data: from a mirror of it).")]
 Revision = Annotated[str | None, typer.Option("--revision", help="The hub's revision; the resolved one is recorded.")]
 Split = Annotated[str | None, typer.Option("--split", help="A split for all tasks, or task=split,task=split.")]
@@ -82,7 +82,7 @@ def run(
 ) -> None:
     """Evaluate a model; the same command again resumes what was interrupted.
 
-    Without --data or --hub each task uses its mini split, which the package generates itself.
+    Without --data or --hub each task uses its synthetic split, which the package generates itself.
     """
     from kosmos_eval.cli import run as commands
 
@@ -274,13 +274,13 @@ def _source(data: Path | None, hub: bool, revision: str | None) -> Source:
         raise KosmosEvalError("--revision is the hub's; give it with --hub")
     if data is not None and not data.is_dir():
         raise KosmosEvalError(f"--data {data} is not a folder; name the one that holds the official files")
-    return Source("hub" if hub else "data" if data is not None else "mini", data, None, revision)
+    return Source("hub" if hub else "data" if data is not None else "synthetic", data, None, revision)
 
 
-def _ways(images: Images, with_blind: bool = False, prompts: str = "default", seeds: int = 1) -> "Ways":
-    from kosmos_eval.evaluation.plan import Ways
+def _ways(images: Images, with_blind: bool = False, prompts: str = "default", seeds: int = 1) -> "Variants":
+    from kosmos_eval.evaluation.plan import Variants
 
-    return Ways(images, with_blind, () if prompts == "default" else tuple(_names(prompts)), seeds)
+    return Variants(images, with_blind, () if prompts == "default" else tuple(_names(prompts)), seeds)
 
 
 def _names(listed: str) -> list[str]:

@@ -10,20 +10,19 @@ from hashlib import sha256
 from inspect import signature
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from rich.console import Console
 
-from kosmos_eval.analysis.saved_run import Past, marked_cell, marked_rows, reopened, resumed
+from kosmos_eval.analysis.saved_run import SavedRun, marked_cell, marked_rows, open_run, resumed
 from kosmos_eval.errors import BadData, KosmosEvalError, RunError
 from kosmos_eval.evaluation import run_folder, suites
 from kosmos_eval.evaluation.evaluator import Progress, checked
 from kosmos_eval.evaluation.launch import Crew, launched, speaks
-from kosmos_eval.evaluation.plan import Cell, Ways, cells
-from kosmos_eval.evaluation.profiling import Counting, Profile, as_json, lines, profiled, summary
+from kosmos_eval.evaluation.plan import Setting, Variants, cells
+from kosmos_eval.evaluation.profiling import Profile, as_json, lines, profiled, summary
 from kosmos_eval.evaluation.results import Report
 from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.evaluation.scores import cell_file, marks_file, scored
+from kosmos_eval.evaluation.scores import cell_file, has_sample_metrics, marks_file, scored
 from kosmos_eval.evaluation.setup import (
     build_model,
     build_shots,
@@ -31,18 +30,17 @@ from kosmos_eval.evaluation.setup import (
     configuration,
     default_folder,
     provenance,
-    task_options,
 )
 from kosmos_eval.fewshot.selection import Shots
 from kosmos_eval.files import redacted
-from kosmos_eval.model import Adjustable, Model
-from kosmos_eval.models.usage import Served
+from kosmos_eval.model import Model
+from kosmos_eval.models.usage import RemoteModel
 from kosmos_eval.registry import load_file, named
 from kosmos_eval.report.console import print_report
 from kosmos_eval.report.progress import shown
 from kosmos_eval.report.trackers import Tracker
 from kosmos_eval.source import Source
-from kosmos_eval.task import Marked, Noted, PerSample, Submitted, Task
+from kosmos_eval.task import Task
 
 console = Console(width=None if sys.stdout.isatty() else 140, quiet=not speaks())
 errors = Console(stderr=True, quiet=not speaks())
@@ -61,7 +59,7 @@ class Asking:
     limit: int | None
     seed: int
     shots_from: str = "random"
-    ways: Ways = field(default_factory=Ways)
+    ways: Variants = field(default_factory=Variants)
     profile: bool = False
     batch_tokens: str | None = None
 
@@ -78,7 +76,7 @@ def default_tasks() -> list[str]:
 
 def suite(
     name: str, source: Source, *, shots: Sequence[int] | None, seed: int, splits: str | None, options: Sequence[str]
-) -> tuple[dict[str, Task[Any]], Sequence[int]]:
+) -> tuple[dict[str, Task], Sequence[int]]:
     """The tasks of a suite (`suites.chosen`) and its numbers of demonstrations; tells what is left out, and why."""
     chosen = suites.chosen(name, source, shots=shots, seed=seed, splits=splits, options=options)
     for task, reason in chosen.missing.items():
@@ -88,7 +86,7 @@ def suite(
 
 def run(
     asking: Asking,
-    tasks: Mapping[str, Task[Any]],
+    tasks: Mapping[str, Task],
     *,
     folder: Path | None,
     fresh: bool,
@@ -116,7 +114,7 @@ def run(
 def _run(
     crew: Crew,
     asking: Asking,
-    tasks: Mapping[str, Task[Any]],
+    tasks: Mapping[str, Task],
     *,
     folder: Path | None,
     fresh: bool,
@@ -142,7 +140,7 @@ def _run(
     with run_folder.opened(folder, config, fresh=fresh, ranks=crew.ranks) as opened:
         if crew.ranks.first and (said := resumed(config, opened)):
             console.print(said, highlight=False, soft_wrap=True, markup=False)
-        if isinstance(model, Served):
+        if isinstance(model, RemoteModel):
             _keep_account(model, opened)
         with shown(errors) as progress, profiled() as measured:
             for cell, found in crew.evaluated(model, todo, opened, progress):
@@ -152,14 +150,14 @@ def _run(
             return
         config["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         config["data"] = {cell.label: _fingerprint(cell, opened) for cell in todo}
-        if isinstance(model, Noted) and model.notes:
+        if model.notes:
             config["model_notes"] = list(model.notes)
             console.print(f"{model.name}: {'; '.join(model.notes)}", highlight=False, soft_wrap=True, markup=False)
         opened.write("run.json", json.dumps(redacted(config), indent=2, ensure_ascii=False) + "\n")
         if asking.profile:
             _write_profile(measured, model, opened)
         if html:
-            _write_page(Past(folder, redacted(config), todo, opened), found)
+            _write_page(SavedRun(folder, redacted(config), todo, opened), found)
         for tracker in trackers:
             where = tracker.log(found, redacted(config), folder)
             console.print(f"{tracker.name}: {where}", highlight=False, soft_wrap=True, markup=False)
@@ -178,16 +176,16 @@ def _settings(asking: Asking) -> list[str]:
 
 def _identity(asking: Asking, model: Model) -> tuple[str, list[str]]:
     """The model and those of its options that a run is known by: neither where it answers nor how fast decides that."""
-    free = model.adjustable if isinstance(model, Adjustable) else frozenset()
+    free = model.runtime_options
     deciding = [option for option in asking.model_options if option.partition("=")[0] not in free]
-    return model.name if isinstance(model, Served) else asking.model, deciding
+    return model.name if isinstance(model, RemoteModel) else asking.model, deciding
 
 
-def _keep_account(model: Served, run: Run) -> None:
+def _keep_account(model: RemoteModel, run: Run) -> None:
     """Let a server's model add to what its answers took so far, and say so where it answers elsewhere now."""
     if run.folder is not None:
-        model.ledger.keep(run.folder / run.file.replace("samples", "usage", 1))
-    before = model.ledger.whole().places
+        model.usage.keep(run.folder / run.file.replace("samples", "usage", 1))
+    before = model.usage.whole().places
     if before and model.address not in before:
         console.print(
             f"{' and '.join(before)} answered so far, {model.address} goes on; nothing tells whether it holds the same "
@@ -200,13 +198,13 @@ def _keep_account(model: Served, run: Run) -> None:
 
 def _write_profile(measured: Profile, model: Model, run: Run) -> None:
     """Where the time went and what the model saved, as far as the model counts."""
-    known = summary(measured, model.work if isinstance(model, Counting) else None)
+    known = summary(measured, model.work)
     run.write("profile.json", as_json(known))
     for line in lines(known):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _planned(asking: Asking, tasks: Mapping[str, Task[Any]], progress: Progress) -> tuple[Shots, list[Cell]]:
+def _planned(asking: Asking, tasks: Mapping[str, Task], progress: Progress) -> tuple[Shots, list[Setting]]:
     chosen = build_shots(asking.shots, asking.shots_from, device=asking.device, progress=progress)
     return chosen, cells(tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways)
 
@@ -217,28 +215,26 @@ def report(folder: Path) -> None:
     Raises:
         RunError: if there is no run.
     """
-    past = reopened(folder)
+    past = open_run(folder)
     found = past.report
     past.run.write("scores.csv", found.csv())
     _write_page(past, found)
     _finish(found, past.run)
 
 
-def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path | None) -> None:
+def score(name: str, task: Task, answers: Path, *, seed: int, folder: Path | None) -> None:
     """Mark a file of answers and print the scores; what an earlier state of the file got is forgotten.
 
     Raises:
         KosmosEvalError: if the task marks no files, or the file does not belong to the split.
     """
-    if not isinstance(task, Marked):
-        raise KosmosEvalError(f"{name} marks no answer files; `kosmos-eval run` evaluates it")
-    given = task.answers(answers)
-    official: Any = task.official()
+    given = task.read_answers(answers)
+    official = task.official()
     cell = marked_cell(name, official, given, seed=seed)
     unknown = sorted(set(given) - {sample.id for sample in cell.samples})
     if unknown:
         raise BadData(f"{answers} answers {unknown[0]}, which this split of {name} does not have; name its --split")
-    options = {"answers": str(answers), "task": name, "options": task_options(official)}
+    options = {"answers": str(answers), "task": name, "options": official.options()}
     config = {
         "options": options | ({"seed": seed} if seed else {}),
         "model_name": str(answers),
@@ -246,7 +242,9 @@ def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path 
         **provenance([name]),
     }
     with run_folder.opened(folder, config) if folder else nullcontext(Run()) as run:
-        marked = [Record(name, 0, one.id, prompt="", score=official.mark(one, given[one.id])) for one in cell.samples]
+        marked = [
+            Record(name, 0, one.id, prompt="", score=official.score_answer(one, given[one.id])) for one in cell.samples
+        ]
         run.records = {record.key: record for record in marked}
         run.write(run_folder.SAMPLES, "".join(f"{record.line()}\n" for record in marked))
         found = Report(str(answers), tuple(marked_rows(cell, run)))
@@ -256,7 +254,7 @@ def score(name: str, task: Task[Any], answers: Path, *, seed: int, folder: Path 
     _finish(found, run)
 
 
-def _write_page(past: Past, found: Report) -> None:
+def _write_page(past: SavedRun, found: Report) -> None:
     from kosmos_eval.report import html
 
     begun = monotonic()
@@ -266,18 +264,18 @@ def _write_page(past: Past, found: Report) -> None:
     console.print(f"report: {past.folder / 'report.html'} ({made})", highlight=False, soft_wrap=True)
 
 
-def _write_marks(cell: Cell, run: Run) -> None:
+def _write_marks(cell: Setting, run: Run) -> None:
     """Files that a cell gives beside the table: what a server scores, marks that only the corpus decides."""
     samples, scores = scored(cell, run)
-    if isinstance(cell.task, Submitted) and (submission := cell.task.submission(samples, scores)) is not None:
+    if (submission := cell.task.submission(samples, scores)) is not None:
         file, content = submission
         run.write(f"{cell_file(cell)}-{file}", content)
-    if isinstance(cell.task, PerSample) and samples:
-        marks = cell.task.per_sample(samples, scores)
+    if samples and has_sample_metrics(cell.task):
+        marks = cell.task.sample_metrics(samples, scores)
         run.write(marks_file(cell), json.dumps(marks, indent=1) + "\n")
 
 
-def _fingerprint(cell: Cell, run: Run) -> str:
+def _fingerprint(cell: Setting, run: Run) -> str:
     """A digest of what was evaluated: ids, prompts with the content of their images, and references."""
     total = sha256()
     for sample in cell.outlines():

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.rule import Rule
@@ -13,7 +12,7 @@ from kosmos_eval.cli.run import console
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
 from kosmos_eval.evaluation import run_folder, suites
 from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.plan import Variants, cells
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.fewshot.selection import Shots
@@ -22,7 +21,7 @@ from kosmos_eval.report import prompts
 from kosmos_eval.request import Request
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_eval.task import Task, about
+from kosmos_eval.task import Task, info
 
 
 def tasks() -> None:
@@ -30,7 +29,7 @@ def tasks() -> None:
     table = Table("task", "metric", "splits (default first)", "what it is", header_style="bold")
     for name in names("task"):
         factory = named("task", name)
-        said = about(factory)
+        said = info(factory)
         splits = "\n".join(f"{source}: {', '.join(found)}" for source, found in said.splits.items())
         table.add_row(
             name, said.metric, splits, _first_line(factory) + (" (few-shot: extension)" if said.extension else "")
@@ -51,14 +50,14 @@ def models() -> None:
 
 
 def show(
-    made: Mapping[str, Task[Any]],
+    made: Mapping[str, Task],
     *,
     shots: Shots,
     index: int,
     seed: int,
     page: Path | None,
     answered: Path | None,
-    ways: Ways,
+    ways: Variants,
 ) -> None:
     """Show the exact requests of one sample, its images in place; ``page`` writes them as HTML.
 
@@ -106,7 +105,7 @@ def data(chosen: Sequence[str] | None, root: Path | None, *, split: str | None =
 
 
 def _complete(name: str, root: Path | None, split: str | None) -> bool:
-    said = about(named("task", name))
+    said = info(named("task", name))
     if root is None:
         console.print(f"[bold]{name}[/bold]\n  {said.get or 'generated; needs no files'}", highlight=False)
         return True
@@ -160,7 +159,7 @@ def _answer(folder: Path, asked: Record) -> dict[str, str]:
         )
     if record.score is None:
         return {f"{config['model_name']} failed": str(record.error)}
-    marks = ", ".join(f"{name} {mark:.2f}" for name, mark in record.score.marks.items())
+    marks = ", ".join(f"{name} {mark:.2f}" for name, mark in record.score.values.items())
     return {str(config["model_name"]): f"{record.score.answer}   ({marks})" if marks else record.score.answer}
 
 

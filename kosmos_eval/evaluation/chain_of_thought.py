@@ -8,111 +8,112 @@ rationale in the same place in all of them: after the images that it asks about 
 turn adds; a stage that shows none of a question's images has no rationale.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from inspect import Parameter, Signature, signature
 from itertools import takewhile
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Part, Prompt
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.task import About, Score, Staged, Task, about
+from kosmos_eval.task import Score, Task, TaskInfo
 
 INTRODUCE = "Introduce this picture in detail:"
 """What the paper asks for a rationale."""
 TOKENS = 128
-OFFERED = ("aggregate", "per_sample", "draw", "submission")
-"""What a task may offer beside its protocol, and still does with a rationale."""
+"""The most tokens of a rationale, unless the user says otherwise."""
 
 
-@dataclass(frozen=True)
-class Reasoned:
-    """A task that asks for a rationale first.
+class ReasonedTask(Task):
+    """A task that asks another one's questions after a rationale. A subclass has the three attributes.
 
-    Args:
-        task: the task itself.
-        rationale: what asks for it.
+    Attributes:
+        task: the task that is asked.
+        rationale: what asks for the rationale.
         rationale_tokens: the most tokens of it.
     """
 
-    task: Task[Any]
-    rationale: str = INTRODUCE
-    rationale_tokens: int = TOKENS
+    if TYPE_CHECKING:
+
+        @property
+        def task(self) -> Task: ...
+        @property
+        def rationale(self) -> str: ...
+        @property
+        def rationale_tokens(self) -> int: ...
 
     def __post_init__(self) -> None:
         if not self.rationale.strip() or self.rationale_tokens < 1:
             found = f"rationale {self.rationale!r} of {self.rationale_tokens} tokens"
-            raise KosmosEvalError(f"{found} cannot be; expected words that ask for it, and at least 1 token")
-        for name in OFFERED:
-            if hasattr(self.task, name):
-                object.__setattr__(self, name, getattr(self.task, name))
-
-    @property
-    def about(self) -> About:
-        """What the task says of itself."""
-        return about(self.task)
+            raise KosmosEvalError(f"{found} is invalid; expected words that ask for it, and at least 1 token")
 
     @property
     def notes(self) -> Sequence[str]:
-        """The task's, and what asks for the rationale."""
-        return [*getattr(self.task, "notes", ()), f"after {self.rationale!r}"]
+        """The task's notes, and what asks for the rationale."""
+        return [*self.task.notes, f"after {self.rationale!r}"]
 
     def samples(self) -> Sequence[Sample]:
-        """The task's."""
         return self.task.samples()
 
     def examples(self) -> Sequence[Sample]:
-        """The task's."""
         return self.task.examples()
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The rationale."""
+        """Return the request for the rationale."""
         return [Generate(_introduced(sample, self.task.requests(sample, ()), self.rationale), self.rationale_tokens)]
 
     def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
-        """What the task asks, in each of its stages, with the rationale in the prompt."""
+        """Return what the task asks, in each of its turns, with the rationale in the prompt."""
         place = max(len(request.prompt.images) for request in self.task.requests(sample, ()))
         asked, alone = (self._asked(sample, shown, outputs[1:]) for shown in (shots, ()))
         pairs = zip(asked, alone, strict=True)
         return [_with(_rationale(outputs), request, bare.prompt, place) for request, bare in pairs]
 
     def _asked(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
-        """What the task itself asks next."""
-        if not outputs:
-            return self.task.requests(sample, shots)
-        return self.task.follow_up(sample, shots, outputs) if isinstance(self.task, Staged) else ()
+        """Return what the task itself asks next."""
+        return self.task.follow_up(sample, shots, outputs) if outputs else self.task.requests(sample, shots)
 
     def score(self, sample: Sample, outputs: Sequence[Any]) -> Score:
-        """The task's marks; the rationale is kept beside them."""
+        """Score as the task does, and keep the rationale beside it."""
         found = self.task.score(sample, outputs[1:])
         return replace(found, record={**found.record, "rationale": _rationale(outputs)})
 
+    def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
+        return self.task.aggregate(samples, scores, seed=seed)
 
-def reasoning(
-    task: Callable[..., Task[Any]], *, says: str = "", said: About | None = None, rationale: str = INTRODUCE
-) -> Callable[..., Reasoned]:
-    """The factory of a task with a rationale: it takes the options of the task's own factory, and those of `Reasoned`.
+    def sample_metrics(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
+        return self.task.sample_metrics(samples, scores)
+
+    def choose_shots(self, sample: Sample, count: int) -> Sequence[Sample] | None:
+        return self.task.choose_shots(sample, count)
+
+    def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
+        return self.task.submission(samples, scores)
+
+
+@dataclass(frozen=True)
+class ChainOfThought(ReasonedTask):
+    """Any task after a rationale: what the option ``rationale`` of every task makes.
 
     Args:
-        task: the task's factory.
-        says: what the new one is, in a sentence; empty for what the task's own says.
-        said: what it says to listings, where that is not what the task's own says.
-        rationale: what asks for the rationale unless the user says otherwise.
+        task: the task that is asked.
+        rationale: what asks for the rationale.
+        rationale_tokens: the most tokens of it.
     """
-    own = {"rationale": rationale, "rationale_tokens": TOKENS}
 
-    def made(*given: Any, **options: Any) -> Reasoned:
-        stage = {name: options.pop(name, default) for name, default in own.items()}
-        return Reasoned(task(*given, **options), **stage)
+    task: Task
+    rationale: str = INTRODUCE
+    rationale_tokens: int = TOKENS
 
-    parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in own.items()]
-    every = sorted([*signature(task).parameters.values(), *parameters], key=lambda parameter: parameter.kind)
-    made.__doc__ = says or task.__doc__
-    made.__annotations__ = get_type_hints(task) | {"rationale": str, "rationale_tokens": int}
-    vars(made).update(about=said or about(task), __signature__=Signature(every))
-    return made
+    @property
+    def info(self) -> TaskInfo:  # type: ignore[override]
+        """What the task says of itself."""
+        return self.task.info
+
+    def options(self) -> dict[str, Any]:
+        return {**self.task.options(), "rationale": self.rationale, "rationale_tokens": self.rationale_tokens}
 
 
 def _introduced(sample: Sample, asked: Sequence[Request], rationale: str) -> Prompt:

@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from math import isnan
-from typing import Any
 
 from kosmos_eval.errors import BadData, BadImage, ModelError, PlugInError
-from kosmos_eval.evaluation.aggregate import means
-from kosmos_eval.evaluation.plan import Cell, Ways, cells, demonstrations
+from kosmos_eval.evaluation.plan import Setting, Variants, cells, demonstrations
 from kosmos_eval.evaluation.profiling import spent, through
 from kosmos_eval.evaluation.results import Report, Row, rows
 from kosmos_eval.evaluation.run_folder import Record, Run
 from kosmos_eval.evaluation.scores import added, scored
 from kosmos_eval.fewshot.selection import Shots
-from kosmos_eval.model import Looking, Model
+from kosmos_eval.model import Model
 from kosmos_eval.request import Failure, Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.task import Aggregated, Noted, Task, about, sound
+from kosmos_eval.task import Task, validate_score
 
 WINDOW = 512
 """Samples handed to the model at a time: enough to plan shared work, few enough to stream."""
@@ -44,12 +42,12 @@ class Asked:
 
 def evaluate(
     model: Model,
-    tasks: Mapping[str, Task[Any]],
+    tasks: Mapping[str, Task],
     *,
     shots: Sequence[int] | Shots = (0,),
     limit: int | None = None,
     seed: int = 0,
-    ways: Ways | None = None,
+    ways: Variants | None = None,
     run: Run | None = None,
 ) -> Report:
     """Evaluate a model on tasks, zero- and few-shot.
@@ -61,7 +59,7 @@ def evaluate(
         limit: evaluate a seeded subset of this many samples; a smaller one is part of a larger one.
         seed: decides demonstrations, the subset and the bootstrap.
         ways: in which ways tasks are asked beside the usual one: without the right pictures, in other wordings, with
-            other draws of demonstrations; for example ``Ways(with_blind=True, prompts=("all",), seeds=3)``.
+            other draws of demonstrations; for example ``Variants(with_blind=True, prompts=("all",), seeds=3)``.
         run: where records go and what is already finished; in memory by default. `evaluated` also tells of progress.
 
     Returns:
@@ -77,17 +75,19 @@ def evaluate(
     return reports[-1] if reports else Report(model.name, ())
 
 
-def checked(model: Model, todo: Iterable[Cell]) -> None:
+def checked(model: Model, todo: Iterable[Setting]) -> None:
     """Make sure, before anything is asked or written, that a model can be asked so.
 
     Raises:
         ModelError: if prompts are to have no images, and the model reads none without.
     """
-    if isinstance(model, Looking) and model.needs_images and any(cell.images == "none" for cell in todo):
+    if not isinstance(model, Model):
+        raise ModelError(f"the model is a {type(model).__name__}; expected a subclass of kosmos_eval.Model")
+    if model.requires_images and any(cell.images == "none" for cell in todo):
         raise ModelError(f"{model.name} reads no prompt without an image; ask with --images blank or shuffled instead")
 
 
-def evaluated(model: Model, todo: Iterable[Cell], run: Run, progress: Progress) -> Iterator[tuple[Cell, Report]]:
+def evaluated(model: Model, todo: Iterable[Setting], run: Run, progress: Progress) -> Iterator[tuple[Setting, Report]]:
     """The loop itself: each cell once it is evaluated, with the report so far."""
     found: list[Row] = []
     for cell in todo:
@@ -96,7 +96,7 @@ def evaluated(model: Model, todo: Iterable[Cell], run: Run, progress: Progress) 
         yield cell, Report.of(model.name, found)
 
 
-def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> None:
+def evaluate_cell(model: Model, cell: Setting, run: Run, progress: Progress) -> None:
     """Ask and mark whatever the run has not finished, a window of samples at a time."""
     total, done = len(cell.samples), 0
     progress(cell.label, 0, total)
@@ -114,14 +114,14 @@ def evaluate_cell(model: Model, cell: Cell, run: Run, progress: Progress) -> Non
             step()
 
 
-def cell_rows(cell: Cell, run: Run) -> list[Row]:
+def cell_rows(cell: Setting, run: Run) -> list[Row]:
     """The report's rows of a cell, from the records of its samples."""
     samples, scores = scored(cell, run)
     with spent("scoring"):
-        metrics = (cell.task.aggregate if isinstance(cell.task, Aggregated) else means)(samples, scores, seed=cell.seed)
+        metrics = cell.task.aggregate(samples, scores, seed=cell.seed)
         sight = added(cell, run, metrics)
-    notes = list(cell.task.notes) if isinstance(cell.task, Noted) else []
-    if cell.shots and about(cell.task).extension:
+    notes = list(cell.task.notes)
+    if cell.shots and cell.task.info.extension:
         notes.append("extension")
     if cell.leave_one_out:
         notes.append("leave-one-out")
@@ -134,7 +134,7 @@ def cell_rows(cell: Cell, run: Run) -> list[Row]:
     return [row.beside(sight[row.metric]) if row.metric in sight else row for row in found]
 
 
-def _asked(model: Model, cell: Cell, run: Run, step: Callable[[], None]) -> Iterator[Asked]:
+def _asked(model: Model, cell: Setting, run: Run, step: Callable[[], None]) -> Iterator[Asked]:
     """The samples that still have to be answered, with their requests; failures on the way are recorded."""
     ids: set[str] = set()
     for sample in cell.samples:
@@ -157,7 +157,7 @@ def _asked(model: Model, cell: Cell, run: Run, step: Callable[[], None]) -> Iter
             yield asked
 
 
-def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambda request: True) -> Asked:
+def prepared(cell: Setting, sample: Sample, fits: Callable[[Request], bool] = lambda request: True) -> Asked:
     """The first requests of a sample, with as many whole demonstrations as fit into the model's context."""
     asked = Asked(sample, demonstrations(cell, sample), [], "")
     asked.requests = _fitting(cell, asked, fits)
@@ -167,7 +167,7 @@ def prepared(cell: Cell, sample: Sample, fits: Callable[[Request], bool] = lambd
     return asked
 
 
-def _fitting(cell: Cell, asked: Asked, fits: Callable[[Request], bool]) -> list[Request]:
+def _fitting(cell: Setting, asked: Asked, fits: Callable[[Request], bool]) -> list[Request]:
     """The next requests of a sample, whose first demonstrations are left out until all fit into the model's context."""
     while True:
         requests = cell.requests(asked.sample, asked.shots, _answers(asked))
@@ -179,7 +179,7 @@ def _fitting(cell: Cell, asked: Asked, fits: Callable[[Request], bool]) -> list[
         asked.shots = asked.shots[1:]
 
 
-def _answered(model: Model, cell: Cell, window: list[Asked]) -> Iterator[Asked]:
+def _answered(model: Model, cell: Setting, window: list[Asked]) -> Iterator[Asked]:
     """Each sample of a window as soon as the outputs of all its stages are there, or one of them failed.
 
     What several ask alike is asked once, so that candidates which look alike (blank ones) tie exactly.
@@ -223,10 +223,10 @@ def _answers(asked: Asked) -> tuple[Output, ...]:
     return tuple(output for output in asked.outputs if output is not None and not isinstance(output, Failure))
 
 
-def _record(cell: Cell, asked: Asked) -> Record:
+def _record(cell: Setting, asked: Asked) -> Record:
     outputs = _answers(asked)
     of = f"{cell.name}, sample {asked.sample.id}"
-    score = None if asked.error is not None else sound(cell.task.score(asked.sample, outputs), of=of)
+    score = None if asked.error is not None else validate_score(cell.task.score(asked.sample, outputs), of=of)
     return Record(
         cell.name,
         cell.shots,

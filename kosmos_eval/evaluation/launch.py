@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from kosmos_eval.errors import KosmosEvalError, RunError
 from kosmos_eval.evaluation.distributed import ALONE, LOST, Elsewhere, Ranks, joined
 from kosmos_eval.evaluation.evaluator import Progress, cell_rows, evaluate_cell, evaluated
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Report, Row
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.model import Model
@@ -80,8 +80,8 @@ class Crew:
                     )
 
     def evaluated(
-        self, model: Model, todo: Sequence[Cell], run: Run, progress: Progress
-    ) -> Iterator[tuple[Cell, Report]]:
+        self, model: Model, todo: Sequence[Setting], run: Run, progress: Progress
+    ) -> Iterator[tuple[Setting, Report]]:
         """Answer this rank's share of every cell and wait for the others; the first rank then has all reports."""
         if self.store is None:
             yield from evaluated(model, todo, run, progress)
@@ -166,7 +166,7 @@ class Crew:
             raise RunError(LOST) from error
 
 
-def part(cell: Cell, run: Run, ranks: Ranks) -> Cell:
+def part(cell: Setting, run: Run, ranks: Ranks) -> Setting:
     """What a rank evaluates of a cell: its share of what is missing, and of what has to be looked at again."""
     records = [cell.record(run, sample.id) for sample in cell.outlines()]
     order = sorted(range(len(records)), key=lambda place: (found := records[place]) is not None and found.error is None)

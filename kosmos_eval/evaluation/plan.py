@@ -12,11 +12,11 @@ from kosmos_eval.evaluation.variant import joined, parted
 from kosmos_eval.fewshot.selection import Choice, RandomShots, Shots
 from kosmos_eval.request import Output, Request
 from kosmos_eval.sample import Sample, subset
-from kosmos_eval.task import Drawn, Staged, Task, Worded
+from kosmos_eval.task import Task
 
 
 @dataclass(frozen=True)
-class Ways:
+class Variants:
     """In which ways tasks are asked; by default in the usual one alone.
 
     Args:
@@ -33,7 +33,7 @@ class Ways:
     seeds: int = 1
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "Ways":
+    def of(cls, options: Mapping[str, Any]) -> "Variants":
         """The ways that the options of a ``run.json`` name."""
         given = options.get("ways", {})
         return cls(**given | {"prompts": tuple(given.get("prompts", ()))})
@@ -44,7 +44,7 @@ class Ways:
 
 
 @dataclass
-class Cell:
+class Setting:
     """A task at a number of shots, with the samples to evaluate: what gives one set of rows in the report.
 
     Samples are made when they are looked at, and may be costly; their outlines are kept from the first pass.
@@ -53,7 +53,7 @@ class Cell:
     """
 
     name: str
-    task: Task[Any]
+    task: Task
     shots: int
     seed: int
     samples: Sequence[Sample]
@@ -64,6 +64,7 @@ class Cell:
     choice: Choice = field(default_factory=RandomShots)
     images: Images = "real"
     split: Sequence[Sample] = ()
+    own_shots: bool = False
 
     def outlines(self) -> list[Sample]:
         """Every sample without its prompt, in order."""
@@ -77,7 +78,7 @@ class Cell:
         return ", ".join(filter(None, (self.name, f"{self.shots} shots", self.variant)))
 
     @property
-    def sighted(self) -> "Cell | None":
+    def sighted(self) -> "Setting | None":
         """The same samples asked in the same way with the real pictures; None for a cell that shows them itself."""
         if self.images == "real":
             return None
@@ -106,24 +107,24 @@ class Cell:
     def _own(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Output]) -> list[Request]:
         if not outputs:
             return list(self.task.requests(sample, shots))
-        return list(self.task.follow_up(sample, shots, outputs)) if isinstance(self.task, Staged) else []
+        return list(self.task.follow_up(sample, shots, outputs))
 
 
 def cells(
-    tasks: Mapping[str, Task[Any]],
+    tasks: Mapping[str, Task],
     *,
     shots: Sequence[int] | Shots,
     limit: int | None,
     seed: int,
-    ways: Ways | None = None,
-) -> list[Cell]:
+    ways: Variants | None = None,
+) -> list[Setting]:
     """Every task at every number of shots in every way; all data is opened and checked here, before anything is asked.
 
     Raises:
         KosmosEvalError: if the data cannot be read, there are too few demonstrations, or a task cannot be asked so.
     """
-    plan, asked = Shots.of(shots), ways or Ways()
-    made: list[Cell] = []
+    plan, asked = Shots.of(shots), ways or Variants()
+    made: list[Setting] = []
     for name, given in tasks.items():
         for wording, task in _worded(name, given, asked.prompts):
             usual = _usual(name, task, plan, limit=limit, seed=seed)
@@ -131,22 +132,22 @@ def cells(
     return sorted(made, key=_order(list(tasks), plan))
 
 
-def demonstrations(cell: Cell, sample: Sample) -> list[Sample]:
+def demonstrations(cell: Setting, sample: Sample) -> list[Sample]:
     """What is shown before a sample.
 
     Raises:
         KosmosEvalError: if there is not enough to show.
     """
-    if isinstance(cell.task, Drawn):
-        return list(cell.task.draw(sample, cell.shots))
+    if (chosen := cell.task.choose_shots(sample, cell.shots)) is not None:
+        return list(chosen)
     return cell.choice.draw(sample, cell.pool, cell.shots, seed=cell.seed, task=cell.name)
 
 
-def _usual(name: str, task: Task[Any], plan: Shots, *, limit: int | None, seed: int) -> list[Cell]:
+def _usual(name: str, task: Task, plan: Shots, *, limit: int | None, seed: int) -> list[Setting]:
     """A task at every number of shots in the usual way."""
     most = max(plan.counts, default=0)
     every = _samples(name, task)
-    own = isinstance(task, Drawn)
+    own = most > 0 and _chooses_shots(task, every[0], most)
     pool = task.examples() if most and not own else ()
     alone = bool(pool) and len(pool) == len(every) and pool[0].id == every[0].id
     if not own and most > len(pool) - alone:
@@ -156,7 +157,9 @@ def _usual(name: str, task: Task[Any], plan: Shots, *, limit: int | None, seed: 
         )
     samples = subset(every, limit, seed=seed, task=name)
     made = [
-        Cell(name, task, count, seed, samples, pool, alone and count > 0, choice=plan.choice, split=every)
+        Setting(
+            name, task, count, seed, samples, pool, alone and count > 0, choice=plan.choice, split=every, own_shots=own
+        )
         for count in plan.counts
     ]
     if made and samples:
@@ -167,11 +170,18 @@ def _usual(name: str, task: Task[Any], plan: Shots, *, limit: int | None, seed: 
     return made
 
 
-def _samples(name: str, task: Task[Any]) -> Sequence[Sample]:
+def _chooses_shots(task: Task, sample: Sample, count: int) -> bool:
+    """Return whether demonstrations belong to the samples themselves."""
+    try:
+        return task.choose_shots(sample, count) is not None
+    except BadImage:  # it fails its own sample when that is asked
+        return True
+
+
+def _samples(name: str, task: Task) -> Sequence[Sample]:
     """Every sample of a task that has all that a task needs."""
-    for method in ("samples", "examples", "requests", "score"):
-        if not callable(getattr(task, method, None)):
-            raise PlugInError(f"task {name!r} has no {method}(); kosmos_eval/task.py says what a task has")
+    if not isinstance(task, Task):
+        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected a subclass of kosmos_eval.Task")
     given = task.samples()
     every = given if isinstance(given, Sequence) else list(given)
     if not every:
@@ -179,19 +189,19 @@ def _samples(name: str, task: Task[Any]) -> Sequence[Sample]:
     return every
 
 
-def _worded(name: str, task: Task[Any], prompts: Sequence[str]) -> list[tuple[str | None, Task[Any]]]:
+def _worded(name: str, task: Task, prompts: Sequence[str]) -> list[tuple[str | None, Task]]:
     """A task in each wording that is asked for; the one that it has chosen itself is the usual one, without a name."""
-    if not prompts or not isinstance(task, Worded):
+    if not prompts or not task.prompt_variants:
         return [(None, task)]
-    chosen = list(task.prompts) if "all" in prompts else list(dict.fromkeys(prompts))
-    for prompt in chosen:
-        if prompt not in task.prompts:
-            raise UnknownName(f"prompt of {name}", prompt, task.prompts)
     made: Any = task
-    return [(None if prompt == task.prompt else prompt, replace(made, prompt=prompt)) for prompt in chosen]
+    chosen = list(made.prompt_variants) if "all" in prompts else list(dict.fromkeys(prompts))
+    for prompt in chosen:
+        if prompt not in made.prompt_variants:
+            raise UnknownName(f"prompt of {name}", prompt, made.prompt_variants)
+    return [(None if prompt == made.prompt else prompt, replace(made, prompt=prompt)) for prompt in chosen]
 
 
-def _varied(usual: Sequence[Cell], wording: str | None, ways: Ways) -> Iterator[Cell]:
+def _varied(usual: Sequence[Setting], wording: str | None, ways: Variants) -> Iterator[Setting]:
     """The cells of one wording in every way: draws of demonstrations, and beside each the same without sight."""
     if ways.images != "real" and not all(map(_sighted, usual[:1])):
         raise KosmosEvalError(f"{usual[0].name} shows no images; evaluate it without --images {ways.images}")
@@ -199,7 +209,7 @@ def _varied(usual: Sequence[Cell], wording: str | None, ways: Ways) -> Iterator[
     if ways.with_blind and all(map(_sighted, usual[:1])):
         shown = ("real", "blank")
     for cell in usual:
-        draws = ways.seeds if cell.shots and cell.choice.seeded and not isinstance(cell.task, Drawn) else 1
+        draws = ways.seeds if cell.shots and cell.choice.seeded and not cell.own_shots else 1
         for seed in range(cell.seed, cell.seed + draws):
             for images in shown:
                 variant = joined(
@@ -210,7 +220,7 @@ def _varied(usual: Sequence[Cell], wording: str | None, ways: Ways) -> Iterator[
                 yield replace(cell, seed=seed, images=images, variant=variant)
 
 
-def _sighted(cell: Cell) -> bool:
+def _sighted(cell: Setting) -> bool:
     """Whether the task shows images, by its first sample; one without samples may."""
     try:
         asked = [cell.task.requests(sample, ()) for sample in cell.samples[:1]]
@@ -219,6 +229,6 @@ def _sighted(cell: Cell) -> bool:
         return True
 
 
-def _order(names: Sequence[str], plan: Shots) -> Callable[[Cell], tuple[int, int]]:
+def _order(names: Sequence[str], plan: Shots) -> Callable[[Setting], tuple[int, int]]:
     """By task, then by number of shots, as they were asked for."""
     return lambda cell: (names.index(cell.name), plan.counts.index(cell.shots))

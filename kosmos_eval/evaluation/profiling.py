@@ -8,45 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
+
+from kosmos_eval.model import Work
 
 T = TypeVar("T")
 
 SIDE = 2048
 """Of the square matrices whose product tells what a device can do."""
-
-
-@dataclass
-class Work:
-    """What a model has done; it only grows.
-
-    Args:
-        tokens_asked: as many as go through a model that answers every request by itself, continuation by continuation.
-        tokens_computed: as many as went through this one.
-        images_asked: images of all prompts.
-        images_encoded: images that went through the image encoder.
-        flops: floating-point operations of weights with tokens and images, a multiply-add as two; 0 if not known.
-        device: where that was.
-        dtype: of the weights, by torch's name.
-    """
-
-    tokens_asked: int = 0
-    tokens_computed: int = 0
-    images_asked: int = 0
-    images_encoded: int = 0
-    flops: float = 0.0
-    device: str = "cpu"
-    dtype: str = "float32"
-
-
-@runtime_checkable
-class Counting(Protocol):
-    """A model that counts what it does."""
-
-    @property
-    def work(self) -> Work:
-        """What it has done so far."""
-        ...
 
 
 @dataclass

@@ -15,15 +15,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError, ModelError, PlugInError, UnknownName
-from kosmos_eval.evaluation.chain_of_thought import Reasoned, reasoning
-from kosmos_eval.evaluation.plan import Ways
+from kosmos_eval.evaluation.chain_of_thought import ChainOfThought
+from kosmos_eval.evaluation.plan import Variants
 from kosmos_eval.fewshot.retrieval import rices
 from kosmos_eval.fewshot.selection import Choice, FixedShots, Progress, RandomShots, Shots, silent
 from kosmos_eval.files import redacted
 from kosmos_eval.model import Model
 from kosmos_eval.registry import named
 from kosmos_eval.source import Source, resolved
-from kosmos_eval.task import Task, about
+from kosmos_eval.task import Task, info
 
 PACKAGES = (
     "kosmos-eval",
@@ -37,6 +37,9 @@ PACKAGES = (
     "scipy",
 )
 
+RATIONALE = ("rationale", "rationale_tokens")
+"""Options that every task has beside its own."""
+
 
 def build_tasks(
     names: Sequence[str],
@@ -45,7 +48,7 @@ def build_tasks(
     splits: str | None = None,
     options: Sequence[str] = (),
     without: Sequence[str] = (),
-) -> dict[str, Task[Any]]:
+) -> dict[str, Task]:
     """Make tasks by name.
 
     Args:
@@ -73,7 +76,7 @@ def build_tasks(
     }
 
 
-def build_task(name: str, source: Source, options: Mapping[str, Any] | None = None) -> Task[Any]:
+def build_task(name: str, source: Source, options: Mapping[str, Any] | None = None) -> Task:
     """Make one task by name, its hub revision resolved.
 
     Raises:
@@ -82,18 +85,26 @@ def build_task(name: str, source: Source, options: Mapping[str, Any] | None = No
     """
     factory = named("task", name)
     if source.kind == "hub":
-        hub = about(factory).hub
+        hub = info(factory).hub
         if not hub:
             raise KosmosEvalError(f"{name}: no hub data set is known for this task; use --data with the official files")
         source = resolved(source, hub)
-    given = options or {}
-    if "rationale" in given and "rationale" not in signature(factory).parameters:
-        factory = reasoning(factory)
-    _check_options(f"option of {name}", factory, given, ("source",))
-    if "source" not in signature(factory).parameters:
+    known = signature(factory).parameters
+    given = dict(options or {})
+    reasoned = {option: given.pop(option) for option in RATIONALE if option in given and option not in known}
+    if "rationale_tokens" in reasoned and "rationale" not in reasoned:
+        raise KosmosEvalError(f"{name} has rationale_tokens without a rationale; give {name}.rationale too")
+    _check_options(f"option of {name}", factory, given, ("source",), more=RATIONALE)
+    _check_options(f"option of {name}", ChainOfThought, reasoned, ("task",))
+    if "source" not in known:
         raise PlugInError(f"task {name!r} takes no source; give it a field: source: Source = Source()")
-    task: Task[Any] = factory(source=source, **given)
-    return task
+    try:
+        task = factory(source=source, **given)
+    except TypeError as error:  # an abstract method is missing
+        raise PlugInError(f"task {name!r} cannot be made: {error}; kosmos_eval/task.py says what a task has") from error
+    if not isinstance(task, Task):
+        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected a subclass of kosmos_eval.Task")
+    return ChainOfThought(task, **reasoned) if reasoned else task
 
 
 def build_shots(counts: Sequence[int], spec: str, *, device: str = "auto", progress: Progress = silent) -> Shots:
@@ -147,12 +158,12 @@ def build_model(spec: str, *, device: str = "auto", options: Sequence[str] = ())
 def configuration(
     model_spec: str,
     model: Model,
-    tasks: Mapping[str, Task[Any]],
+    tasks: Mapping[str, Task],
     *,
     shots: Sequence[int] | Shots,
     limit: int | None,
     seed: int,
-    ways: Ways | None = None,
+    ways: Variants | None = None,
 ) -> dict[str, Any]:
     """What ``run.json`` says: options that decide the result, and the versions it was made with."""
     plan = Shots.of(shots)
@@ -160,13 +171,13 @@ def configuration(
         "options": {
             "model": model_spec,
             "model_fingerprint": model.fingerprint,
-            "tasks": {name: task_options(task) for name, task in tasks.items()},
+            "tasks": {name: task.options() for name, task in tasks.items()},
             "shots": list(plan.counts),
             "shots_from": plan.choice.name,
             **({"shots_fingerprint": plan.choice.fingerprint} if plan.choice.fingerprint else {}),
             "limit": limit,
             "seed": seed,
-            **({"ways": asdict(ways)} if ways not in (None, Ways()) else {}),
+            **({"ways": asdict(ways)} if ways not in (None, Variants()) else {}),
         },
         "model_name": model.name,
         **provenance(tasks),
@@ -193,17 +204,6 @@ def default_folder(config: Mapping[str, Any]) -> Path:
     return Path("results") / "runs" / f"{name}-{sha256(options.encode()).hexdigest()[:8]}"
 
 
-def task_options(task: object) -> dict[str, Any]:
-    """The options of a task as JSON values."""
-    if isinstance(task, Reasoned):
-        own = {"rationale": task.rationale, "rationale_tokens": task.rationale_tokens}
-        return {**task_options(task.task), **own}
-    if not is_dataclass(task) or isinstance(task, type):
-        return {}
-    values: dict[str, Any] = json.loads(json.dumps(asdict(task), default=str))
-    return values
-
-
 def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
     if splits is None:
         return {}
@@ -227,13 +227,15 @@ def _pair(option: str, *, form: str) -> tuple[str, Any]:
     return name, tuple(value) if isinstance(value, list) else value
 
 
-def _check_options(kind: str, factory: Any, given: Mapping[str, Any], own: Sequence[str]) -> None:
+def _check_options(
+    kind: str, factory: Any, given: Mapping[str, Any], own: Sequence[str], more: Sequence[str] = ()
+) -> None:
     """Refuse options that a factory does not have, and values that are not of their annotated type."""
     known = [f.name for f in fields(factory)] if is_dataclass(factory) else list(signature(factory).parameters)
     annotated = get_type_hints(factory)
     for name, value in given.items():
         if name not in known or name in own:
-            raise UnknownName(kind, name, [other for other in known if other not in own])
+            raise UnknownName(kind, name, [*(other for other in known if other not in own), *more])
         wanted = annotated.get(name, Any)
         allowed = get_args(wanted) if get_origin(wanted) is Literal else None
         fits = value in allowed if allowed else wanted in (Any, float) or _is_of(value, wanted)

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.plan import cells
 from kosmos_eval.evaluation.setup import build_tasks
 from kosmos_eval.registry import named, names
 from kosmos_eval.source import Source
-from kosmos_eval.task import Suite, Task, about
+from kosmos_eval.task import Suite, Task, info
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Chosen:
         missing: names of tasks that are left out, and why.
     """
 
-    tasks: dict[str, Task[Any]]
+    tasks: dict[str, Task]
     shots: Sequence[int]
     missing: Mapping[str, str]
 
@@ -35,7 +34,7 @@ def every() -> dict[str, tuple[Suite, list[str]]]:
     """
     known: dict[str, tuple[Suite, list[str]]] = {}
     for task in names("task"):
-        for said in about(named("task", task)).suites:
+        for said in info(named("task", task)).suites:
             member = Suite(said) if isinstance(said, str) else said
             found, tasks = known.setdefault(member.name, (member, []))
             if found != member:
@@ -74,10 +73,10 @@ def chosen(
     """
     suite, tasks = members(name)
     counts = suite.shots if shots is None else shots
-    nowhere = [task for task in tasks if source.kind == "hub" and not about(named("task", task)).hub]
+    nowhere = [task for task in tasks if source.kind == "hub" and not info(named("task", task)).hub]
     missing = dict.fromkeys(nowhere, "no hub data set is known")
     made = build_tasks(tasks, source, splits=splits, options=options, without=nowhere)
-    if source.kind == "mini":
+    if source.kind == "synthetic":
         return Chosen(made, counts, missing)
     there = {}
     for task, found in made.items():

@@ -11,7 +11,7 @@ from typing import Any
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.distributed import Ranks
 from kosmos_eval.evaluation.evaluator import cell_rows, evaluate_cell
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.run_folder import Record, Run
 from kosmos_eval.model import Model
@@ -102,7 +102,7 @@ class Asking:
     scoring: dict[str, float] = field(default_factory=dict)
     _seen: dict[str, dict[int, Sample]] = field(default_factory=dict)
 
-    def ask(self, cell: Cell) -> Part:
+    def ask(self, cell: Setting) -> Part:
         """Ask what has not been asked of a cell that `sized` made; preparing data and marking answers count too."""
         every: Any = cell.samples
         seen = self._seen.setdefault(cell.label, {})
@@ -126,7 +126,7 @@ class Asking:
         self.parts.setdefault(cell.label, []).append(part)
         return part
 
-    def rows(self, cell: Cell) -> list[Row]:
+    def rows(self, cell: Setting) -> list[Row]:
         """The rows of a cell whose samples have all been asked; made on the first rank, none on the others."""
         every: Any = cell.samples
         seen = self._seen[cell.label]
@@ -146,7 +146,7 @@ class Asking:
         return max(self.ranks.together(lambda: monotonic() - began))
 
 
-def sized(cell: Cell, size: int | None) -> Cell:
+def sized(cell: Setting, size: int | None) -> Setting:
     """A cell with a seeded subset of its samples, each made when it is asked; a smaller one is part of a larger one."""
     every: Any = cell.samples
     places: Any = range(len(every))
@@ -156,8 +156,8 @@ def sized(cell: Cell, size: int | None) -> Cell:
 
 
 def calibrated(
-    cells: Sequence[Cell], budget: float, asking: Asking, *, spent: float = 0.0, kept: Sequence[Cell] = ()
-) -> list[Cell]:
+    cells: Sequence[Setting], budget: float, asking: Asking, *, spent: float = 0.0, kept: Sequence[Setting] = ()
+) -> list[Setting]:
     """Each cell with as many samples as its part of the budget allows, asked on the way.
 
     What cells with few samples leave of their part goes to the others.
@@ -172,7 +172,7 @@ def calibrated(
     """
     usual, now = AIM * budget, LIMIT * budget - spent
     shrinks = bool(kept) and now <= 0
-    found: dict[int, Cell] = {}
+    found: dict[int, Setting] = {}
     for done, number in enumerate(sorted(range(len(cells)), key=lambda number: len(cells[number].samples))):
         left = len(cells) - done
         share = Share(cells[number], usual / left, now / left, asking)
@@ -193,7 +193,7 @@ class Share:
         took: the seconds that it has taken now.
     """
 
-    cell: Cell
+    cell: Setting
     usual: float
     now: float
     asking: Asking
@@ -214,7 +214,7 @@ class Share:
         """The seconds that so many samples are usually going to take."""
         return self.scoring + (Line.through(self.parts).takes(size) if self.parts else 0.0)
 
-    def filled(self, kept: Cell | None) -> Cell:
+    def filled(self, kept: Setting | None) -> Setting:
         """The cell with as many samples as fit.
 
         One sample warms up, a small part tells what samples take, and the rest is asked in one go, or in steps of
@@ -231,7 +231,7 @@ class Share:
                 self._score(fitted)
         return fitted
 
-    def smaller(self, kept: Cell) -> Cell:
+    def smaller(self, kept: Setting) -> Setting:
         """The cell with no more of its samples than its usual time holds; some stay, for metrics are no faster then."""
         size = Line.through(self.parts).holds(max(self.usual - self.scoring, self.usual / 4)) if self.parts else 1
         return sized(self.cell, max(1, size)) if size < len(kept.samples) else kept
@@ -245,12 +245,12 @@ class Share:
         line = Line.through(self.parts)
         return min(line.holds(self.usual - self.scoring) - size, line.holds(left))
 
-    def _asked(self, size: int) -> Cell:
+    def _asked(self, size: int) -> Setting:
         fitted = sized(self.cell, size)
         self.took += self.asking.ask(fitted).seconds
         return fitted
 
-    def _score(self, fitted: Cell) -> None:
+    def _score(self, fitted: Setting) -> None:
         """Find out what metrics take: once more where the first time is cold, unless twice would be too long."""
         self.asking.rows(fitted)
         self.took += self.scoring

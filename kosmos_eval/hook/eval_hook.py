@@ -24,7 +24,7 @@ from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.distributed import Ranks, joined
-from kosmos_eval.evaluation.plan import Cell, cells
+from kosmos_eval.evaluation.plan import Setting, cells
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.evaluation.setup import build_tasks
@@ -53,7 +53,7 @@ class EvalHook:
     get the values, the first one writes and speaks.
 
     Args:
-        tasks: names of tasks (on their mini splits), or made tasks by name.
+        tasks: names of tasks (on their synthetic splits), or made tasks by name.
         every: evaluate at the steps that this divides.
         limit: at most so many samples a task, a seeded subset.
         budget: seconds for one evaluation, as a number or such as ``60s``. The first evaluation measures how many
@@ -75,7 +75,7 @@ class EvalHook:
         KosmosEvalError: if a task, its data or an option cannot be used; before the training begins.
     """
 
-    tasks: Mapping[str, Task[Any]] | Sequence[str]
+    tasks: Mapping[str, Task] | Sequence[str]
     every: int = 1000
     limit: int | None = None
     budget: str | float | None = None
@@ -96,7 +96,7 @@ class EvalHook:
         self._path = None if self.csv is None else Path(self.csv)
         read(self._path)
         statistics.mean([0.0, 0.5])  # imports what metrics need, which is not to count as an evaluation's time
-        self._cells: list[Cell] | None = None
+        self._cells: list[Setting] | None = None
         self._last: int | None = None
         with undisturbed():
             tasks = self.tasks if isinstance(self.tasks, Mapping) else build_tasks(self.tasks, Source())
@@ -189,7 +189,7 @@ class EvalHook:
         steps = ({entry.step for entry in past if (entry.task, entry.shots) == key} for key in keys)
         return min(map(len, steps), default=0)
 
-    def _sized(self, past: Sequence[Entry], asking: Asking, *, began: float) -> list[Cell]:
+    def _sized(self, past: Sequence[Entry], asking: Asking, *, began: float) -> list[Setting]:
         """The cells as large as they are asked: as before, or measured."""
         if self._seconds is None:
             return self._all

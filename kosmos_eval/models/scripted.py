@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.model import Model
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
 
@@ -32,7 +33,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Scripted:
+class Scripted(Model):
     """A script behind the Protocol.
 
     Args:

@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.files import writing
+from kosmos_eval.model import Model
 
 FILES = "usage*.jsonl"
 """The usage files of a run's folder."""
 
 
 @dataclass
-class Ledger:
+class UsageLog:
     """Counts of one process, kept in memory, and on disk once there is a folder.
 
     Args:
@@ -51,7 +52,7 @@ class Ledger:
         if said not in self.remarks:
             self._enter({"said": said})
 
-    def whole(self) -> "Ledger":
+    def whole(self) -> "UsageLog":
         """What all processes and starts have entered; without a folder, the ledger itself.
 
         Raises:
@@ -59,7 +60,7 @@ class Ledger:
         """
         if self.path is None:
             return self
-        found = Ledger()
+        found = UsageLog()
         for path in sorted(self.path.parent.glob(FILES)):
             for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
                 try:
@@ -83,13 +84,17 @@ class Ledger:
             self.places[entry["at"]] += 1
 
 
-@runtime_checkable
-class Served(Protocol):
-    """A model behind a server: its name belongs to a run; its address may be another one when the run goes on."""
+class RemoteModel(Model):
+    """A model behind a server: a run knows it by its name; its address may change when the run goes on.
 
-    ledger: Ledger
+    Attributes:
+        usage: requests and tokens so far.
+        address: where it answers, without secrets.
+    """
 
-    @property
-    def address(self) -> str:
-        """Where it answers, without secrets."""
-        ...
+    usage: UsageLog
+
+    if TYPE_CHECKING:
+
+        @property
+        def address(self) -> str: ...

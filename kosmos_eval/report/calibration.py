@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.evaluation.scores import marks
 from kosmos_eval.metrics.calibration import Bin, Calibration, calibration, probabilities
@@ -36,7 +36,7 @@ class Reliability:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in self.points)
 
 
-def reliability(cell: Cell, run: Run) -> Reliability | None:
+def reliability(cell: Setting, run: Run) -> Reliability | None:
     """The calibration of a cell; None where its samples are not closed-ended, or too few."""
     found = marks(cell, run)
     pairs: list[tuple[float, float]] = []

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kosmos_eval.analysis.published import Reported, beside
-from kosmos_eval.analysis.saved_run import Past
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.analysis.saved_run import SavedRun
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Report
+from kosmos_eval.evaluation.scores import has_sample_metrics
 from kosmos_eval.report.calibration import SIDE, reliability
 from kosmos_eval.report.charts import HEIGHT, WIDTH, At, Curve, curve
 from kosmos_eval.report.layout import Block, Line, blocks, breakdowns, lines, spreads
 from kosmos_eval.report.render import rendered
 from kosmos_eval.report.samples import Album, entries
-from kosmos_eval.task import PerSample
 
 SIDES = ((1_000, 224), (3_000, 160))
 """Up to so many samples, thumbnails of so many pixels; beyond, `SMALLEST`."""
@@ -20,7 +20,7 @@ SIDES = ((1_000, 224), (3_000, 160))
 SMALLEST = 112
 
 
-def page(past: Past, report: Report) -> str:
+def page(past: SavedRun, report: Report) -> str:
     """The page of a run.
 
     Args:
@@ -67,7 +67,7 @@ def curves(found: Sequence[Block], standing: Sequence[Line]) -> list[Curve]:
     return [one for own in by_task.values() if (one := curve(own)) is not None]
 
 
-def _paper(line: Line, past: Past) -> Reported | None:
+def _paper(line: Line, past: SavedRun) -> Reported | None:
     """The paper's number; None where nobody knows how the answers came about."""
     cell = _cell_of(line, past)
     return None if cell is None or past.elsewhere else beside(line.block.head, cell)
@@ -77,19 +77,19 @@ def _side(samples: int) -> int:
     return next((side for most, side in SIDES if samples <= most), SMALLEST)
 
 
-def _cell_of(line: Line, past: Past) -> Cell | None:
+def _cell_of(line: Line, past: SavedRun) -> Setting | None:
     row = line.block.head
     place = (row.task, row.shots, row.variant)
     return next((cell for cell in past.cells if (cell.name, cell.shots, cell.variant) == place), None)
 
 
-def _cell(past: Past, number: int) -> dict[str, Any]:
+def _cell(past: SavedRun, number: int) -> dict[str, Any]:
     cell = past.cells[number]
-    percent = not isinstance(cell.task, PerSample)
+    percent = not has_sample_metrics(cell.task)
     return {"task": cell.name, "shots": cell.shots, "variant": cell.variant, "percent": percent}
 
 
-def _facts(past: Past) -> list[tuple[str, str]]:
+def _facts(past: SavedRun) -> list[tuple[str, str]]:
     """What one has to know to repeat the run."""
     options, config = past.config.get("options", {}), past.config
     versions = ", ".join(f"{name} {version}" for name, version in config.get("versions", {}).items())

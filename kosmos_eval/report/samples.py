@@ -8,14 +8,13 @@ from typing import Any
 
 from kosmos_eval.errors import BadImage
 from kosmos_eval.evaluation.evaluator import digest
-from kosmos_eval.evaluation.plan import Cell, demonstrations
+from kosmos_eval.evaluation.plan import Setting, demonstrations
 from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.evaluation.scores import marks
+from kosmos_eval.evaluation.scores import has_sample_metrics, marks
 from kosmos_eval.prompt import Part, Prompt
 from kosmos_eval.report.prompts import asked_for, data_url
 from kosmos_eval.request import Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.task import PerSample, Staged
 
 UNREADABLE, LEFT_OUT = -1, -2
 """Places of images that do not decode, and of demonstrations' images that an album has no room for."""
@@ -58,7 +57,7 @@ class Album:
         return self.places[key]
 
 
-def entries(cell: Cell, run: Run, album: Album, *, number: int) -> Iterator[dict[str, Any]]:
+def entries(cell: Setting, run: Run, album: Album, *, number: int) -> Iterator[dict[str, Any]]:
     """A cell's samples in order, those that were asked.
 
     Args:
@@ -72,7 +71,7 @@ def entries(cell: Cell, run: Run, album: Album, *, number: int) -> Iterator[dict
         record = cell.record(run, sample.id)
         if record is not None:
             own = {name: mark for name, mark in found.get(sample.id, {}).items() if isfinite(mark)}
-            corpus = isinstance(cell.task, PerSample)
+            corpus = has_sample_metrics(cell.task)
             yield {
                 "cell": number,
                 "id": sample.id,
@@ -96,7 +95,7 @@ def outcome(record: Record, headline: Sequence[float], *, corpus: bool) -> str:
     return {0.0: "wrong", 1.0: "right"}.get(float(headline[0]), "partly")
 
 
-def _asked(cell: Cell, sample: Sample, record: Record, album: Album) -> dict[str, Any]:
+def _asked(cell: Setting, sample: Sample, record: Record, album: Album) -> dict[str, Any]:
     """The prompt as it was asked, made again; ``changed`` where the data no longer give it.
 
     What all requests of the sample begin and end with stands once, in ``opening`` and ``ending``.
@@ -129,10 +128,10 @@ def _asked(cell: Cell, sample: Sample, record: Record, album: Album) -> dict[str
     }
 
 
-def _requests(cell: Cell, sample: Sample, shots: Sequence[Sample], record: Record) -> list[Request]:
+def _requests(cell: Setting, sample: Sample, shots: Sequence[Sample], record: Record) -> list[Request]:
     """The requests of every stage that was answered."""
     requests = cell.requests(sample, shots)
-    while isinstance(cell.task, Staged) and record.error is None and len(requests) < len(record.outputs):
+    while record.error is None and len(requests) < len(record.outputs):
         later = cell.requests(sample, shots, record.outputs[: len(requests)])
         if not later:
             break
@@ -140,7 +139,7 @@ def _requests(cell: Cell, sample: Sample, shots: Sequence[Sample], record: Recor
     return requests
 
 
-def _changed(cell: Cell, sample: Sample, shots: Sequence[Sample], record: Record) -> bool:
+def _changed(cell: Setting, sample: Sample, shots: Sequence[Sample], record: Record) -> bool:
     try:
         return record.prompt not in ("", digest(cell.requests(sample, shots)))
     except BadImage:

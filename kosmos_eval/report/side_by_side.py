@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from kosmos_eval.analysis.saved_run import Past, reopened
+from kosmos_eval.analysis.saved_run import SavedRun, open_run
 from kosmos_eval.errors import BadImage, KosmosEvalError
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.sample import Sample
 
@@ -29,13 +29,13 @@ class Asked:
         return len({record.prompt for record in self.records if record is not None and record.prompt}) < 2
 
 
-def beside(pasts: Sequence[Past], place: Cell) -> Iterator[Asked]:
+def beside(pasts: Sequence[SavedRun], place: Setting) -> Iterator[Asked]:
     """The samples of a cell of the first run, each with what all runs have of it."""
     for sample in place.samples:
         yield Asked(sample, tuple(place.record(past.run, sample.id) for past in pasts))
 
 
-def page(pasts: Sequence[Past], *, tasks: Sequence[str], limit: int) -> str:
+def page(pasts: Sequence[SavedRun], *, tasks: Sequence[str], limit: int) -> str:
     """The answers of runs as a self-contained page: a table for each task and number of shots.
 
     Args:
@@ -61,7 +61,7 @@ def page(pasts: Sequence[Past], *, tasks: Sequence[str], limit: int) -> str:
     return prompts.page(f"{' beside '.join(past.model for past in pasts)}", style + tables)
 
 
-def _table(pasts: Sequence[Past], cell: Cell, limit: int) -> str:
+def _table(pasts: Sequence[SavedRun], cell: Setting, limit: int) -> str:
     names = "".join(
         f"<th>{html.escape(past.model)}<br><small>{html.escape(str(past.folder))}</small></th>" for past in pasts
     )
@@ -94,7 +94,7 @@ def _answer(record: Record | None) -> str:
         return "<small>not asked</small>"
     if record.score is None:
         return f"<small>failed: {html.escape(str(record.error))}</small>"
-    marks = ", ".join(f"{name} {mark:.2f}" for name, mark in record.score.marks.items())
+    marks = ", ".join(f"{name} {mark:.2f}" for name, mark in record.score.values.items())
     return f"{html.escape(record.score.answer)}<br><small>{html.escape(marks)}</small>"
 
 
@@ -110,7 +110,7 @@ def command(
 
     run.load_files(task_file or ())
     names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
-    written = page([reopened(folder) for folder in runs], tasks=names, limit=limit)
+    written = page([open_run(folder) for folder in runs], tasks=names, limit=limit)
     try:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(written, encoding="utf-8")

@@ -50,7 +50,7 @@ ROWS = TextRows(
     folders=("BoolQ", "superglue/BoolQ", "combined/BoolQ", "boolq_original", "superglue"),
     files={"val": ("val*.jsonl", "dev.jsonl"), "train": ("train*.jsonl",)},
     read=read,
-    mini=everyday.boolq,
+    synthetic=everyday.boolq,
     hub=("aps/super_glue", "boolq"),
     hub_splits=("validation", "train"),
 )

@@ -49,7 +49,7 @@ ROWS = TextRows(
     folders=("CB", "superglue/CB", "combined/CB", "superglue"),
     files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
     read=read,
-    mini=everyday.cb,
+    synthetic=everyday.cb,
     hub=("aps/super_glue", "cb"),
     hub_splits=("validation", "train"),
 )

@@ -2,7 +2,7 @@
 
 Prompt: the image, then ``An image of``; beam search of width 5. The caption is the text after the prompt, as in the
 paper. A demonstration adds a human caption as it is written, a whole sentence; what it looks like is not in the paper.
-Other wordings (``prompts``) are ours.
+Other wordings (``prompt_variants``) are ours.
 
 Source: https://cocodataset.org/#download, annotations CC BY 4.0, images under the licences that the json names. The
 paper's split is Karpathy and Li's test of 5,000 images (``dataset_coco.json``); without that file it is val2017.
@@ -27,9 +27,9 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score
+from kosmos_eval.task import Score, Task, TaskInfo
 from kosmos_tasks.families import captioning
-from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import coco
 from kosmos_tasks.formats.answers import results_json
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @register("coco_caption")
 @dataclass(frozen=True)
-class CocoCaption:
+class CocoCaption(Task):
     """Captions of COCO photographs.
 
     Args:
@@ -47,7 +47,7 @@ class CocoCaption:
         max_tokens: the most tokens of a caption.
         length_penalty: beams compare by log-probability / tokens ** length_penalty.
         shown: which human caption a demonstration shows: the ``first``, or a ``random`` one, always the same.
-        prompt: which of ``prompts`` asks for the caption.
+        prompt: which of ``prompt_variants`` asks for the caption.
         document_frequencies: CIDEr's, from the references of the whole ``split`` or of the ``answered`` images.
         spice: also compute SPICE; where its programs are not installed, a line says so and how to get them.
     """
@@ -60,19 +60,19 @@ class CocoCaption:
     document_frequencies: Literal["split", "answered"] = "split"
     spice: bool = True
 
-    prompts: ClassVar[Mapping[str, str]] = {
+    prompt_variants: ClassVar[Mapping[str, str]] = {
         "paper": captioning.PROMPT,
         "short": "Caption:",
         "instruction": "Describe the image in one sentence:",
     }
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="CIDEr",
-        splits={"mini": ("test", "train"), "data": coco.SPLITS, "hub": ("val",)},
+        splits={"synthetic": ("test", "train"), "data": coco.SPLITS, "hub": ("val",)},
         hub="lmms-lab/COCO-Caption2017",
         get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
         "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json (dataset.json in coco.zip); "
         "all under coco/",
-        suites=("default", KOSMOS1, FEW_SHOT, MINI, TRANSFER),
+        suites=("default", KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
     )
 
     @property
@@ -102,9 +102,9 @@ class CocoCaption:
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
         """The caption itself; only the corpus has marks."""
-        return self.mark(sample, outputs[0].text.strip())
+        return self.score_answer(sample, outputs[0].text.strip())
 
-    def mark(self, sample: Sample, answer: str) -> Score:
+    def score_answer(self, sample: Sample, answer: str) -> Score:
         """The caption itself; only the corpus has marks."""
         return captioning.marked(answer)
 
@@ -112,11 +112,11 @@ class CocoCaption:
         """CIDEr, then the other metrics of the COCO evaluation; intervals by resampling images."""
         return captioning.metrics(self._scored(samples, scores), seed=seed) if samples else {}
 
-    def per_sample(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
+    def sample_metrics(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
         """Every metric of each image by itself."""
         return captioning.by_image(self._scored(samples, scores)) if samples else {}
 
-    def answers(self, file: Path) -> Mapping[str, str]:
+    def read_answers(self, file: Path) -> Mapping[str, str]:
         """Image id to caption, from COCO results json: ``[{"image_id", "caption"}]``."""
         return results_json(file, ("image_id", "caption"), set(rows(self.source, self.split)["id"]), split=self.split)
 
@@ -125,10 +125,10 @@ class CocoCaption:
         return replace(self, document_frequencies="answered")
 
     def _splits(self) -> Sequence[str]:
-        return coco.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return coco.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
     def _sample(self, row: Mapping[str, Any]) -> Sample:
-        return captioning.sample_of(row, self.shown, self.prompts[self.prompt])
+        return captioning.sample_of(row, self.shown, self.prompt_variants[self.prompt])
 
     def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
         split = rows(self.source, self.split) if self.document_frequencies == "split" else {"id": [], "captions": []}
@@ -142,7 +142,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "data":
         return coco.rows(source, split)
     if source.kind == "hub":
-        found = from_hub(CocoCaption.about.hub, source=source, split=split, images=["image"])
+        found = from_hub(CocoCaption.info.hub, source=source, split=split, images=["image"])
         ids = [str(int(Path(name).stem.split("_")[-1])) for name in found["question_id"]]
         return found.select_columns(["image", "answer"]).rename_column("answer", "captions").add_column("id", ids)
     from kosmos_tasks.synthetic import scene_text

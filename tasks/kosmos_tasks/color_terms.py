@@ -30,7 +30,7 @@ ROWS = TextRows(
     folders=("visual_commonsense/color_terms", "color_terms", "object_color"),
     files={"test": ("color-concrete-objects.csv",)},
     read=read,
-    mini=lambda split: (
+    synthetic=lambda split: (
         row | {"object": row["object"].removeprefix("an ").removeprefix("a ")} for row in appearance.colors(split)
     ),
 )

@@ -43,7 +43,7 @@ ROWS = TextRows(
     folders=("COPA", "superglue/COPA", "combined/COPA", "superglue"),
     files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
     read=read,
-    mini=everyday.copa,
+    synthetic=everyday.copa,
     hub=("aps/super_glue", "copa"),
     hub_splits=("validation", "train"),
 )

@@ -27,8 +27,8 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, table
-from kosmos_eval.task import About, Score
-from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import cub
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @register("cub_descriptions")
 @dataclass(frozen=True)
-class CUBDescriptions:
+class CUBDescriptions(Task):
     """Which of two categories a picture shows, with their descriptions and without.
 
     Args:
@@ -50,19 +50,19 @@ class CUBDescriptions:
     images: int = 20
     max_tokens: int = 20
 
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="accuracy_with_descriptions",
-        splits={"mini": ("test", "train"), "data": ("test",)},
+        splits={"synthetic": ("test", "train"), "data": ("test",)},
         get="https://www.vision.caltech.edu/datasets/cub_200_2011: images/ of two woodpeckers, under cub/; for other "
         "pairs groups.json beside their folders",
         extension=True,
-        suites=(KOSMOS1, MINI),
+        suites=(KOSMOS1, SYNTHETIC),
     )
 
     @property
     def split(self) -> str:
         """The split that is evaluated."""
-        return self.source.chosen(self.about.splits.get(self.source.kind, ()), task="cub_descriptions")
+        return self.source.chosen(self.info.splits.get(self.source.kind, ()), task="cub_descriptions")
 
     def samples(self) -> Sequence[Sample]:
         """The pictures of every pair; kinds are what the pairs are of."""
@@ -70,7 +70,7 @@ class CUBDescriptions:
 
     def examples(self) -> Sequence[Sample]:
         """Other pictures; the evaluated ones where there is no other split."""
-        pool = "train" if self.source.kind == "mini" else self.split
+        pool = "train" if self.source.kind == "synthetic" else self.split
         return Samples(rows(self.source, pool, self.images), _sample)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:

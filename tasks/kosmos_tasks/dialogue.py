@@ -29,8 +29,8 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, read_json, table
-from kosmos_eval.task import About, Score
-from kosmos_tasks.families.suites import MINI
+from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.suites import SYNTHETIC
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,7 +42,7 @@ TURNS = 3
 
 @register("dialogue")
 @dataclass(frozen=True)
-class Dialogue:
+class Dialogue(Task):
     """Scripted dialogues.
 
     Args:
@@ -55,12 +55,12 @@ class Dialogue:
     form: Form = "question"
     max_tokens: int = 64
 
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="answered",
-        splits={"mini": ("test",), "data": ("test",)},
+        splits={"synthetic": ("test",), "data": ("test",)},
         get=f"a sheet of your own: {SHEET} with its images beside it, as the task's docstring shows",
         extension=True,
-        suites=(MINI,),
+        suites=(SYNTHETIC,),
     )
 
     def __post_init__(self) -> None:

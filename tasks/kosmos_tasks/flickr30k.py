@@ -24,9 +24,9 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score
+from kosmos_eval.task import Score, Task, TaskInfo
 from kosmos_tasks.families import captioning
-from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import flickr30k
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @register("flickr30k")
 @dataclass(frozen=True)
-class Flickr30k:
+class Flickr30k(Task):
     """Captions of Flickr photographs.
 
     Args:
@@ -54,14 +54,14 @@ class Flickr30k:
     spice: bool = True
     partial: bool = False
 
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="CIDEr",
-        splits={"mini": ("test", "train"), "data": flickr30k.SPLITS, "hub": ("test",)},
+        splits={"synthetic": ("test", "train"), "data": flickr30k.SPLITS, "hub": ("test",)},
         hub="royokong/flickr30k_test",
         get="https://shannon.cs.illinois.edu/DenotationGraph: flickr30k-images/; "
         "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json (dataset.json in flickr30k.zip) "
         "or nlphuji/flickr30k on the hub: flickr_annotations_30k.csv; all under flickr30k/",
-        suites=(KOSMOS1, FEW_SHOT, MINI, TRANSFER),
+        suites=(KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
     )
 
     @property
@@ -95,12 +95,12 @@ class Flickr30k:
         """CIDEr, then the other metrics of the COCO evaluation; intervals by resampling images."""
         return captioning.metrics(self._scored(samples, scores), seed=seed) if samples else {}
 
-    def per_sample(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
+    def sample_metrics(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
         """Every metric of each image by itself."""
         return captioning.by_image(self._scored(samples, scores)) if samples else {}
 
     def _splits(self) -> Sequence[str]:
-        return flickr30k.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return flickr30k.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
     def _samples(self, split: str) -> Samples:
         found = rows(self.source, split)
@@ -131,7 +131,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "data":
         return flickr30k.rows(source, split)
     if source.kind == "hub":
-        found = from_hub(Flickr30k.about.hub, source=source, split=split, images=["image"])
+        found = from_hub(Flickr30k.info.hub, source=source, split=split, images=["image"])
         ids = [f"{split}/{place}" for place in range(len(found))]
         return found.rename_column("text", "captions").add_column("id", ids)
     from kosmos_tasks.synthetic import scene_text

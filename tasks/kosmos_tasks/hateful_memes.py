@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import roc
 from kosmos_eval.metrics.statistics import Metric
@@ -29,9 +28,9 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, existing, table
-from kosmos_eval.task import About, Score
+from kosmos_eval.task import Score, Task, TaskInfo, means
 from kosmos_tasks.families.multiple_choice import asked, chosen
-from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats.paths import images_of
 from kosmos_tasks.formats.records import Columns, columns, distinct, identity, json_lines, one_of, some, text
 
@@ -47,7 +46,7 @@ FOLDERS = ("hateful_memes/data", "hateful_memes", "hateful-memes/data", "hateful
 
 @register("hateful_memes")
 @dataclass(frozen=True)
-class HatefulMemes:
+class HatefulMemes(Task):
     """Is a picture with its text hate speech.
 
     Args:
@@ -56,12 +55,12 @@ class HatefulMemes:
 
     source: Source = field(default_factory=Source)
 
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="roc_auc",
-        splits={"mini": ("test", "train"), "data": FILES},
+        splits={"synthetic": ("test", "train"), "data": FILES},
         get="https://hatefulmemeschallenge.com: img/, dev_seen.jsonl and train.jsonl, under hateful_memes/",
         extension=True,
-        suites=(KOSMOS1, MINI),
+        suites=(KOSMOS1, SYNTHETIC),
     )
 
     @property
@@ -103,7 +102,7 @@ class HatefulMemes:
 
     def _splits(self) -> Sequence[str]:
         if self.source.kind != "data":
-            return self.about.splits.get(self.source.kind, ())
+            return self.info.splits.get(self.source.kind, ())
         folder = self.source.folder(*FOLDERS)
         return [split for split in FILES if (folder / f"{split}.jsonl").is_file()]
 

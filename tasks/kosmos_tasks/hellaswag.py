@@ -55,7 +55,7 @@ ROWS = TextRows(
     folders=("hellaswag/data", "hellaswag"),
     files={"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)},
     read=read,
-    mini=everyday.hellaswag,
+    synthetic=everyday.hellaswag,
     hub=("Rowan/hellaswag", None),
     hub_splits=("validation", "train"),
 )

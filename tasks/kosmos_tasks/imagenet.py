@@ -1,8 +1,8 @@
 """ImageNet: name what a photograph shows, freely and among 1,000 names (KOSMOS-1 section 4.6).
 
 Prompt: the image, then ``The photo of the``; beam search of width 2. The answer is right if it is the class's name,
-exactly. It is asked for twice: free, and constrained to the names of all classes. Other wordings (``prompts``) are
-ours.
+exactly. It is asked for twice: free, and constrained to the names of all classes. Other wordings (``prompt_variants``)
+are ours.
 
 Source: https://image-net.org (ILSVRC 2012, validation 50,000 images), for non-commercial research. Hub:
 ILSVRC/imagenet-1k (its validation split has image and label, in the order of the sorted wnids; accept its terms first).
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.match import exact
@@ -30,9 +30,9 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score
+from kosmos_eval.task import Score, Task, TaskInfo
 from kosmos_tasks.families.multiple_choice import chosen
-from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import imagenet
 from kosmos_tasks.formats.answers import label_lines
 
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 
 @register("imagenet")
 @dataclass(frozen=True)
-class ImageNet:
+class ImageNet(Task):
     """Names of what photographs show.
 
     Args:
-        source: where the images come from; the mini split is of handwritten digits.
+        source: where the images come from; the synthetic split is of handwritten digits.
         constrained_by: ``beam`` searches the trie of names (the paper), ``likelihood`` compares all of them, ``best``
             asks for the likeliest alone.
         rule: how likelihoods are compared.
         max_tokens: the most tokens of an answer.
-        prompt: which of ``prompts`` asks for the name.
+        prompt: which of ``prompt_variants`` asks for the name.
     """
 
     source: Source = field(default_factory=Source)
@@ -60,19 +60,19 @@ class ImageNet:
     max_tokens: int = 32
     prompt: Literal["paper", "short", "instruction"] = "paper"
 
-    prompts: ClassVar[Mapping[str, str]] = {
+    prompt_variants: ClassVar[Mapping[str, str]] = {
         "paper": "The photo of the",
         "short": "A photo of a",
         "instruction": "Question: what does the photo show? Answer:",
     }
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="accuracy_constrained",
-        splits={"mini": ("test", "train"), "data": imagenet.SPLITS, "hub": ("validation",)},
+        splits={"synthetic": ("test", "train"), "data": imagenet.SPLITS, "hub": ("validation",)},
         hub="ILSVRC/imagenet-1k",
         get="https://image-net.org: val/WNID/*.JPEG (and train/ for demonstrations), or ILSVRC2012_val_*.JPEG with a "
         f"ground truth ({', '.join(imagenet.TRUTHS)} and meta.mat), all under imagenet/",
         extension=True,
-        suites=("default", KOSMOS1, MINI),
+        suites=("default", KOSMOS1, SYNTHETIC),
     )
 
     @property
@@ -85,7 +85,7 @@ class ImageNet:
         """What may be said: the name of every class, in the order of the labels."""
         from kosmos_tasks.synthetic import digits
 
-        return digits.NAMES if self.source.kind == "mini" else tuple(imagenet.classes().values())
+        return digits.NAMES if self.source.kind == "synthetic" else tuple(imagenet.classes().values())
 
     @property
     def notes(self) -> Sequence[str]:
@@ -127,23 +127,19 @@ class ImageNet:
         marks = {"accuracy_constrained": mark, "accuracy_unconstrained": _share(sample, free.text)}
         return Score(marks, answer, {"unconstrained": free.text.strip()})
 
-    def answers(self, file: Path) -> Mapping[str, str]:
+    def read_answers(self, file: Path) -> Mapping[str, str]:
         """Sample id to answer, from a name a line, in the order of the split."""
         return label_lines(file, self.samples(), closed=False)
 
-    def mark(self, sample: Sample, answer: str) -> Score:
+    def score_answer(self, sample: Sample, answer: str) -> Score:
         """Mark one answer; how it was made is not known, so it counts as free."""
         return Score({"accuracy_unconstrained": _share(sample, answer)}, answer)
 
-    def official(self) -> Self:
-        """There is one rule only."""
-        return self
-
     def _splits(self) -> Sequence[str]:
-        return imagenet.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return imagenet.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
     def _samples(self, split: str) -> Samples:
-        names, wording = self.names, self.prompts[self.prompt]
+        names, wording = self.names, self.prompt_variants[self.prompt]
 
         def sample(row: Mapping[str, Any]) -> Sample:
             prompt, label = Prompt(Image.of(row["image"]), wording), row["label"]
@@ -164,7 +160,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "data":
         return imagenet.rows(source, split)
     if source.kind == "hub":
-        found = from_hub(ImageNet.about.hub, source=source, split=split, images=["image"])
+        found = from_hub(ImageNet.info.hub, source=source, split=split, images=["image"])
         return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
     from kosmos_tasks.synthetic import digits
 

@@ -49,6 +49,6 @@ ROWS = TextRows(
     folders=("visual_commonsense/memory_color", "memory_color", "object_color"),
     files={"test": ("memory_color_data.csv", "memory_colors.jsonl")},
     read=read,
-    mini=appearance.colors,
+    synthetic=appearance.colors,
 )
 MemoryColor = commonsense(ROWS, "Which of eleven colors a thing usually has.", sample=sample_of, readings=READINGS)

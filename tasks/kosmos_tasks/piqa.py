@@ -49,7 +49,7 @@ ROWS = TextRows(
     folders=("piqa/physicaliqa-train-dev", "piqa", "physicaliqa-train-dev"),
     files={"valid": ("valid.jsonl", "dev.jsonl"), "train": ("train.jsonl",)},
     read=read,
-    mini=everyday.piqa,
+    synthetic=everyday.piqa,
     hub=("baber/piqa", None),
     hub_splits=("validation", "train"),
 )

@@ -2,7 +2,7 @@
 
 Prompt: ``Here are three images:`` (or four, eight), the images row by row, ``The following image is:``, one candidate,
 ``Is it correct?``. Every candidate is asked about by itself; the one with the highest p("Yes") is the answer. Other
-wordings (``prompts``) are ours.
+wordings (``prompt_variants``) are ours.
 
 Source: the paper's 50 puzzles, said to be at https://aka.ms/kosmos-iq50 (licence not stated), and RAVEN,
 https://github.com/WellyZhang/RAVEN (none stated). Hub: HuggingFaceM4/RAVEN (its card: a configuration for each of
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.choice import best, credit
@@ -31,8 +31,8 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score
-from kosmos_tasks.families.suites import KOSMOS1, MINI, TRANSFER
+from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import raven
 from kosmos_tasks.formats.answers import label_lines
 
@@ -56,14 +56,14 @@ CONFIGURATIONS = (
 
 @register("raven_iq")
 @dataclass(frozen=True)
-class RavenIQ:
+class RavenIQ(Task):
     """Raven matrices, candidate by candidate.
 
     Args:
         source: where the puzzles come from.
         rule: ``yes`` compares log p("Yes") (the paper), ``yes_minus_no`` log p("Yes") - log p("No").
         configuration: one of RAVEN's configurations; empty for all that are there.
-        prompt: which of ``prompts`` asks about a candidate.
+        prompt: which of ``prompt_variants`` asks about a candidate.
     """
 
     source: Source = field(default_factory=Source)
@@ -71,20 +71,20 @@ class RavenIQ:
     configuration: str = ""
     prompt: Literal["paper", "short", "instruction"] = "paper"
 
-    prompts: ClassVar[Mapping[str, str]] = {
+    prompt_variants: ClassVar[Mapping[str, str]] = {
         "paper": PROMPT,
         "short": "{context}Next:{candidate}Correct?",
         "instruction": "These {count} images follow a rule:{context}Question: does this image follow it too?{candidate}"
         "Answer:",
     }
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="accuracy",
-        splits={"mini": ("test", "train"), "data": raven.SPLITS, "hub": ("test", "validation", "train")},
+        splits={"synthetic": ("test", "train"), "data": raven.SPLITS, "hub": ("test", "validation", "train")},
         hub="HuggingFaceM4/RAVEN",
         get="https://github.com/WellyZhang/RAVEN: CONFIGURATION/RAVEN_N_SPLIT.npz; https://aka.ms/kosmos-iq50: exp-N/ "
         "with query-K.png, answer-a.png .. answer-f.png and the right letter in answer.txt; all under raven/",
         extension=True,
-        suites=("default", KOSMOS1, MINI, TRANSFER),
+        suites=("default", KOSMOS1, SYNTHETIC, TRANSFER),
     )
 
     @property
@@ -109,7 +109,7 @@ class RavenIQ:
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """One for each candidate, in order."""
         words = (" Yes",) if self.rule == "yes" else (" Yes", " No")
-        wording, context = self.prompts[self.prompt], sample.extra["context"]
+        wording, context = self.prompt_variants[self.prompt], sample.extra["context"]
         prompts = [question(context, candidate, wording) for candidate in sample.extra["candidates"]]
         return [LogLikelihood(few_shot(replace(sample, prompt=prompt), shots), words) for prompt in prompts]
 
@@ -120,23 +120,19 @@ class RavenIQ:
         chosen = "=".join(sample.choices[index] for index in best(found))
         return Score({"accuracy": credit(found, [sample.extra["target"]])}, chosen)
 
-    def answers(self, file: Path) -> Mapping[str, str]:
+    def read_answers(self, file: Path) -> Mapping[str, str]:
         """Sample id to answer, from the number of the chosen candidate (1 is the first), one a line."""
         return label_lines(file, self.samples())
 
-    def mark(self, sample: Sample, answer: str) -> Score:
+    def score_answer(self, sample: Sample, answer: str) -> Score:
         """Mark one answer."""
         return Score({"accuracy": float(answer == sample.target)}, answer)
-
-    def official(self) -> Self:
-        """There is one rule only."""
-        return self
 
     def _puzzle(self, row: Mapping[str, Any]) -> Sample:
         context, candidates = _images(row)
         return Sample(
             id=row["id"],
-            prompt=_opening(context, self.prompts[self.prompt]),
+            prompt=_opening(context, self.prompt_variants[self.prompt]),
             target=str(row["target"] + 1),
             choices=tuple(str(number) for number in range(1, len(candidates) + 1)),
             group=row["id"],
@@ -149,11 +145,11 @@ class RavenIQ:
         random = Random(f"raven_iq/{row['id']}")
         wrong = random.choice([index for index in range(len(candidates)) if index != row["target"]])
         right = random.random() < 0.5
-        prompt = question(context, candidates[row["target"] if right else wrong], self.prompts[self.prompt])
+        prompt = question(context, candidates[row["target"] if right else wrong], self.prompt_variants[self.prompt])
         return Sample(row["id"], prompt, target="Yes" if right else "No", group=row["id"], kind=row["configuration"])
 
     def _splits(self) -> Sequence[str]:
-        return raven.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return raven.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
 
 def question(context: Sequence[Image], candidate: Image, wording: str = PROMPT) -> Prompt:
@@ -189,7 +185,7 @@ def _hub_rows(source: Source, split: str, configurations: Sequence[str]) -> "Dat
 
     parts = []
     for name in configurations:
-        part = from_hub(RavenIQ.about.hub, source=source, split=split, config=name)
+        part = from_hub(RavenIQ.info.hub, source=source, split=split, config=name)
         ids = [f"{name}/{number}" for number in part["id"]]
         part = part.select_columns(["panels", "choices", "target"]).add_column("id", ids)
         parts.append(part.add_column("configuration", [name] * len(part)))

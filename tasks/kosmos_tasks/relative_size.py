@@ -59,7 +59,7 @@ ROWS = TextRows(
     folders=("visual_commonsense/relative_size", "relative_size", "object_size"),
     files={"test": ("sizePairsFull.txt",)},
     read=read,
-    mini=lambda split: (row for pair in appearance.sizes(split) for row in both(pair)),
+    synthetic=lambda split: (row for pair in appearance.sizes(split) for row in both(pair)),
 )
 RelativeSize = commonsense(
     ROWS, "Is one thing larger than another, asked in both orders.", sample=sample_of, readings=READINGS

@@ -1,7 +1,7 @@
 """Rendered SST-2: the sentiment of a film review's sentence that is drawn as a picture (KOSMOS-1 section 4.3).
 
 Prompt: the image, then ``Question: what is the sentiment of the opinion? Answer:``; the answers ``positive`` and
-``negative`` are compared by likelihood. Other wordings (``prompts``) are ours.
+``negative`` are compared by likelihood. Other wordings (``prompt_variants``) are ours.
 
 Source: https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md (folders of images), or the sentence-level files
 of SST-2 (sentence, tab, 0 or 1), whose sentences we draw black on white in 224 x 224 pixels; licence of neither stated.
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kosmos_eval.errors import BadData, BadImage
 from kosmos_eval.fewshot.selection import few_shot
@@ -29,9 +29,9 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, images_in, table
-from kosmos_eval.task import About, Score
+from kosmos_eval.task import Score, Task, TaskInfo
 from kosmos_tasks.families.multiple_choice import asked, chosen
-from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats.answers import label_lines
 from kosmos_tasks.formats.records import content
 
@@ -49,32 +49,32 @@ FOLDERS = ("rendered-sst2/rendered-sst2", "rendered-sst2", "rendered_sst2", "sst
 
 @register("rendered_sst2")
 @dataclass(frozen=True)
-class RenderedSST2:
+class RenderedSST2(Task):
     """Sentiment of rendered sentences.
 
     Args:
         source: where the images come from.
         rule: how the likelihoods of the two answers are compared.
-        prompt: which of ``prompts`` asks for the sentiment.
+        prompt: which of ``prompt_variants`` asks for the sentiment.
     """
 
     source: Source = field(default_factory=Source)
     rule: Rule = "sum"
     prompt: Literal["paper", "short", "instruction"] = "paper"
 
-    prompts: ClassVar[Mapping[str, str]] = {
+    prompt_variants: ClassVar[Mapping[str, str]] = {
         "paper": "Question: what is the sentiment of the opinion? Answer:",
         "short": "Sentiment:",
         "instruction": "Read the opinion. Is its sentiment positive or negative? Answer:",
     }
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="accuracy",
-        splits={"mini": ("test", "train"), "data": tuple(SENTENCES), "hub": ("test", "validation", "train")},
+        splits={"synthetic": ("test", "train"), "data": tuple(SENTENCES), "hub": ("test", "validation", "train")},
         hub="nateraw/rendered-sst2",
         get="https://openaipublic.azureedge.net/clip/data/rendered-sst2.tgz: {test,valid,train}/{negative,positive}/ "
         "under rendered-sst2/; or {test,dev,train}.tsv (a sentence, a tab, 0 or 1) under sst2/sentence_level/",
         extension=True,
-        suites=("default", KOSMOS1, MINI),
+        suites=("default", KOSMOS1, SYNTHETIC),
     )
 
     @property
@@ -104,24 +104,20 @@ class RenderedSST2:
         answer, mark = chosen(LABELS, outputs, target=LABELS.index(sample.target), rule=self.rule)
         return Score({"accuracy": mark}, answer)
 
-    def answers(self, file: Path) -> Mapping[str, str]:
+    def read_answers(self, file: Path) -> Mapping[str, str]:
         """Sample id to answer, from ``positive`` or ``negative`` a line, in the order of the split."""
         return label_lines(file, self.samples())
 
-    def mark(self, sample: Sample, answer: str) -> Score:
+    def score_answer(self, sample: Sample, answer: str) -> Score:
         """Mark one answer."""
         return Score({"accuracy": float(answer == sample.target)}, answer)
 
-    def official(self) -> Self:
-        """There is one rule only."""
-        return self
-
     def _sample(self, row: Mapping[str, Any]) -> Sample:
-        prompt = Prompt(Image.of(row["image"]), self.prompts[self.prompt])
+        prompt = Prompt(Image.of(row["image"]), self.prompt_variants[self.prompt])
         return Sample(row["id"], prompt, target=LABELS[row["label"]], choices=LABELS, group=row["id"])
 
     def _splits(self) -> Sequence[str]:
-        known = self.about.splits[self.source.kind]
+        known = self.info.splits[self.source.kind]
         if self.source.kind != "data":
             return known
         folder = self.source.folder(*FOLDERS)
@@ -137,7 +133,7 @@ def rows(source: Source, split: str) -> "Dataset":
             return table(_pictures(folder / split), images=["image"])
         return table(_sentences(folder, split)).with_transform(_drawn)
     if source.kind == "hub":
-        found = from_hub(RenderedSST2.about.hub, source=source, split=split, images=["image"])
+        found = from_hub(RenderedSST2.info.hub, source=source, split=split, images=["image"])
         return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
     from kosmos_tasks.synthetic import opinions
 

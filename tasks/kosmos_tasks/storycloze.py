@@ -54,7 +54,7 @@ ROWS = TextRows(
         "val2018": ("cloze_test_val__winter2018*.csv",),
     },
     read=read,
-    mini=everyday.storycloze,
+    synthetic=everyday.storycloze,
     examples=("train", "val"),
 )
 StoryCloze = ranking(ROWS, "Which of two sentences ends a story of four.", sample=sample_of, readings=READINGS)

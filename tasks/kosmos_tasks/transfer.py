@@ -24,7 +24,9 @@ def command(
     after: Annotated[str, typer.Argument(help="The model after.")],
     suite: Annotated[str, typer.Option("--suite", help="What both are asked.")] = "kosmos1-transfer",
     paper_before: Annotated[str, typer.Option("--paper-before", help="The paper's model before.")] = UNTUNED,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of official files; default: mini splits.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of official files; default: synthetic splits.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="A seeded subset of so many samples.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides demonstrations, the subset, the bootstrap.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
@@ -42,7 +44,7 @@ def command(
     known = sorted({each.model for each in published.every()})
     if paper_before not in known:
         raise KosmosEvalError(f"the paper has no model {paper_before!r}; it has {', '.join(known)}")
-    source = Source("mini" if data is None else "data", data)
+    source = Source("synthetic" if data is None else "data", data)
     tasks, counts = run.suite(suite, source, shots=None, seed=seed, splits=None, options=())
     for side, model in (("before", before), ("after", after)):
         asking = run.Asking(model, (), device, counts, limit, seed)

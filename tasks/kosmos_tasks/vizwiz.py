@@ -25,8 +25,8 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score
-from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import vizwiz
 from kosmos_tasks.vqav2 import marked, sample_of
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @register("vizwiz")
 @dataclass(frozen=True)
-class VizWiz:
+class VizWiz(Task):
     """Questions of blind people about their photographs.
 
     Args:
@@ -49,13 +49,13 @@ class VizWiz:
     max_tokens: int = 10
     lenient: bool = False
 
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="vqa_accuracy",
-        splits={"mini": ("test", "train"), "data": vizwiz.SPLITS, "hub": ("val", "test")},
+        splits={"synthetic": ("test", "train"), "data": vizwiz.SPLITS, "hub": ("val", "test")},
         hub="lmms-lab/VizWiz-VQA",
         get="https://vizwiz.org/tasks-and-datasets/vqa: {train,val,test}.json, there or in Annotations/, and the "
         "images in train/, val/, test/, all under vizwiz/",
-        suites=(KOSMOS1, FEW_SHOT, MINI, TRANSFER),
+        suites=(KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
     )
 
     @property
@@ -93,7 +93,7 @@ class VizWiz:
         return f"vizwiz_{self.split}_kosmos-eval_results.json", json.dumps(entries)
 
     def _splits(self) -> Sequence[str]:
-        return vizwiz.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return vizwiz.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
 
 @lru_cache(maxsize=8)
@@ -102,7 +102,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "data":
         return vizwiz.rows(source, split)
     if source.kind == "hub":
-        found = from_hub(VizWiz.about.hub, source=source, split=split, images=["image"])
+        found = from_hub(VizWiz.info.hub, source=source, split=split, images=["image"])
         found = found.rename_column("category", "answer_type")
         return found.add_column("image_id", [f"{number}.jpg" for number in found["question_id"]])
     from kosmos_tasks.synthetic import unclear

@@ -1,7 +1,7 @@
 """VQAv2: open-ended questions about COCO images, ten human answers each (KOSMOS-1 section 4.1).
 
 Prompt: the image, then ``Question: {question} Answer:``; greedy. A demonstration adds the most common human answer.
-Other wordings (``prompts``) are ours.
+Other wordings (``prompt_variants``) are ours.
 
 Source: https://visualqa.org/download.html, CC BY 4.0; images of COCO. The paper evaluates test-dev, whose answers only
 the server has: for it a submission file is written. With ``--data`` the default is val2014, which is marked here.
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import vqa
@@ -27,8 +27,8 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score
-from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, MINI, TRANSFER
+from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import vqa as vqa_files
 from kosmos_tasks.formats.answers import results_json
 
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 PROMPT = "Question: {question} Answer:"
 """What the paper asks with."""
 
-ANSWERED = {"mini": ("train", "test"), "data": vqa_files.ANSWERED, "hub": ("validation",)}
+ANSWERED = {"synthetic": ("train", "test"), "data": vqa_files.ANSWERED, "hub": ("validation",)}
 """Splits whose answers are public, by source, those for demonstrations first."""
 
 
 @register("vqav2")
 @dataclass(frozen=True)
-class VQAv2:
+class VQAv2(Task):
     """Open-ended questions about COCO images.
 
     Args:
         source: where the questions come from.
         max_tokens: the most tokens of an answer.
-        prompt: which of ``prompts`` asks the question.
+        prompt: which of ``prompt_variants`` asks the question.
         lenient: also give ``vqa_accuracy_lenient``, which always normalises (not the challenge's figure).
     """
 
@@ -60,22 +60,22 @@ class VQAv2:
     prompt: Literal["paper", "short", "instruction"] = "paper"
     lenient: bool = False
 
-    prompts: ClassVar[Mapping[str, str]] = {
+    prompt_variants: ClassVar[Mapping[str, str]] = {
         "paper": PROMPT,
         "short": "Q: {question} A:",
         "instruction": "Answer the question in one word or a few. Question: {question} Answer:",
     }
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="vqa_accuracy",
         splits={
-            "mini": ("test", "train"),
+            "synthetic": ("test", "train"),
             "data": tuple(vqa_files.IMAGES),
             "hub": ("validation", "testdev", "test"),
         },
         hub="lmms-lab/VQAv2",
         get="https://visualqa.org/download.html: v2_OpenEnded_mscoco_SPLIT_questions.json, "
         "v2_mscoco_SPLIT_annotations.json and the images in train2014/, val2014/, test2015/, all under vqav2/",
-        suites=("default", KOSMOS1, FEW_SHOT, MINI, TRANSFER),
+        suites=("default", KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
     )
 
     @property
@@ -108,20 +108,16 @@ class VQAv2:
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
         """The official VQA accuracy; no mark where the answers are not public."""
-        return self.mark(sample, outputs[0].text.strip())
+        return self.score_answer(sample, outputs[0].text.strip())
 
-    def mark(self, sample: Sample, answer: str) -> Score:
+    def score_answer(self, sample: Sample, answer: str) -> Score:
         """Mark one answer."""
         return marked(sample, answer, lenient=self.lenient)
 
-    def answers(self, file: Path) -> Mapping[str, str]:
+    def read_answers(self, file: Path) -> Mapping[str, str]:
         """Question id to answer, from VQA results json: ``[{"question_id", "answer"}]``."""
         known = {str(number) for number in rows(self.source, self.split)["question_id"]}
         return results_json(file, ("question_id", "answer"), known, split=self.split)
-
-    def official(self) -> Self:
-        """The marks are the official ones already."""
-        return self
 
     def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
         """Results json for the challenge's server, where the answers are not public."""
@@ -132,10 +128,10 @@ class VQAv2:
         return f"v2_OpenEnded_mscoco_{self.split}_kosmos-eval_results.json", json.dumps(entries)
 
     def _sample(self, row: Mapping[str, Any]) -> Sample:
-        return sample_of(row, self.prompts[self.prompt])
+        return sample_of(row, self.prompt_variants[self.prompt])
 
     def _splits(self) -> Sequence[str]:
-        return vqa_files.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return vqa_files.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
 
 @lru_cache(maxsize=8)
@@ -144,7 +140,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "data":
         return vqa_files.rows(source, split)
     if source.kind == "hub":
-        return from_hub(VQAv2.about.hub, source=source, split=split, images=["image"])
+        return from_hub(VQAv2.info.hub, source=source, split=split, images=["image"])
     from kosmos_tasks.synthetic import scene_questions
 
     sizes = {"test": scene_questions.TEST, "train": scene_questions.TRAIN}

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.fewshot.selection import few_shot
@@ -30,8 +30,8 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, read_json, table
-from kosmos_eval.task import About, Score
-from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import websrc
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ WITHOUT = "_without_text"
 
 @register("websrc")
 @dataclass(frozen=True)
-class WebSRC:
+class WebSRC(Task):
     """Questions about web pages, with and without their text.
 
     Args:
@@ -62,14 +62,14 @@ class WebSRC:
     max_characters: int = 6000
     max_tokens: int = 32
 
-    about: ClassVar[About] = About(
+    info: ClassVar[TaskInfo] = TaskInfo(
         metric="EM",
-        splits={"mini": ("test", "train"), "data": websrc.SPLITS, "hub": ("dev", "train")},
+        splits={"synthetic": ("test", "train"), "data": websrc.SPLITS, "hub": ("dev", "train")},
         hub="rootsautomation/websrc",
         get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
         "DOMAIN/NN/processed_data/, under websrc/",
         extension=True,
-        suites=(KOSMOS1, MINI),
+        suites=(KOSMOS1, SYNTHETIC),
     )
 
     @property
@@ -109,20 +109,16 @@ class WebSRC:
         }
         return Score(marks if sample.references else {}, answer, {"without_text": others[0]} if others else {})
 
-    def answers(self, file: Path) -> Mapping[str, str]:
+    def read_answers(self, file: Path) -> Mapping[str, str]:
         """Id to answer, from the ``prediction.json`` of the official program."""
         found = read_json(file)
         if not isinstance(found, Mapping):
             raise BadData(f'{file} is not {{"id": "answer", ...}}; expected a prediction.json')
         return {str(id): str(answer) for id, answer in found.items()}
 
-    def mark(self, sample: Sample, answer: str) -> Score:
+    def score_answer(self, sample: Sample, answer: str) -> Score:
         """Mark one answer."""
         return replace(self, text="with").score(sample, [Completion(answer)])
-
-    def official(self) -> Self:
-        """There is one rule only."""
-        return self
 
     def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
         """What the authors mark, where the answers are not public."""
@@ -139,7 +135,7 @@ class WebSRC:
         return self.text != "with" or self.source.kind == "hub"
 
     def _splits(self) -> Sequence[str]:
-        return websrc.splits(self.source) if self.source.kind == "data" else self.about.splits[self.source.kind]
+        return websrc.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
 
     def _sample(self, row: Mapping[str, Any]) -> Sample:
         answer = row.get("answer") or ""
@@ -168,7 +164,7 @@ def rows(source: Source, split: str) -> "Dataset":
     if source.kind == "data":
         return websrc.rows(source, split)
     if source.kind == "hub":
-        return websrc.hub_rows(WebSRC.about.hub, source, split)
+        return websrc.hub_rows(WebSRC.info.hub, source, split)
     from kosmos_tasks.synthetic import pages
 
     count = {"test": pages.TEST, "train": pages.TRAIN}[split]

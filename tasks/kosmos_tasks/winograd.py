@@ -84,7 +84,7 @@ ROWS = TextRows(
     files=dict.fromkeys(("test", "all"), ("WSCollection.xml",)),
     first={"test": 273},
     read=read,
-    mini=everyday.winograd,
+    synthetic=everyday.winograd,
     hub=("lighteval/winograd_wsc", "wsc273"),
     hub_splits=("test",),
 )

@@ -57,7 +57,7 @@ ROWS = TextRows(
     folders=("winogrande/winogrande_1.1", "winogrande", "winogrande_1.1"),
     files={"dev": ("dev.jsonl",), "train": ("train_*.jsonl",)},
     read=read,
-    mini=everyday.winogrande,
+    synthetic=everyday.winogrande,
     hub=("allenai/winogrande", "winogrande_xl"),
     hub_splits=("validation", "train"),
 )

@@ -1,14 +1,14 @@
 import pytest
 from typer.testing import CliRunner
 
-from kosmos_eval.analysis.saved_run import reopened
+from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.report import side_by_side
 from tests.eval.test_compare import ran  # noqa: F401 - the fixture: runs of a script on twelve pictures
 
 
 def test_answers_of_runs_stand_next_to_each_other(ran, tmp_path):  # noqa: F811
-    runs = [reopened(ran("a", "blue")), reopened(ran("b", "<b>red</b>", limit=5))]
+    runs = [open_run(ran("a", "blue")), open_run(ran("b", "<b>red</b>", limit=5))]
     page = side_by_side.page(runs, tasks=(), limit=200)
     assert "<h2>toy, 0 shots</h2>" in page
     assert page.count("<td>blue<br><small>accuracy") == 12
@@ -19,20 +19,20 @@ def test_answers_of_runs_stand_next_to_each_other(ran, tmp_path):  # noqa: F811
 
 
 def test_a_page_is_cut_where_its_limit_says(ran):  # noqa: F811
-    page = side_by_side.page([reopened(ran("a", "blue"))], tasks=["toy"], limit=2)
+    page = side_by_side.page([open_run(ran("a", "blue"))], tasks=["toy"], limit=2)
     assert page.count("<td>blue") == 2
     assert "and 10 more" in page
 
 
 def test_samples_that_were_asked_otherwise_are_marked(ran):  # noqa: F811
-    runs = [reopened(ran("a", "blue", shots=(2,))), reopened(ran("b", "red", shots=(2,), seed=1))]
+    runs = [open_run(ran("a", "blue", shots=(2,))), open_run(ran("b", "red", shots=(2,), seed=1))]
     assert "asked different things" in side_by_side.page(runs, tasks=(), limit=200)
 
 
 def test_a_task_that_no_run_has_is_named(ran):  # noqa: F811
     for tasks in (["vqav2"], ["toy", "vqav2"]):
         with pytest.raises(KosmosEvalError, match=r"has no task vqav2; it has toy$"):
-            side_by_side.page([reopened(ran("a", "blue"))], tasks=tasks, limit=1)
+            side_by_side.page([open_run(ran("a", "blue"))], tasks=tasks, limit=1)
 
 
 def test_the_command_writes_the_page(ran, tmp_path):  # noqa: F811

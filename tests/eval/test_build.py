@@ -3,7 +3,7 @@ from typing import Literal
 
 import pytest
 
-from kosmos_eval import Source, register
+from kosmos_eval import Score, Source, Task, register
 from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
 from kosmos_eval.evaluation.setup import build_task, build_tasks, default_folder
 from kosmos_eval.registry import TASKS
@@ -13,7 +13,7 @@ from kosmos_eval.registry import TASKS
 def optional():
     @register("optional")
     @dataclass(frozen=True)
-    class Optional:
+    class Optional(Task):
         """A task with options."""
 
         source: Source = Source()
@@ -22,6 +22,17 @@ def optional():
         exact: bool = True
         scale: float = 1.0
         name: str | None = None
+
+        def samples(self):
+            return []
+
+        examples = samples
+
+        def requests(self, sample, shots):
+            return []
+
+        def score(self, sample, outputs):
+            return Score()
 
     yield Optional
     del TASKS["optional"]

@@ -180,15 +180,15 @@ def test_a_folder_of_another_configuration_is_refused(data, tmp_path):
 
 BATCHED = """
 from dataclasses import dataclass
-from kosmos_eval import Completion, register_model
+from kosmos_eval import Completion, Model, register_model
 
 @register_model("batched")
 @dataclass
-class Batched:
+class Batched(Model):
     batch_tokens: int | str = "auto"
     shout: bool = False
     name = fingerprint = "batched"
-    adjustable = frozenset({"batch_tokens"})
+    runtime_options = frozenset({"batch_tokens"})
 
     def fits(self, request):
         return True
@@ -266,7 +266,7 @@ def test_scoring_answers_does_not_discard_a_run_and_can_be_repeated(data, tmp_pa
 
 
 def test_samples_that_an_answer_file_leaves_out_are_counted_in_the_note(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kosmos_tasks.vqav2.VQAv2.answers", lambda task, file: {task.samples()[0].id: "red"})
+    monkeypatch.setattr("kosmos_tasks.vqav2.VQAv2.read_answers", lambda task, file: {task.samples()[0].id: "red"})
     said = inside(monkeypatch, capsys, "score", "vqav2", "--answers", tmp_path)
     assert "vqav2, 0 shots: 299 of 300 samples are not answered" in said.stdout, said
 

@@ -11,15 +11,15 @@ from tests.eval.test_cli import TOY, data, inside, only_line  # noqa: F401 - the
 
 SIGHTED = """
 from dataclasses import dataclass
-from kosmos_eval import Failure, register_model
+from kosmos_eval import Failure, Model, register_model
 
 @register_model("sighted")
 @dataclass
-class Sighted:
+class Sighted(Model):
     '''A model that reads no prompt without an image.'''
     name: str = "sighted"
     fingerprint: str = "1"
-    needs_images: bool = True
+    requires_images: bool = True
 
     def fits(self, request):
         return True

@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 from rich.console import Console
 
-from kosmos_eval import About, KosmosEvalError, Score, Source
+from kosmos_eval import KosmosEvalError, Score, Source, TaskInfo
 from kosmos_eval.analysis.compare import compare
-from kosmos_eval.analysis.saved_run import reopened
+from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.cli import run as commands
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.registry import TASKS, load_file
@@ -79,7 +79,7 @@ def test_samples_of_one_run_only_are_left_out_and_counted(ran):
 
 def test_failed_samples_are_left_out_never_wrong(ran):
     first, second = ran("a", "blue"), ran("b", "red")
-    past = reopened(second)
+    past = open_run(second)
     past.run.append(replace(past.run.record("toy", 0, "s0"), score=None, error="gone"))
     (row,) = compare(first, second).rows
     assert (row.n, row.left_out) == (11, 1)
@@ -100,7 +100,7 @@ def test_runs_that_asked_otherwise_are_refused_in_one_line(ran):
 
 def test_prompts_that_differ_in_part_are_counted(ran):
     first, second = ran("a", "blue"), ran("b", "red")
-    past = reopened(second)
+    past = open_run(second)
     for number in range(3):
         past.run.append(replace(past.run.record("toy", 0, f"s{number}"), prompt="other"))
     found = compare(first, second)
@@ -110,7 +110,7 @@ def test_prompts_that_differ_in_part_are_counted(ran):
 
 def test_no_sample_in_common_is_refused(ran):
     first, second = ran("a", "blue"), ran("b", "red")
-    past = reopened(second)
+    past = open_run(second)
     for number in range(12):
         past.run.append(Record("toy", 0, f"s{number}", prompt="", error="gone"))
     with pytest.raises(KosmosEvalError, match=r"no sample of .* has a mark in"):
@@ -141,12 +141,12 @@ def test_marks_that_only_the_corpus_decides_come_from_the_runs_folder(ran, monke
     toy = TASKS["toy"]
 
     class Corpus(toy):
-        about = About(metric="CIDEr")
+        info = TaskInfo(metric="CIDEr")
 
         def score(self, sample, outputs):
             return Score(answer=outputs[0].text)
 
-        def per_sample(self, samples, scores):
+        def sample_metrics(self, samples, scores):
             return {
                 s.id: {"other": 1.0, "CIDEr": 2.5 * (score.answer == "red")}
                 for s, score in zip(samples, scores, strict=True)

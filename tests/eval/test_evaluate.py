@@ -22,10 +22,15 @@ from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
 from kosmos_eval.evaluation.evaluator import prepared
 from kosmos_eval.evaluation.plan import cells
 from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.model import Model
+from kosmos_eval.registry import TASKS
+from kosmos_eval.source import Source
+from kosmos_eval.task import Task
 
 
 @dataclass(frozen=True)
-class Doubles:
+class Doubles(Task):
     """What is twice a number?"""
 
     count: int = 20
@@ -44,7 +49,7 @@ class Doubles:
 
 
 @dataclass
-class Calculator:
+class Calculator(Model):
     """Answers in reverse order, fails what it is told to, and remembers what it was asked."""
 
     name: str = "calculator"
@@ -159,7 +164,7 @@ def test_more_shots_than_demonstrations_stop_before_anything_is_asked():
 def test_more_shots_than_a_task_draws_itself_stop_before_anything_is_asked():
     @dataclass(frozen=True)
     class Own(Doubles):
-        def draw(self, sample, count):
+        def choose_shots(self, sample, count):
             raise KosmosEvalError(f"only 3 rounds, not {count}")
 
     model = Calculator()
@@ -229,7 +234,7 @@ def test_a_mark_that_is_no_finite_number_is_refused_and_never_averaged(mark):
         def score(self, sample, outputs):
             return Score({"accuracy": mark})
 
-    with pytest.raises(PlugInError, match=r"wrong, sample t0: the mark 'accuracy' is .*; expected a finite number"):
+    with pytest.raises(PlugInError, match=r"wrong, sample t0: the value 'accuracy' is .*; expected a finite number"):
         evaluate(Calculator(), {"wrong": Wrong(1)})
 
 
@@ -285,13 +290,19 @@ def test_a_task_that_asks_nothing_is_refused_not_counted_as_failed():
         evaluate(Calculator(), {"silent": Silent()})
 
 
-def test_a_task_that_lacks_a_method_stops_before_anything_is_asked():
-    class Half:
+def test_a_task_that_lacks_a_method_stops_before_anything_is_asked(monkeypatch):
+    @dataclass(frozen=True)
+    class Half(Task):
+        source: Source = Source()
+
         def samples(self):
             return Doubles().samples()
 
-    with pytest.raises(PlugInError, match=r"task 'half' has no examples\(\); kosmos_eval/task.py says what a task has"):
-        evaluate(Calculator(), {"half": Half()})
+    monkeypatch.setitem(TASKS, "half", Half)
+    with pytest.raises(PlugInError, match=r"task 'half' .* examples.*; kosmos_eval/task.py says what a task has"):
+        build_task("half", Source())
+    with pytest.raises(PlugInError, match="task 'half' is a dict; expected a subclass"):
+        evaluate(Calculator(), {"half": {}})
 
 
 def test_samples_may_be_generated():

@@ -18,16 +18,18 @@ from kosmos_eval import (
 )
 from kosmos_eval.analysis import export as exporting
 from kosmos_eval.analysis.export import export
-from kosmos_eval.analysis.saved_run import Past
+from kosmos_eval.analysis.saved_run import SavedRun
 from kosmos_eval.evaluation.evaluator import evaluate
 from kosmos_eval.evaluation.plan import cells
 from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.model import Model
+from kosmos_eval.task import Task
 
 CHOICES = ("yes", "no")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Task):
     """Five questions of two kinds: four with choices, an open one; the fifth fails."""
 
     def samples(self):
@@ -46,7 +48,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answering:
+class Answering(Model):
     name: str = "org/model"
     fingerprint: str = "1"
 
@@ -70,13 +72,13 @@ def past(tmp_path_factory):
     options = {"model": "hf:org/model", "seed": 3, "limit": None, "shots": [0, 1], "tasks": {"asked": {"rule": "sum"}}}
     config = {"model_name": "org/model", "options": options, "versions": {"kosmos-eval": "0.1.0"}, "git": "abc"}
     config |= {"started": "2026-01-02T00:00:00+00:00", "data": {"asked, 0 shots": "d1g"}}
-    return Past(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 1), limit=None, seed=3), run)
+    return SavedRun(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 1), limit=None, seed=3), run)
 
 
 @pytest.fixture
 def written(past, tmp_path, monkeypatch):
     """The files of a format."""
-    monkeypatch.setattr(exporting, "reopened", lambda folder: past)
+    monkeypatch.setattr(exporting, "open_run", lambda folder: past)
     return lambda form: export(past.folder, form, out=tmp_path / "deep" / "out")
 
 

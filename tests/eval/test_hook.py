@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kosmos_eval import Completion, Failure, Generate, Prompt, Sample, Score, few_shot
 from kosmos_eval.errors import KosmosEvalError, RunError, UnknownName
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.hook.budget import seconds
 from kosmos_eval.hook.history import Entry, Watch
 from kosmos_eval.hook.isolation import undisturbed
+from kosmos_eval.model import Model
 from kosmos_eval.sample import Samples
+from kosmos_eval.task import Task, means
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,7 +30,7 @@ def imports_are_no_garbage():
 
 
 @dataclass(frozen=True)
-class Doubles:
+class Doubles(Task):
     """What is twice a number?"""
 
     count: int = 40
@@ -61,7 +62,7 @@ class Net(nn.Module):
 
 
 @dataclass
-class Reckless:
+class Reckless(Model):
     """Uses the network, draws from every random source and leaves modes and gradients as no model should."""
 
     module: Net
@@ -227,7 +228,7 @@ class Clock:
 
 
 @dataclass
-class Timed:
+class Timed(Model):
     """Takes a second to warm up, then a time for each call and one for each request, on a clock of its own."""
 
     clock: Clock

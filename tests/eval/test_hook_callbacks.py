@@ -12,14 +12,16 @@ from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.hook.callbacks import attach, lightning_callback
 from kosmos_eval.hook.history import Watch
+from kosmos_eval.model import Model
 from kosmos_eval.models.hf.model import live
+from kosmos_eval.task import Task
 from tests.eval.test_models_hf import save_text_only
 
 X, Y = torch.randn(32, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(32, 1)
 
 
 @dataclass(frozen=True)
-class Evens:
+class Evens(Task):
     """Which numbers are even?"""
 
     def samples(self):
@@ -36,7 +38,7 @@ class Evens:
 
 
 @dataclass
-class Asked:
+class Asked(Model):
     """Says yes to all, after drawing numbers."""
 
     module: nn.Module

@@ -52,11 +52,11 @@ for line in sys.stdin:
 MOODY = """
 import os, time
 from dataclasses import dataclass
-from kosmos_eval import Completion, KosmosEvalError, register_model
+from kosmos_eval import Completion, KosmosEvalError, Model, register_model
 
 @register_model("moody")
 @dataclass
-class Moody:
+class Moody(Model):
     failing: str
     name: str = "moody"
     fingerprint: str = "0"

@@ -9,20 +9,21 @@ import pytest
 from kosmos_eval import Completion, Generate, Image, Metric, Prompt, Sample, Score
 from kosmos_eval.evaluation.ablation import GREY
 from kosmos_eval.evaluation.evaluator import evaluated
-from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.plan import Variants, cells
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.evaluation.scores import marks, marks_file
+from kosmos_eval.model import Model
 from kosmos_eval.request import Failure
-from kosmos_eval.task import About
+from kosmos_eval.task import Task, TaskInfo
 
 
 @dataclass(frozen=True)
-class Looks:
+class Looks(Task):
     """So many questions; a model is right about those that it is told to be right about."""
 
     count: int = 20
     per_picture: int = 1
-    about: ClassVar[About] = About(metric="hit")
+    info: ClassVar[TaskInfo] = TaskInfo(metric="hit")
 
     def samples(self):
         return [self.sample(number) for number in range(self.count)]
@@ -42,7 +43,7 @@ class Looks:
 
 
 @dataclass
-class Told:
+class Told(Model):
     """Gives each question the mark that it is told, by what it sees; fails where that is None."""
 
     real: list
@@ -62,7 +63,7 @@ class Told:
 
 
 def report_of(task, model, *, run=None, **ways):
-    todo = cells({"toy": task}, shots=(0,), limit=None, seed=0, ways=Ways(**ways))
+    todo = cells({"toy": task}, shots=(0,), limit=None, seed=0, ways=Variants(**ways))
     *_, (_, report) = evaluated(model, todo, run or Run(), lambda label, done, total: None)
     return report
 
@@ -98,12 +99,12 @@ def test_metrics_that_are_no_mean_of_marks_have_no_difference():
     @dataclass(frozen=True)
     class Corpus(Looks):
         def aggregate(self, samples, scores, *, seed):
-            mean = sum(score.marks["hit"] for score in scores) / len(scores)
+            mean = sum(score.values["hit"] for score in scores) / len(scores)
             hit = Metric(mean, None, None, 4, averaged=True)
             return {"hit": hit, "squared": Metric(mean**2, None, None, 4)}
 
-        def per_sample(self, samples, scores):
-            return {sample.id: {"squared": score.marks["hit"]} for sample, score in zip(samples, scores, strict=True)}
+        def sample_metrics(self, samples, scores):
+            return {sample.id: {"squared": score.values["hit"]} for sample, score in zip(samples, scores, strict=True)}
 
     rows = report_of(Corpus(4), Told([1, 1, 1, 0], [1, 0, 0, 0]), with_blind=True).rows
     assert [(row.metric, row.added) for row in rows if row.variant] == [("hit", 50), ("squared", None)]
@@ -112,10 +113,10 @@ def test_metrics_that_are_no_mean_of_marks_have_no_difference():
 def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
     @dataclass(frozen=True)
     class Corpus(Looks):
-        def per_sample(self, samples, scores):
-            return {sample.id: dict(score.marks) for sample, score in zip(samples, scores, strict=True)}
+        def sample_metrics(self, samples, scores):
+            return {sample.id: dict(score.values) for sample, score in zip(samples, scores, strict=True)}
 
-    todo = cells({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, ways=Ways(with_blind=True))
+    todo = cells({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, ways=Variants(with_blind=True))
     for cell in todo:
         (tmp_path / marks_file(cell)).write_text('{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}')
     run = Run(tmp_path)
@@ -125,7 +126,7 @@ def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
 
 
 def test_a_mean_over_draws_adds_the_mean_of_what_they_add():
-    found = cells({"toy": Looks(20)}, shots=(1,), limit=None, seed=0, ways=Ways(with_blind=True, seeds=2))
+    found = cells({"toy": Looks(20)}, shots=(1,), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))
     model = Told([1] * 8 + [0] * 2 + [1] * 10, [0] * 8 + [1] * 2 + [1] * 10)
     *_, (_, report) = evaluated(model, found, Run(), lambda label, done, total: None)
     mean = next(row for row in report.rows if row.variant == "images=blank,seeds=2")
@@ -133,7 +134,7 @@ def test_a_mean_over_draws_adds_the_mean_of_what_they_add():
 
 
 def test_the_sighted_cell_of_a_blind_one_differs_in_its_pictures_alone():
-    blind = cells({"toy": Looks(4)}, shots=(1,), limit=None, seed=0, ways=Ways(with_blind=True, seeds=2))[-1]
+    blind = cells({"toy": Looks(4)}, shots=(1,), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))[-1]
     assert (blind.variant, blind.sighted.variant, blind.sighted.images) == ("images=blank,seed=1", "seed=1", "real")
     assert blind.sighted == replace(blind, images="real", variant="seed=1")
     assert blind.sighted.sighted is None

@@ -13,6 +13,7 @@ from kosmos_eval.evaluation.evaluator import evaluate_cell
 from kosmos_eval.evaluation.plan import cells
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.model import Model
 from kosmos_eval.models.hf import loading
 from kosmos_eval.models.hf.model import HFModel, load
 from kosmos_eval.models.openai.model import OpenAIModel
@@ -23,7 +24,7 @@ FIVE = ["coco_caption", "vqav2", "raven_iq", "rendered_sst2", "imagenet"]
 
 
 @dataclass
-class Greedy:
+class Greedy(Model):
     """A model that is asked for the only decoding that servers offer."""
 
     model: HFModel

@@ -834,7 +834,7 @@ def test_a_network_that_cannot_be_called_without_pixels_is_known_by_its_signatur
 
     assert requires_pixels(Blip2ForConditionalGeneration.forward)
     assert not requires_pixels(LlavaForConditionalGeneration.forward)
-    needy = dataclasses.replace(load(str(folder("text"))), needs_images=True)
+    needy = dataclasses.replace(load(str(folder("text"))), requires_images=True)
     ((_, failed),) = needy.answers([Generate(Prompt("a"), 2)])
     assert "reads no prompt without an image" in failed.reason
 

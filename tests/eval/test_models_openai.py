@@ -22,11 +22,11 @@ from kosmos_eval.evaluation.setup import build_model
 from kosmos_eval.model import Model
 from kosmos_eval.models.openai.errors import sees_nothing, unreachable
 from kosmos_eval.models.openai.model import OpenAIModel
-from kosmos_eval.models.usage import Ledger
+from kosmos_eval.models.usage import UsageLog
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Sampling
 from kosmos_eval.sample import Sample
-from kosmos_eval.task import Score
+from kosmos_eval.task import Score, Task
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -443,7 +443,7 @@ def test_an_address_may_be_of_ipv6():
 
 def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_next(tmp_path):
     @dataclass(frozen=True)
-    class Echo:
+    class Echo(Task):
         def samples(self):
             return [Sample(str(i), Prompt(f"{'perish' if i == 3 else i} say {i}"), str(i)) for i in range(6)]
 
@@ -573,25 +573,25 @@ def test_a_run_that_goes_on_with_nothing_to_ask_keeps_what_was_said_of_it(made, 
     for prompt in ("say a", "say b c"):
         with opened(folder, config) as run:
             model = made(price_out=1e6)
-            model.ledger.keep(run.folder / "usage.jsonl")
+            model.usage.keep(run.folder / "usage.jsonl")
             answer(model, Generate(Prompt(prompt), choices=("a", "z")))
     with (folder / "usage.jsonl").open("a") as torn:
         torn.write('{"at": "http')
     with opened(folder, config) as run:
         model = made(price_out=1e6)
-        model.ledger.keep(run.folder / "usage.jsonl")
+        model.usage.keep(run.folder / "usage.jsonl")
         assert model.notes[:2] == ["choices by text", "1 replies were none of the choices"]
         assert model.notes[2].startswith("2 requests answered, ") and model.notes[2].endswith(
             "3 of answers, cost 3.0000"
         )
     with opened(folder, config, fresh=True) as run:
-        model.ledger.keep(run.folder / "usage.jsonl")
+        model.usage.keep(run.folder / "usage.jsonl")
         assert model.notes == ["0 requests answered, 0 tokens of prompts, 0 of answers"]
 
 
 def test_processes_of_a_run_count_in_files_of_their_own(tmp_path):
     folder = tmp_path
-    first, second = Ledger(), Ledger()
+    first, second = UsageLog(), UsageLog()
     first.keep(folder / "usage.rank0.jsonl")
     second.keep(folder / "usage.rank1.jsonl")
     first.answered("a", prompt_tokens=2)

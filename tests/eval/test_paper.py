@@ -6,7 +6,7 @@ import pytest
 
 from kosmos_eval.analysis.published import Reported, every, reported
 from kosmos_eval.registry import named, names
-from kosmos_eval.task import about
+from kosmos_eval.task import info
 
 
 def score(task: str, metric: str, *, shots: int = 0, model: str = "KOSMOS-1") -> float:
@@ -59,7 +59,7 @@ def test_the_means_of_the_language_tasks_are_those_of_their_rows(model: str, sho
 def test_numbers_stand_beside_the_headline_of_their_task() -> None:
     known = set(names("task"))
     for task in {row.task for row in every()} & known:
-        headline = about(named("task", task)).metric
+        headline = info(named("task", task)).metric
         mine: list[Reported] = [row for row in every() if row.task == task]
         assert any(row.metric.partition("[")[0] == headline for row in mine), f"{task} has no {headline}"
 

@@ -13,16 +13,17 @@ from rich.console import Console
 from kosmos_eval import Generate, Prompt, Sample, Score, Source, registry
 from kosmos_eval.analysis import leaderboard
 from kosmos_eval.analysis.compare import compare
-from kosmos_eval.analysis.saved_run import reopened, resumed
+from kosmos_eval.analysis.saved_run import open_run, resumed
 from kosmos_eval.cli import run as commands
 from kosmos_eval.evaluation import run_folder
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.registry import TASKS, load_file
 from kosmos_eval.report import html
+from kosmos_eval.task import Task
 
 
 @dataclass(frozen=True)
-class Sums:
+class Sums(Task):
     """Which number is a sum? Ten of them, in a file that says how many there are."""
 
     source: Source
@@ -43,12 +44,12 @@ class Sums:
         return [Generate(sample.prompt)]
 
     def score(self, sample, outputs):
-        return self.mark(sample, outputs[0].text)
+        return self.score_answer(sample, outputs[0].text)
 
-    def mark(self, sample, answer):
+    def score_answer(self, sample, answer):
         return Score({"accuracy": float(answer == sample.target)}, answer)
 
-    def answers(self, file):
+    def read_answers(self, file):
         return json.loads(file.read_text())
 
     def official(self):
@@ -93,7 +94,7 @@ def test_a_report_of_marked_answers_says_what_the_marking_said(marked):
 
 
 def test_the_page_of_marked_answers_shows_the_task_and_claims_no_prompt(marked):
-    past = reopened(marked(6))
+    past = open_run(marked(6))
     page = html.page(past, past.report)
     assert "Answers made elsewhere." in page and "Data changed" not in page and "as the model saw it" not in page
     assert "<dt>answers</dt>" in page and "<dd>6 of 10</dd>" in page
@@ -105,15 +106,15 @@ def test_how_answers_were_marked_is_recorded(marked):
 
 
 def test_a_file_of_fewer_answers_leaves_none_of_the_earlier_ones(marked):
-    assert len(reopened(marked(8)).run.records) == 8
-    past = reopened(marked(5))
+    assert len(open_run(marked(8)).run.records) == 8
+    past = open_run(marked(5))
     assert (len(past.run.records), past.report.rows[0].n) == (5, 5)
 
 
 def test_answers_to_samples_that_are_gone_are_counted(marked, tmp_path):
     folder = marked(6)
     (tmp_path / "count").write_text("4")
-    row = reopened(folder).report.rows[0]
+    row = open_run(folder).report.rows[0]
     assert row.n == 4 and row.note == "2 answers are to samples that the data no longer have, answers made elsewhere"
 
 
@@ -123,7 +124,7 @@ def test_marked_answers_compare_with_each_other_and_with_a_run(marked, tmp_path)
     assert (found.n, found.difference.better, found.otherwise) == (6, 1, 0)
     asked = tmp_path / "asked"
     asked.mkdir()
-    lines = [replace(record, prompt="asked here").line() for record in reopened(first).run.records.values()]
+    lines = [replace(record, prompt="asked here").line() for record in open_run(first).run.records.values()]
     (asked / "samples.jsonl").write_text("\n".join(lines) + "\n")
     (asked / "run.json").write_text((first / "run.json").read_text())
     assert compare(asked, second).rows[0].n == 6
@@ -135,7 +136,7 @@ def test_marked_answers_rank_among_themselves_and_not_with_a_run(marked, tmp_pat
     heads = frame[frame["headline"] == "yes"].set_index("run")
     assert heads["rank"].to_dict() == {"answers": "1", "other": "1", "more": ""}
     assert heads["status"]["more"] == "other data or prompts"
-    config, run = json.loads((folders[0] / "run.json").read_text()), reopened(folders[0]).run
+    config, run = json.loads((folders[0] / "run.json").read_text()), open_run(folders[0]).run
     elsewhere, here = (leaderboard._asked(given, run) for given in (config, {"options": {}}))
     assert leaderboard._digest(elsewhere, "sums", 0, "") != leaderboard._digest(here, "sums", 0, "")
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from kosmos_eval.evaluation import profiling as module
-from kosmos_eval.evaluation.profiling import Counting, Profile, Work, as_json, lines, profiled, spent, summary, through
+from kosmos_eval.evaluation.profiling import Profile, as_json, lines, profiled, spent, summary, through
+from kosmos_eval.model import Model, Work
+from kosmos_eval.request import Failure
 
 
 class Clock:
@@ -76,12 +78,15 @@ def test_of_a_model_that_does_not_count_the_time_is_told() -> None:
     ]
 
 
-def test_a_model_counts_if_it_has_work() -> None:
-    class Model:
-        work = Work()
+def test_a_model_counts_nothing_unless_it_says_so() -> None:
+    class Silent(Model):
+        def fits(self, request: object) -> bool:
+            return True
 
-    assert isinstance(Model(), Counting)
-    assert not isinstance(object(), Counting)
+        def answers(self, requests: object) -> Iterator[tuple[int, Failure]]:
+            yield from ()
+
+    assert Silent().work is None
 
 
 def test_a_profile_needs_no_torch() -> None:

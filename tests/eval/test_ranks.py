@@ -13,11 +13,11 @@ from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from kosmos_eval import Completion, Generate, Prompt, Sample, Score
+from kosmos_eval import Completion, Generate, Model, Prompt, Sample, Score, Task
 from kosmos_eval.hook import EvalHook
 
 
-class Doubles:
+class Doubles(Task):
     def samples(self):
         return [Sample(f"t{i}", Prompt(f"{i}"), str(2 * i)) for i in range(9)]
 
@@ -32,7 +32,7 @@ class Doubles:
 
 
 @dataclass
-class Asked:
+class Asked(Model):
     module: nn.Module
     broken: bool = False
     name: str = "asked"

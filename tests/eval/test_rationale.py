@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluation.chain_of_thought import INTRODUCE, Reasoned, reasoning
+from kosmos_eval.evaluation.chain_of_thought import INTRODUCE, ChainOfThought, ReasonedTask
 from kosmos_eval.evaluation.evaluator import evaluate
 from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_task, task_options
+from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
+from kosmos_eval.model import Model
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import TASKS
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Request
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_eval.task import About, Aggregated, Drawn, Score, Staged, about
+from kosmos_eval.task import Score, Task, TaskInfo, info
 
 PICTURE, OTHER = Image(b"a"), Image(b"b")
 ASKED = Sample("1", Prompt(PICTURE, "Question: what? Answer:"), "x")
@@ -27,13 +28,13 @@ TEXT = Sample("3", Prompt("Is it so?"), "yes")
 
 
 @dataclass(frozen=True)
-class Plain:
+class Plain(Task):
     """Asks what a sample says."""
 
     source: Source = field(default_factory=Source)
     loud: bool = False
 
-    about = About(metric="right")
+    info = TaskInfo(metric="right")
 
     def samples(self) -> Sequence[Sample]:
         return [TEXT]
@@ -48,24 +49,24 @@ class Plain:
         return Score({"right": float(len(outputs))}, "x", {"own": 1})
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
-        return {"right": Metric(scores[0].marks["right"], None, None, 1)} if scores else {}
+        return {"right": Metric(scores[0].values["right"], None, None, 1)} if scores else {}
 
 
 @dataclass(frozen=True)
-class InContext:
+class InContext(Plain):
     """Asks for the same ending in two contexts."""
 
-    contexts: tuple[Prompt, ...]
+    contexts: tuple[Prompt, ...] = ()
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         return [LogLikelihood(Prompt(context), (" end",)) for context in self.contexts]
 
 
 @dataclass(frozen=True)
-class Talk:
+class Talk(Plain):
     """Says one turn after the other, each after those before with their answers."""
 
-    turns: tuple[Prompt, ...]
+    turns: tuple[Prompt, ...] = ()
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         return self.follow_up(sample, shots, ())
@@ -78,13 +79,13 @@ class Talk:
 
 
 def second(task: Any, sample: Sample, shots: Sequence[Sample] = (), said: str = " It is\na cat. ") -> list[Prompt]:
-    reasoned = Reasoned(task)
+    reasoned = ChainOfThought(task)
     return [request.prompt for request in reasoned.follow_up(sample, shots, [Completion(said)])]
 
 
 def test_first_the_pictures_are_introduced() -> None:
-    assert Reasoned(Plain()).requests(ASKED, [SHOWN]) == [Generate(Prompt(PICTURE, INTRODUCE), 128)]
-    (request,) = Reasoned(Plain(), "Why?", 7).requests(TEXT, [])
+    assert ChainOfThought(Plain()).requests(ASKED, [SHOWN]) == [Generate(Prompt(PICTURE, INTRODUCE), 128)]
+    (request,) = ChainOfThought(Plain(), "Why?", 7).requests(TEXT, [])
     assert request == Generate(Prompt("Is it so? Why?"), 7)
 
 
@@ -108,33 +109,31 @@ def test_a_prompt_that_ends_with_a_picture_gets_the_rationale_after_it() -> None
 
 
 def test_the_prompt_without_the_picture_that_a_rule_compares_with_stays() -> None:
-    task = InContext((ASKED.prompt, Prompt("Answer:")))
+    task = InContext(contexts=(ASKED.prompt, Prompt("Answer:")))
     assert second(task, ASKED) == [Prompt(PICTURE, "It is a cat. Question: what? Answer:"), Prompt("Answer:")]
 
 
 def test_where_contexts_hold_the_choices_only_what_they_share_is_introduced() -> None:
     contexts = (Prompt("Al saw Bo. Al"), Prompt("Al saw Bo. Bo"))
-    task, sample = InContext(contexts), Sample("6", Prompt("Al saw Bo. Bo"), "end")
-    (request,) = Reasoned(task, "Why?").requests(sample, [])
+    task, sample = InContext(contexts=contexts), Sample("6", Prompt("Al saw Bo. Bo"), "end")
+    (request,) = ChainOfThought(task, "Why?").requests(sample, [])
     assert request.prompt == Prompt("Al saw Bo. Why?")
     assert second(task, sample) == [Prompt("It is a cat. Al saw Bo. Al"), Prompt("It is a cat. Al saw Bo. Bo")]
 
 
 def test_the_marks_are_the_tasks_and_the_rationale_is_kept() -> None:
-    score = Reasoned(Plain()).score(ASKED, [Completion(" It is\na cat."), Likelihoods((-1.0,), (1,), (True,))])
+    score = ChainOfThought(Plain()).score(ASKED, [Completion(" It is\na cat."), Likelihoods((-1.0,), (1,), (True,))])
     assert score == Score({"right": 1.0}, "x", {"own": 1, "rationale": "It is a cat."})
 
 
 def test_what_a_task_offers_it_still_offers() -> None:
-    reasoned: object = Reasoned(Plain())
-    assert isinstance(reasoned, Staged)
-    assert isinstance(reasoned, Aggregated)
-    assert not isinstance(reasoned, Drawn)
-    assert about(reasoned).metric == "right"
+    reasoned = ChainOfThought(Plain())
+    assert reasoned.choose_shots(reasoned.samples()[0], 1) is None
+    assert info(reasoned).metric == "right"
 
 
 @dataclass
-class Speaker:
+class Speaker(Model):
     """Says the same of everything."""
 
     name: str = "speaker"
@@ -152,7 +151,7 @@ class Speaker:
 
 
 def test_both_stages_are_asked_in_a_run() -> None:
-    report = evaluate(Speaker(), {"plain": Reasoned(Plain())})
+    report = evaluate(Speaker(), {"plain": ChainOfThought(Plain())})
     assert report.score("plain") == 100.0
     assert report.rows[0].note == f"after '{INTRODUCE}'"
 
@@ -160,8 +159,8 @@ def test_both_stages_are_asked_in_a_run() -> None:
 def test_any_task_takes_a_rationale_as_an_option_and_run_json_makes_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "plain", Plain)
     task = build_task("plain", Source(), {"rationale": "Why?", "loud": True})
-    assert task == Reasoned(Plain(loud=True), "Why?")
-    given = task_options(task)
+    assert task == ChainOfThought(Plain(loud=True), "Why?")
+    given = task.options()
     assert {name: given[name] for name in ("loud", "rationale", "rationale_tokens")} == {
         "loud": True,
         "rationale": "Why?",
@@ -175,22 +174,35 @@ def test_any_task_takes_a_rationale_as_an_option_and_run_json_makes_it_again(mon
 @pytest.mark.parametrize("given", [{"rationale": " "}, {"rationale": "Why?", "rationale_tokens": 0}])
 def test_a_rationale_that_is_not_asked_for_or_has_no_room_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(KosmosEvalError, match="expected words that ask for it, and at least 1 token"):
-        reasoning(Plain)(**given)
+        ChainOfThought(Plain(), **given)
+
+
+@dataclass(frozen=True)
+class Twice(ReasonedTask):
+    """Asks twice."""
+
+    source: Source = Source()
+    rationale: str = "Why?"
+    rationale_tokens: int = 128
+    task = Plain()
+
+    info = TaskInfo(metric="other")
 
 
 def test_a_task_may_have_a_rationale_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = reasoning(Plain, says="Asks twice.", said=About(metric="other"), rationale="Why?")
-    monkeypatch.setitem(TASKS, "twice", made)
-    assert (made.__doc__, about(made).metric) == ("Asks twice.", "other")
+    monkeypatch.setitem(TASKS, "twice", Twice)
+    assert info(Twice).metric == "other"
     task = build_task("twice", Source(), {"rationale_tokens": 9})
-    assert task == Reasoned(Plain(), "Why?", 9)
-    given = task_options(task)
+    assert task == Twice(rationale_tokens=9)
+    (request,) = task.requests(ASKED, [])
+    assert (request.prompt, request.max_tokens) == (Prompt(PICTURE, "Why?"), 9)
+    given = task.options()
     assert build_task("twice", Source(**given.pop("source")), given) == task
 
 
 def told(*turns: Prompt, shots: Sequence[Sample] = (), rationale: str = "A cat.") -> list[Prompt]:
     """Every prompt of a talk, answered a1, a2, ..."""
-    task, sample = Reasoned(Talk(turns), "Why?"), Sample("7", Prompt.join(turns, separator="\n"))  # type: ignore[arg-type]
+    task, sample = ChainOfThought(Talk(turns=turns), "Why?"), Sample("7", Prompt.join(turns, separator="\n"))
     requests, outputs, prompts = task.requests(sample, shots), [Completion(rationale)], []
     while requests:
         prompts.append(requests[0].prompt)
@@ -235,7 +247,7 @@ def test_pictures_of_later_turns_are_not_introduced_and_do_not_move_the_rational
 
 
 @dataclass(frozen=True)
-class BothOrders:
+class BothOrders(Plain):
     """Asks one way round, then the other."""
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
@@ -247,7 +259,7 @@ class BothOrders:
 
 
 def test_a_stage_with_a_prompt_of_its_own_has_the_rationale_too() -> None:
-    task, sample = Reasoned(BothOrders()), Sample("9", Prompt("Is A larger than B?"))  # type: ignore[arg-type]
+    task, sample = ChainOfThought(BothOrders()), Sample("9", Prompt("Is A larger than B?"))
     said, found = Completion("So."), Likelihoods((-1.0,), (1,), (True,))
     (first,) = task.follow_up(sample, [TEXT], [said])
     (turned,) = task.follow_up(sample, [TEXT], [said, found])
@@ -285,7 +297,7 @@ class Several(Plain):
 @pytest.mark.parametrize(("room", "shown"), [(42, 3.0), (41, 2.0), (22, 1.0), (21, 0.0)])
 def test_demonstrations_are_left_out_until_every_stage_fits(room: int, shown: float) -> None:
     # "Is it so? Why?" has 14 characters, "so Is it so?" 12, and every demonstration, "Or so? no" and a line break, 10.
-    report = evaluate(Narrow(room=room), {"plain": Reasoned(Several(), "Why?")}, shots=[3])
+    report = evaluate(Narrow(room=room), {"plain": ChainOfThought(Several(), "Why?")}, shots=[3])
     assert (report.rows[0].effective_shots, report.failed) == (shown, 0)
 
 
@@ -298,7 +310,7 @@ def test_a_later_stage_that_is_too_long_by_itself_fails_its_sample_and_is_not_sc
             return ((index, Completion(said)) for index, _ in enumerate(requests))
 
     run = Run()
-    report = evaluate(Talkative(room=40), {"plain": Reasoned(Plain(), "Why?")}, run=run)
+    report = evaluate(Talkative(room=40), {"plain": ChainOfThought(Plain(), "Why?")}, run=run)
     (record,) = run.records.values()
     assert (report.failed, record.score) == (1, None)
     assert record.error == "the prompt is longer than the model's context, even without demonstrations"

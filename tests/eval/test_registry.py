@@ -59,7 +59,7 @@ def test_an_installed_package_adds_its_task_and_model_by_name(monkeypatch: pytes
     marks = []
     for sample in task.samples():
         ((_, output),) = model.answers(task.requests(sample, task.examples()[:1]))
-        marks.append(task.score(sample, [output]).marks["accuracy"])
+        marks.append(task.score(sample, [output]).values["accuracy"])
     assert marks == [0, 1, 0, 0, 0, 0]
 
 

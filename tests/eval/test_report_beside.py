@@ -4,7 +4,7 @@ import pytest
 
 from kosmos_eval import Prompt, Sample, Source
 from kosmos_eval.analysis.published import beside
-from kosmos_eval.evaluation.plan import Cell
+from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Row
 
 ROW = Row("coco_caption", 0, "CIDEr", 1.0, 0.9, 1.1, "", 3, 0, None, None, 0, "")
@@ -22,7 +22,7 @@ class Captions:
 
 def cell(task=None, count=3, **rest):
     samples = [Sample(str(n), Prompt("?")) for n in range(count)]
-    return Cell("t", task or Captions(), 0, 0, samples, (), False, split=samples, **rest)
+    return Setting("t", task or Captions(), 0, 0, samples, (), False, split=samples, **rest)
 
 
 def test_the_papers_number_stands_beside_a_run_of_its_protocol_on_the_rows_own_scale():
@@ -37,7 +37,7 @@ def test_a_number_from_memory_is_unverified():
 @pytest.mark.parametrize(
     ("row", "asked"),
     [
-        (ROW, cell(Captions(Source("mini")))),
+        (ROW, cell(Captions(Source("synthetic")))),
         (ROW, cell(Captions(Source("data", None, "val2017")))),
         (ROW, cell(Captions(beams=1))),
         (ROW, replace(cell(), samples=cell().samples[:2])),
@@ -46,7 +46,7 @@ def test_a_number_from_memory_is_unverified():
         (replace(ROW, shots=4, effective_shots=3.5), cell()),
         (replace(ROW, metric="Bleu_1"), cell()),
     ],
-    ids=["mini", "split", "option", "subset", "failed", "blind", "fewer shots", "metric"],
+    ids=["synthetic", "split", "option", "subset", "failed", "blind", "fewer shots", "metric"],
 )
 def test_another_protocol_has_no_number_of_the_paper(row, asked):
     assert beside(row, asked) is None

@@ -23,16 +23,18 @@ from kosmos_eval import (
     few_shot,
 )
 from kosmos_eval.analysis.published import Reported
-from kosmos_eval.analysis.saved_run import Past
+from kosmos_eval.analysis.saved_run import SavedRun
 from kosmos_eval.cli import run as commands
 from kosmos_eval.evaluation.evaluator import evaluate, evaluated
-from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.plan import Variants, cells
 from kosmos_eval.evaluation.results import Report, Row
 from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.model import Model
 from kosmos_eval.registry import load_file
 from kosmos_eval.report import html, side_by_side
 from kosmos_eval.report.charts import HEIGHT, At, curve
 from kosmos_eval.report.samples import LEFT_OUT, UNREADABLE, Album, entries
+from kosmos_eval.task import Task
 
 HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 COLOURS = ("red", "blue", "green")
@@ -40,7 +42,7 @@ PICTURES = {colour: Image.drawn(PIL.Image.new("RGB", (300, 200), colour)) for co
 
 
 @dataclass(frozen=True)
-class Colours:
+class Colours(Task):
     """Which of three colours? Some questions are asked openly, and one fails."""
 
     count: int = 45
@@ -72,13 +74,13 @@ class Colours:
 def blind_and_drawn_again(past):
     """The same run, asked without pictures and with other demonstrations too."""
     run, tasks = Run(), {"colours": Colours(count=6, text="?")}
-    todo = cells(tasks, shots=(0, 2), limit=None, seed=0, ways=Ways(with_blind=True, seeds=2))
+    todo = cells(tasks, shots=(0, 2), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))
     reports = [report for _, report in evaluated(AlwaysRed(), todo, run, lambda label, done, total: None)]
     return replace(past, cells=todo, run=run), reports[-1]
 
 
 @dataclass(frozen=True)
-class AlwaysRed:
+class AlwaysRed(Model):
     name: str = f"red {HOSTILE}"
     fingerprint: str = "1"
 
@@ -101,7 +103,7 @@ def past(tmp_path_factory):
     tasks = {"colours": Colours()}
     evaluate(AlwaysRed(), tasks, shots=(0, 2), run=run)
     config = {"model_name": AlwaysRed().name, "options": {"seed": 0}, "command": ["kosmos-eval", HOSTILE]}
-    return Past(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 2), limit=None, seed=0), run)
+    return SavedRun(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 2), limit=None, seed=0), run)
 
 
 @pytest.fixture(scope="module")

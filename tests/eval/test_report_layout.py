@@ -7,10 +7,12 @@ from kosmos_eval.evaluation.evaluator import evaluate
 from kosmos_eval.evaluation.plan import cells
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.model import Model
 from kosmos_eval.report.calibration import FEWEST, confidence, reliability
 from kosmos_eval.report.charts import At, curve
 from kosmos_eval.report.html import curves
 from kosmos_eval.report.layout import blocks, breakdowns, lines, spreads
+from kosmos_eval.task import Task
 
 
 def row(variant="", score=50.0, shots=0, metric="accuracy", **rest):
@@ -79,7 +81,7 @@ def test_confidence_is_the_probability_of_the_choice_among_the_candidates():
 
 
 @dataclass(frozen=True)
-class Coins:
+class Coins(Task):
     """Red or blue, by a model that is 3/4 sure of red."""
 
     count: int
@@ -98,7 +100,7 @@ class Coins:
 
 
 @dataclass(frozen=True)
-class Sure:
+class Sure(Model):
     name: str = "sure"
     fingerprint: str = "1"
 

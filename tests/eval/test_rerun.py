@@ -10,7 +10,7 @@ import pytest
 
 from kosmos_eval import Completion, Likelihoods
 from kosmos_eval.analysis.rerun import compared, told
-from kosmos_eval.analysis.saved_run import reopened
+from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.evaluation.run_folder import Record
 
 TOY = str(Path(__file__).parents[1] / "fixtures" / "toy.py")
@@ -70,7 +70,7 @@ def test_a_repetition_is_asked_again_when_it_was_finished(ran, monkeypatch, caps
 
 def differing(ran, then, now):
     """What is said where one sample had other outputs the second time."""
-    first, second = reopened(ran), reopened(ran)
+    first, second = open_run(ran), open_run(ran)
     record = first.run.record("toy", 0, "3", variant="images=blank")
     first.run.records[record.key] = replace(record, **then)
     second.run.records[record.key] = replace(record, **now)
@@ -110,7 +110,7 @@ def test_what_differs_is_said_with_then_and_now(ran):
 
 
 def test_a_row_that_differs_is_said_and_a_sample_of_one_run_only_is_named(ran):
-    first, second = reopened(ran), reopened(ran)
+    first, second = open_run(ran), open_run(ran)
     key = first.run.record("toy", 0, "3", variant="images=blank").key
     del second.run.records[key]
     lines = list(told(compared(first, second), first, second))
@@ -119,7 +119,7 @@ def test_a_row_that_differs_is_said_and_a_sample_of_one_run_only_is_named(ran):
 
 
 def test_how_a_run_was_made_is_recorded_and_compared(ran):
-    first = reopened(ran)
+    first = open_run(ran)
     assert {"versions", "hardware", "git", "command", "data", "started", "finished"} <= first.config.keys()
     other = {**first.config, "versions": {**first.config["versions"], "torch": "0.1"}}
     lines = list(told([], first, replace(first, config=other)))

@@ -13,6 +13,8 @@ from kosmos_eval.fewshot.embeddings import Embeddings
 from kosmos_eval.fewshot.retrieval import RicesShots
 from kosmos_eval.fewshot.selection import Shots
 from kosmos_eval.hook import EvalHook
+from kosmos_eval.model import Model
+from kosmos_eval.task import Task
 
 
 def grey(level, side=2):
@@ -150,7 +152,7 @@ def test_clip_is_read_from_a_folder_and_finds_the_like(tmp_path, monkeypatch):
 
 
 @dataclass(frozen=True)
-class Greys:
+class Greys(Task):
     """How grey is it?"""
 
     def samples(self):
@@ -167,7 +169,7 @@ class Greys:
 
 
 @dataclass
-class Parrot:
+class Parrot(Model):
     """Repeats the last answer that it was shown."""
 
     name: str = "parrot"

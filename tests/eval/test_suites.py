@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kosmos_eval.cli import run
-from kosmos_eval.cli import app
+from kosmos_eval.cli import app, run
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.suites import chosen, members
 from kosmos_eval.prompt import Prompt
@@ -16,21 +15,21 @@ from kosmos_eval.registry import TASKS
 from kosmos_eval.request import Generate
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_eval.task import About, Score, Suite
+from kosmos_eval.task import Score, Suite, Task, TaskInfo
 
 PAPER = ("kosmos1", "kosmos1-language", "kosmos1-fewshot")
 TWICE = Suite("stand-ins", shots=(0, 2))
 
 
 @dataclass(frozen=True)
-class StandIn:
+class StandIn(Task):
     """Has samples where its folder lies under the root."""
 
     source: Source = field(default_factory=Source)
     folder: str = "plenty"
     demonstrations: int = 5
 
-    about = About(metric="said", suites=(TWICE, "others"), splits={"mini": ("test",)})
+    info = TaskInfo(metric="said", suites=(TWICE, "others"), splits={"synthetic": ("test",)})
 
     def samples(self) -> Sequence[Sample]:
         if self.source.root is not None and not (self.source.root / self.folder).is_dir():
@@ -55,7 +54,7 @@ def absent(source: Source) -> StandIn:
     return StandIn(source, "absent")
 
 
-few.about = absent.about = StandIn.about  # type: ignore[attr-defined]
+few.info = absent.info = StandIn.info  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_tasks_say_what_they_are_part_of_by_name_or_with_shots(root: Path) -> No
 
 def test_tasks_that_disagree_about_a_suite_are_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Other(StandIn):
-        about = About(suites=("stand-ins",))
+        info = TaskInfo(suites=("stand-ins",))
 
     monkeypatch.setitem(TASKS, "zeroth", Other)
     with pytest.raises(KosmosEvalError, match=r"of task zeroth is .* of task absent; let them agree"):
@@ -134,7 +133,7 @@ def test_the_papers_suites_hold_its_tasks_with_its_shots() -> None:
     counted = {name: (suite.shots, len(tasks)) for name, (suite, tasks) in ((name, members(name)) for name in PAPER)}
     assert counted == dict(zip(PAPER, [((0,), 22), ((0, 1, 4), 8), ((2, 4, 8), 4)], strict=True))
     bundled = {point.name for point in entry_points(group="kosmos_eval.tasks") if "kosmos_tasks" in point.value}
-    assert set(members("mini")[1]) == bundled
+    assert set(members("synthetic")[1]) == bundled
 
 
 def test_the_listing_of_tasks_ends_with_the_suites(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,15 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Generate, Image, Likelihoods, LogLikelihood, Prompt, Sample, Score, few_shot
-from kosmos_eval.analysis.saved_run import reopened
+from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError
 from kosmos_eval.evaluation.ablation import GREY, blank, exchanged
 from kosmos_eval.evaluation.evaluator import evaluate, evaluated, prepared
-from kosmos_eval.evaluation.plan import Ways, cells
+from kosmos_eval.evaluation.plan import Variants, cells
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.metrics.choice import best, credit
+from kosmos_eval.model import Model
+from kosmos_eval.task import Task
 
 
 def picture(number, size=(4, 3)):
@@ -29,12 +31,12 @@ def seen(image):
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Task):
     """Which number is the red of this picture?"""
 
     count: int = 12
     prompt: str = "paper"
-    prompts: ClassVar[Mapping[str, str]] = {"paper": "Number:", "short": "?"}
+    prompt_variants: ClassVar[Mapping[str, str]] = {"paper": "Number:", "short": "?"}
 
     def samples(self):
         return [self.sample(number) for number in range(self.count)]
@@ -43,7 +45,7 @@ class Numbers:
         return [self.sample(number) for number in range(100, 120)]
 
     def sample(self, number):
-        asked = Prompt(picture(number, (4 + number % 2, 3)), self.prompts[self.prompt])
+        asked = Prompt(picture(number, (4 + number % 2, 3)), self.prompt_variants[self.prompt])
         return Sample(f"s{number}", asked, str(number), (str(number),), group=f"g{number // 2}")
 
     def requests(self, sample, shots):
@@ -54,7 +56,7 @@ class Numbers:
 
 
 @dataclass
-class Sees:
+class Sees(Model):
     """Reads the last picture, and remembers its prompts; guesses 0 where there is none."""
 
     name: str = "sees"
@@ -82,7 +84,7 @@ def run_of(task, ways, *, shots=(0,), run=None, limit=None, model=None):
 
 
 def test_blank_images_are_grey_and_of_the_same_size_in_demonstrations_too():
-    model, report = run_of(Numbers(), Ways(images="blank"), shots=(2,))
+    model, report = run_of(Numbers(), Variants(images="blank"), shots=(2,))
     for prompt in model.asked:
         assert [image.pixels().getpixel((1, 1)) for image in prompt.images] == [GREY] * 3
     assert {image.pixels().size for prompt in model.asked for image in prompt.images} == {(4, 3), (5, 3)}
@@ -91,21 +93,21 @@ def test_blank_images_are_grey_and_of_the_same_size_in_demonstrations_too():
 
 
 def test_text_and_places_of_images_stay_as_they_were():
-    usual, _ = run_of(Numbers(), Ways(), shots=(2,))
+    usual, _ = run_of(Numbers(), Variants(), shots=(2,))
     for images in ("blank", "shuffled"):
-        model, _ = run_of(Numbers(), Ways(images=images), shots=(2,))
+        model, _ = run_of(Numbers(), Variants(images=images), shots=(2,))
         assert [prompt.text() for prompt in model.asked] == [prompt.text() for prompt in usual.asked]
 
 
 def test_none_leaves_the_words_alone():
-    model, _ = run_of(Numbers(), Ways(images="none"), shots=(1,))
+    model, _ = run_of(Numbers(), Variants(images="none"), shots=(1,))
     assert all(not prompt.images for prompt in model.asked)
     assert all(prompt.text().endswith("\nNumber:") for prompt in model.asked)
 
 
 def test_a_shuffled_question_shows_a_picture_of_another_group_and_demonstrations_keep_theirs():
-    usual, _ = run_of(Numbers(), Ways(), shots=(2,))
-    model, report = run_of(Numbers(), Ways(images="shuffled"), shots=(2,))
+    usual, _ = run_of(Numbers(), Variants(), shots=(2,))
+    model, report = run_of(Numbers(), Variants(images="shuffled"), shots=(2,))
     assert [prompt.images[:2] for prompt in model.asked] == [prompt.images[:2] for prompt in usual.asked]
     pairs = [(seen(own.images[2]), seen(other.images[2])) for own, other in zip(usual.asked, model.asked, strict=True)]
     assert all(own // 2 != other // 2 and other < 12 for own, other in pairs)
@@ -114,20 +116,20 @@ def test_a_shuffled_question_shows_a_picture_of_another_group_and_demonstrations
 
 
 def test_a_limit_changes_no_exchange():
-    every, _ = run_of(Numbers(), Ways(images="shuffled"))
-    few, _ = run_of(Numbers(), Ways(images="shuffled"), limit=3)
+    every, _ = run_of(Numbers(), Variants(images="shuffled"))
+    few, _ = run_of(Numbers(), Variants(images="shuffled"), limit=3)
     assert len(few.asked) == 3
     assert set(few.asked) <= set(every.asked)
 
 
 def test_a_task_of_one_picture_cannot_be_shuffled():
     with pytest.raises(KosmosEvalError, match="toy: no other of the 2 samples has images that s0 could be shown"):
-        run_of(Numbers(2), Ways(images="shuffled"))
+        run_of(Numbers(2), Variants(images="shuffled"))
 
 
 def test_a_whole_puzzle_is_exchanged_so_that_solving_it_is_chance():
     @dataclass(frozen=True)
-    class Puzzle:
+    class Puzzle(Task):
         """Which of four candidates is like the context? A puzzle's pictures are numbered, the right one is n % 4."""
 
         def samples(self):
@@ -146,12 +148,12 @@ def test_a_whole_puzzle_is_exchanged_so_that_solving_it_is_chance():
         def score(self, sample, outputs):
             return Score({"accuracy": credit([o.logprobs[0] for o in outputs], [int(sample.target)])})
 
-    _, report = run_of(Puzzle(), Ways())
+    _, report = run_of(Puzzle(), Variants())
     assert report.score("toy") == 100
-    _, report = run_of(Puzzle(), Ways(images="shuffled"))
+    _, report = run_of(Puzzle(), Variants(images="shuffled"))
     (row,) = report.rows
     assert row.chance == 25 and row.low < 25 < row.high
-    (cell,) = cells({"toy": Puzzle()}, shots=(0,), limit=None, seed=0, ways=Ways(images="shuffled"))
+    (cell,) = cells({"toy": Puzzle()}, shots=(0,), limit=None, seed=0, ways=Variants(images="shuffled"))
     for sample in cell.samples:
         prompts = [request.prompt for request in cell.requests(sample, ())]
         assert len({prompt.images[0] for prompt in prompts}) == 1
@@ -177,7 +179,7 @@ def test_candidates_that_look_alike_are_asked_once_and_tie_exactly():
                 self.asked.append(request.prompt)
                 yield index, Likelihoods((-1.0 - 1e-5 * len(self.asked),), (1,), (True,))
 
-    model, report = run_of(Shapes(3), Ways(images="blank"), model=Drifts())
+    model, report = run_of(Shapes(3), Variants(images="blank"), model=Drifts())
     assert len(model.asked) == 1
     assert report.score("toy", variant="images=blank") == 25
 
@@ -205,7 +207,7 @@ def test_later_stages_are_blind_too():
             return [Generate(few_shot(sample, shots) + outputs[0].text)] if len(outputs) < 2 else []
 
     for images, expected in (("blank", {GREY[0]}), ("shuffled", set(range(12)))):
-        model, _ = run_of(Staged(), Ways(images=images))
+        model, _ = run_of(Staged(), Variants(images=images))
         half = len(model.asked) // 2
         first, second = model.asked[:half], model.asked[half:]
         assert [prompt.images for prompt in second] == [prompt.images for prompt in first]
@@ -213,7 +215,7 @@ def test_later_stages_are_blind_too():
 
 
 def test_with_blind_asks_both_side_by_side_and_text_alone_only_once():
-    _, report = run_of(Numbers(), Ways(with_blind=True), shots=(0, 1))
+    _, report = run_of(Numbers(), Variants(with_blind=True), shots=(0, 1))
     assert [(row.shots, row.variant, row.score) for row in report.rows] == [
         (0, "", 100),
         (0, "images=blank", 0),
@@ -226,36 +228,36 @@ def test_with_blind_asks_both_side_by_side_and_text_alone_only_once():
         def requests(self, sample, shots):
             return [Generate(Prompt("2 * 0 ="))]
 
-    _, report = run_of(Words(), Ways(with_blind=True))
+    _, report = run_of(Words(), Variants(with_blind=True))
     assert [row.variant for row in report.rows] == [""]
     with pytest.raises(KosmosEvalError, match="toy shows no images; evaluate it without --images blank"):
-        run_of(Words(), Ways(images="blank"))
+        run_of(Words(), Variants(images="blank"))
 
 
 def test_with_blind_and_other_images_do_not_go_together():
     with pytest.raises(KosmosEvalError, match="leave out --images none"):
-        Ways(images="none", with_blind=True)
+        Variants(images="none", with_blind=True)
 
 
 def test_all_prompts_are_asked_and_summed_up_and_the_usual_one_has_no_name():
-    model, report = run_of(Numbers(), Ways(prompts=("all",)))
+    model, report = run_of(Numbers(), Variants(prompts=("all",)))
     assert [row.variant for row in report.rows] == ["", "prompt=short", "prompts=2"]
     assert Counter(prompt.text() for prompt in model.asked) == {"<image>Number:": 12, "<image>?": 12}
     assert (report.rows[-1].score, report.rows[-1].spread) == (100, 0)
 
 
 def test_prompts_can_be_named_and_an_unknown_name_says_which_there_are():
-    model, report = run_of(Numbers(), Ways(prompts=("short",)))
+    model, report = run_of(Numbers(), Variants(prompts=("short",)))
     assert {prompt.text() for prompt in model.asked} == {"<image>?"}
     assert [row.variant for row in report.rows] == ["prompt=short"]
     with pytest.raises(KosmosEvalError, match="no prompt of toy is called 'shrot'; did you mean 'short'"):
-        run_of(Numbers(), Ways(prompts=("shrot",)))
-    _, report = run_of(Numbers(prompt="short"), Ways(prompts=("all",)))
+        run_of(Numbers(), Variants(prompts=("shrot",)))
+    _, report = run_of(Numbers(prompt="short"), Variants(prompts=("all",)))
     assert [row.variant for row in report.rows] == ["prompt=paper", "", "prompts=2"]
 
 
 def test_seeds_draw_other_demonstrations_for_the_same_samples_and_zero_shot_is_asked_once():
-    model, report = run_of(Numbers(), Ways(seeds=3), shots=(0, 2), limit=5)
+    model, report = run_of(Numbers(), Variants(seeds=3), shots=(0, 2), limit=5)
     assert [(row.shots, row.variant) for row in report.rows] == [
         (0, ""),
         (2, ""),
@@ -266,26 +268,26 @@ def test_seeds_draw_other_demonstrations_for_the_same_samples_and_zero_shot_is_a
     draws = [model.asked[place : place + 5] for place in range(5, 20, 5)]
     assert {tuple(prompt.images[-1] for prompt in draw) for draw in draws} == {tuple(p.images[-1] for p in draws[0])}
     assert len({tuple(prompt.images[:-1] for prompt in draw) for draw in draws}) == 3
-    alone, _ = run_of(Numbers(), Ways(), shots=(2,), limit=5)
+    alone, _ = run_of(Numbers(), Variants(), shots=(2,), limit=5)
     assert alone.asked == draws[0]
 
 
 def test_a_task_that_chooses_its_own_demonstrations_is_drawn_once():
     @dataclass(frozen=True)
     class Own(Numbers):
-        def draw(self, sample, count):
+        def choose_shots(self, sample, count):
             return self.examples()[:count]
 
-    _, report = run_of(Own(), Ways(seeds=3), shots=(1,))
+    _, report = run_of(Own(), Variants(seeds=3), shots=(1,))
     assert [row.variant for row in report.rows] == [""]
 
 
 def test_a_finished_variant_is_not_asked_again_and_the_usual_way_is_not_taken_for_it():
     run = Run()
-    run_of(Numbers(), Ways(), run=run)
-    model, _ = run_of(Numbers(), Ways(with_blind=True), run=run)
+    run_of(Numbers(), Variants(), run=run)
+    model, _ = run_of(Numbers(), Variants(with_blind=True), run=run)
     assert {seen(prompt.images[0]) for prompt in model.asked} == {GREY[0]}
-    model, report = run_of(Numbers(), Ways(with_blind=True), run=run)
+    model, report = run_of(Numbers(), Variants(with_blind=True), run=run)
     assert not model.asked and len(report.rows) == 2
 
 
@@ -295,7 +297,7 @@ def test_no_image_is_opened_before_its_sample_is_asked(tmp_path):
         def sample(self, number):
             return Sample(f"s{number}", Prompt(Image(tmp_path / f"{number}.png"), "?"), "")
 
-    (cell,) = cells({"toy": Missing()}, shots=(0,), limit=None, seed=0, ways=Ways(images="blank"))
+    (cell,) = cells({"toy": Missing()}, shots=(0,), limit=None, seed=0, ways=Variants(images="blank"))
     with pytest.raises(BadImage):
         prepared(cell, cell.samples[0])
 
@@ -303,15 +305,15 @@ def test_no_image_is_opened_before_its_sample_is_asked(tmp_path):
 FILE = '''
 import PIL.Image
 from dataclasses import dataclass
-from kosmos_eval import Generate, Image, Prompt, Sample, Score, Source, few_shot, register
+from kosmos_eval import Generate, Image, Prompt, Sample, Score, Source, Task, few_shot, register
 
 @register("reds")
 @dataclass(frozen=True)
-class Reds:
+class Reds(Task):
     """Reds."""
     source: Source = Source()
     prompt: str = "long"
-    prompts = {"long": "Colour:", "short": "?"}
+    prompt_variants = {"long": "Colour:", "short": "?"}
 
     def samples(self):
         return [self.sample(n) for n in range(6)]
@@ -321,7 +323,7 @@ class Reds:
 
     def sample(self, n):
         picture = Image.drawn(PIL.Image.new("RGB", (3, 3), (n, 0, 0)))
-        return Sample(str(n), Prompt(picture, self.prompts[self.prompt]), "red", ("red",))
+        return Sample(str(n), Prompt(picture, self.prompt_variants[self.prompt]), "red", ("red",))
 
     def requests(self, sample, shots):
         return [Generate(few_shot(sample, shots))]
@@ -348,7 +350,7 @@ def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path,
     code, out, err = command(monkeypatch, capsys, *asked)
     assert code == 0, err
     assert "mean of 2 prompts" in out and "mean of 2 seeds" in out and "blind" in out
-    past = reopened(tmp_path / "run")
+    past = open_run(tmp_path / "run")
     assert [cell.variant for cell in past.cells if cell.shots == 0] == [
         "",
         "images=blank",
@@ -368,19 +370,21 @@ def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path,
 
 
 def test_the_library_asks_in_every_way_that_the_command_line_does():
-    report = evaluate(Sees(), {"toy": Numbers(4)}, shots=(0, 1), ways=Ways(with_blind=True, prompts=("all",), seeds=2))
+    report = evaluate(
+        Sees(), {"toy": Numbers(4)}, shots=(0, 1), ways=Variants(with_blind=True, prompts=("all",), seeds=2)
+    )
     variants = {row.variant for row in report.rows if row.shots == 1}
     assert {"", "images=blank", "prompt=short", "seed=1", "images=blank,prompt=short,seed=1", "seeds=2"} <= variants
-    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, ways=Ways(images="shuffled")).rows
+    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, ways=Variants(images="shuffled")).rows
     assert only.variant == "images=shuffled"
 
 
 def test_the_library_refuses_to_ask_a_model_without_the_images_it_needs():
     class Needs(Sees):
-        needs_images = True
+        requires_images = True
 
     run = Run()
     with pytest.raises(ModelError, match="sees reads no prompt without an image; ask with --images blank"):
-        evaluate(Needs(), {"toy": Numbers(4)}, ways=Ways(images="none"), run=run)
+        evaluate(Needs(), {"toy": Numbers(4)}, ways=Variants(images="none"), run=run)
     assert not run.records
-    assert evaluate(Needs(), {"toy": Numbers(4)}, ways=Ways(images="blank")).rows
+    assert evaluate(Needs(), {"toy": Numbers(4)}, ways=Variants(images="blank")).rows

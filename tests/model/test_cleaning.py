@@ -16,6 +16,7 @@ from kosmos_eval.errors import BadData, KosmosEvalError, RunError, UnknownName
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
+from kosmos_eval.task import Score, Task
 from kosmos_model.cleaning import plan as plans
 from kosmos_model.cleaning.command import cleaned
 from kosmos_model.cleaning.looks import Pictures, look
@@ -105,11 +106,20 @@ def one_color():
 
 
 @dataclass(frozen=True)
-class Lighthouses:
+class Lighthouses(Task):
     source: Source = Source()
 
     def samples(self):
         return [Sample("1", Prompt(Image(drawing("asked")), "Question: ", QUESTION, "? Answer:"), target="the third")]
+
+    def examples(self):
+        return []
+
+    def requests(self, sample, shots):
+        return []
+
+    def score(self, sample, outputs):
+        return Score()
 
 
 @pytest.fixture(scope="module", autouse=True)

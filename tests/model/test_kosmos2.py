@@ -27,7 +27,7 @@ CORPUS = [
     "An image of a red cat, a blue dog. The photo of the piggy bank, the pig.",
 ]
 FIRST = ["<s>", "<pad>", "</s>", "<unk>"]
-MINI = ["coco_caption", "vqav2", "raven_iq", "rendered_sst2", "imagenet"]
+SYNTHETIC = ["coco_caption", "vqav2", "raven_iq", "rendered_sst2", "imagenet"]
 SLOTS = 4
 
 
@@ -203,8 +203,8 @@ def test_answers_are_those_of_the_transformers_adapter(saved):
             assert found.logprob == pytest.approx(expected.logprob, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", MINI)
-def test_every_mini_task_is_answered_and_marked(tiny, name):
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_every_synthetic_task_is_answered_and_marked(tiny, name):
     model, run = build_model(f"kosmos2:{tiny}", device="cpu"), Run()
     for cell in cells({name: build_task(name, Source())}, shots=[0, 1], limit=2, seed=0):
         evaluate_cell(model, cell, run, lambda *_: None)

@@ -40,7 +40,7 @@ def test_the_one_shot_prompt_shows_an_answered_question_above(tmp_path: Path) ->
 
 def test_the_likelier_answer_counts(tmp_path: Path) -> None:
     task = at(tmp_path, "val.jsonl", ROW)
-    assert task.score(task.samples()[0], [Likelihoods((-2.0, -1.0), (1, 1), (False, True))]).marks == {"acc": 1.0}
+    assert task.score(task.samples()[0], [Likelihoods((-2.0, -1.0), (1, 1), (False, True))]).values == {"acc": 1.0}
     assert task.score(task.samples()[0], [Likelihoods((-1.0, -2.0), (1, 1), (True, False))]).answer == "no"
 
 

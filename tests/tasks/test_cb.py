@@ -41,7 +41,7 @@ def test_the_one_shot_prompt_shows_an_answered_text_above(tmp_path: Path) -> Non
 def test_the_likeliest_answer_counts(tmp_path: Path, label: str, mark: float) -> None:
     task = at(tmp_path, {**ROW, "label": label})
     output = Likelihoods((-2.0, -1.0, -3.0), (1, 1, 1), (False, True, False))
-    assert task.score(task.samples()[0], [output]).marks == {"acc": mark}
+    assert task.score(task.samples()[0], [output]).values == {"acc": mark}
 
 
 @pytest.mark.parametrize("broken", [{"label": 0}, {"label": "true"}, {"hypothesis": None}])

@@ -28,9 +28,9 @@ def test_marks_have_the_names_of_their_rules_and_the_headline_comes_first() -> N
     # Sums -6 and -4; per character -6/13 and -4/5; per token -3 and -4.
     output = likelihoods(-6, -4, tokens=(2, 1))
     score = ranked(sample, [output], rule="mean per character", also=("mean per character", "sum"))
-    assert list(score.marks.items()) == [("acc_norm", 1.0), ("acc", 0.0)]
+    assert list(score.values.items()) == [("acc_norm", 1.0), ("acc", 0.0)]
     assert score.answer == "a long choice"
-    assert ranked(sample, [output], rule="mean per token").marks == {"acc_per_token": 1.0}
+    assert ranked(sample, [output], rule="mean per token").values == {"acc_per_token": 1.0}
 
 
 def test_characters_are_those_of_the_choice_without_its_space() -> None:
@@ -51,8 +51,8 @@ def test_an_ending_is_asked_for_after_each_context_and_the_demonstrations() -> N
         LogLikelihood(Prompt("Cid sat.\n\nAnn"), (" ran.",)),
         LogLikelihood(Prompt("Cid sat.\n\nBea"), (" ran.",)),
     ]
-    assert ranked_in_context(sample, [likelihoods(-2), likelihoods(-1)]).marks == {"acc": 0.0}
-    assert ranked_in_context(sample, [likelihoods(-1), likelihoods(-1)]).marks == {"acc": 0.5}
+    assert ranked_in_context(sample, [likelihoods(-2), likelihoods(-1)]).values == {"acc": 0.0}
+    assert ranked_in_context(sample, [likelihoods(-1), likelihoods(-1)]).values == {"acc": 0.5}
 
 
 def test_an_unknown_rule_is_a_bug() -> None:

@@ -17,7 +17,6 @@ from kosmos_eval.metrics.caption import CaptionScores
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate
 from kosmos_eval.source import Source
-from kosmos_eval.task import Aggregated, Marked, PerSample
 from kosmos_tasks.coco_caption import CocoCaption
 
 CAPTIONS = {
@@ -95,7 +94,7 @@ def test_a_random_human_caption_is_always_the_same_one(tmp_path: Path) -> None:
     assert all(target in sample.references for target, sample in zip(first, at(tmp_path).samples(), strict=True))
 
 
-def test_mini_has_five_references_and_demonstrations_of_its_own() -> None:
+def test_synthetic_has_five_references_and_demonstrations_of_its_own() -> None:
     task = CocoCaption()
     asked, shown = task.samples(), task.examples()
     assert all(len(sample.references) == 5 for sample in asked)
@@ -106,7 +105,7 @@ def test_mini_has_five_references_and_demonstrations_of_its_own() -> None:
 def test_a_caption_is_what_follows_the_prompt(tmp_path: Path) -> None:
     task = at(yearly(tmp_path))
     score = task.score(task.samples()[0], [Completion(" two dogs\u2028under a table ")])
-    assert (score.answer, score.record, score.marks) == (
+    assert (score.answer, score.record, score.values) == (
         "two dogs\u2028under a table",
         {"caption": "two dogs\u2028under a table"},
         {},
@@ -115,22 +114,20 @@ def test_a_caption_is_what_follows_the_prompt(tmp_path: Path) -> None:
 
 def test_a_part_of_the_split_is_scored_on_the_scale_of_the_whole(tmp_path: Path) -> None:
     task = at(yearly(tmp_path))
-    assert isinstance(task, Aggregated)
-    assert isinstance(task, PerSample)
     bus = task.samples()[1:2]
-    scores = [task.mark(bus[0], "A red bus waits beside the church.")]
+    scores = [task.score_answer(bus[0], "A red bus waits beside the church.")]
     metrics = task.aggregate(bus, scores, seed=0)
     assert list(metrics) == ["CIDEr", "Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L"]
     # The one reference word for word: cosine 1 for n-grams of every length, times 10.
     assert metrics["CIDEr"].value == pytest.approx(10)
     assert metrics["Bleu_4"].value == pytest.approx(1)
-    assert task.per_sample(bus, scores)["2"]["CIDEr"] == pytest.approx(10)
+    assert task.sample_metrics(bus, scores)["2"]["CIDEr"] == pytest.approx(10)
 
 
 def test_no_scores_have_no_metrics(tmp_path: Path) -> None:
     task = at(yearly(tmp_path))
     assert task.aggregate([], [], seed=0) == {}
-    assert task.per_sample([], []) == {}
+    assert task.sample_metrics([], []) == {}
 
 
 def test_the_official_rule_counts_the_documents_of_the_answered_images(
@@ -145,9 +142,9 @@ def test_the_official_rule_counts_the_documents_of_the_answered_images(
     monkeypatch.setattr(caption, "caption_scores", stand_in)
     task = at(yearly(tmp_path), max_tokens=7)
     bus = task.samples()[1:2]
-    scores = [task.mark(bus[0], "a bus")]
-    task.per_sample(bus, scores)
-    task.official().per_sample(bus, scores)
+    scores = [task.score_answer(bus[0], "a bus")]
+    task.sample_metrics(bus, scores)
+    task.official().sample_metrics(bus, scores)
     assert counted == [["1", "2", "3"], []]
     assert task.official() == replace(task, document_frequencies="answered")
 
@@ -163,7 +160,7 @@ def test_a_metric_that_cannot_run_is_said_once(
     monkeypatch.setattr(caption, "caption_scores", stand_in)
     task = CocoCaption(Source("data", yearly(tmp_path)))
     for text in ("a bus", "a red bus"):
-        task.per_sample(task.samples()[1:2], [task.mark(task.samples()[1], text)])
+        task.sample_metrics(task.samples()[1:2], [task.score_answer(task.samples()[1], text)])
     assert caplog.messages == ["SPICE is left out: no parser"]
 
 
@@ -180,8 +177,8 @@ def test_the_corpus_is_scored_once_for_its_figures_and_those_of_its_images(
     monkeypatch.setattr(caption, "metrics", lambda scores, seed: {"CIDEr": scores})
     task = at(yearly(tmp_path))
     bus = task.samples()[1:2]
-    task.aggregate(bus, [task.mark(bus[0], "a lone bus")], seed=0)
-    task.per_sample(bus, [task.mark(bus[0], "a lone bus")])
+    task.aggregate(bus, [task.score_answer(bus[0], "a lone bus")], seed=0)
+    task.sample_metrics(bus, [task.score_answer(bus[0], "a lone bus")])
     assert runs == [{"2": "a lone bus"}]
 
 
@@ -310,10 +307,9 @@ def test_a_json_cut_in_the_middle_and_an_empty_folder_are_refused(tmp_path: Path
 
 def test_results_json_is_read_by_image(tmp_path: Path) -> None:
     task = at(yearly(tmp_path))
-    assert isinstance(task, Marked)
     file = tmp_path / "results.json"
     file.write_text(json.dumps([{"image_id": 3, "caption": "kites"}, {"image_id": 1, "caption": "dogs"}]))
-    assert task.answers(file) == {"3": "kites", "1": "dogs"}
+    assert task.read_answers(file) == {"3": "kites", "1": "dogs"}
 
 
 @pytest.mark.parametrize(
@@ -330,7 +326,7 @@ def test_results_json_that_does_not_fit_is_refused(tmp_path: Path, entries: Any,
     file = tmp_path / "results.json"
     file.write_text(json.dumps(entries))
     with pytest.raises(BadData, match=message):
-        task.answers(file)
+        task.read_answers(file)
 
 
 def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,11 +365,11 @@ def test_real_captions_get_the_official_tools_figures() -> None:
     assert (len(samples), len(task.examples())) == (60, 32)
     name = "coco/results/captions_val2017_VinVLbase_results.json"
     reference = json.loads((root / "reference_scores.json").read_text())[name]
-    answers = task.answers(root / name)
-    scores = [task.mark(sample, answers[sample.id]) for sample in samples]
+    answers = task.read_answers(root / name)
+    scores = [task.score_answer(sample, answers[sample.id]) for sample in samples]
     for metric, figure in task.aggregate(samples, scores, seed=0).items():
         assert figure.value == pytest.approx(reference[metric], abs=1e-6)
-    for image, marks in task.per_sample(samples, scores).items():
+    for image, marks in task.sample_metrics(samples, scores).items():
         assert marks["CIDEr"] == pytest.approx(reference["CIDEr_per_image"][image], abs=1e-6)
     for sample in samples:
         assert sample.prompt.images[0].pixels(draft=32).mode == "RGB"

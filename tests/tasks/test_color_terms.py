@@ -35,7 +35,7 @@ def test_the_one_shot_prompt_shows_another_thing_above(tmp_path: Path) -> None:
 def test_colors_that_tie_share_the_credit(tmp_path: Path) -> None:
     task = at(tmp_path)
     output = Likelihoods((-1.0,) * 11, (1,) * 11, (False,) * 11)
-    assert task.score(task.samples()[0], [output]).marks["accuracy"] == pytest.approx(1 / 11)
+    assert task.score(task.samples()[0], [output]).values["accuracy"] == pytest.approx(1 / 11)
 
 
 def test_a_malformed_row_is_named(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_one_shot_prompt_shows_the_right_sentence_above(tmp_path: Path) -> N
 def test_the_likelier_sentence_counts(tmp_path: Path) -> None:
     task = at(tmp_path, ROW)
     score = task.score(task.samples()[0], [Likelihoods((-2.0, -1.0), (1, 1), (False, True))])
-    assert (dict(score.marks), score.answer) == ({"acc": 1.0}, "i sang.")
+    assert (dict(score.values), score.answer) == ({"acc": 1.0}, "i sang.")
 
 
 @pytest.mark.parametrize("broken", [{"label": 2}, {"question": "why"}, {"choice2": ""}])

@@ -86,7 +86,7 @@ def test_short_words_are_not_taken_for_one_another() -> None:
 def test_both_answers_are_marked(tmp_path: Path) -> None:
     task = at(tmp_path)
     score = task.score(task.samples()[2], [Completion(" downy"), Completion("three toed")])
-    assert dict(score.marks) == {"accuracy_with_descriptions": 1.0, "accuracy_without_descriptions": 0.0}
+    assert dict(score.values) == {"accuracy_with_descriptions": 1.0, "accuracy_without_descriptions": 0.0}
     assert (score.answer, score.record) == ("downy", {"without_descriptions": "three toed"})
 
 

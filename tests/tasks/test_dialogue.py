@@ -33,15 +33,15 @@ def test_each_turn_is_asked_after_the_answers_before_it(tmp_path):
 def test_a_turn_is_right_where_an_expected_word_occurs(tmp_path):
     task = sheet(tmp_path, [CAT])
     (sample,) = task.samples()
-    assert task.score(sample, [Completion(" A Kitten!"), Completion(" ")]).marks == {"answered": 0.5, "expected": 1.0}
-    assert task.score(sample, [Completion("a catfish"), Completion("yes")]).marks == {"answered": 1.0, "expected": 0.0}
+    assert task.score(sample, [Completion(" A Kitten!"), Completion(" ")]).values == {"answered": 0.5, "expected": 1.0}
+    assert task.score(sample, [Completion("a catfish"), Completion("yes")]).values == {"answered": 1.0, "expected": 0.0}
     assert task.score(sample, [Completion("a"), Completion("b")]).answer == "a\nb"
 
 
 def test_turns_may_expect_nothing(tmp_path):
     task = sheet(tmp_path, [{"id": 1, "turns": [{"say": "Hello"}]}])
     (sample,) = task.samples()
-    assert task.score(sample, [Completion("hi")]).marks == {"answered": 1.0}
+    assert task.score(sample, [Completion("hi")]).values == {"answered": 1.0}
     assert (sample.id, sample.target) == ("1", "–")
 
 

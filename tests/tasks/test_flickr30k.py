@@ -134,7 +134,7 @@ def test_missing_images_are_refused_unless_a_part_will_do(tmp_path: Path, monkey
 
     monkeypatch.setattr(caption, "caption_scores", stand_in)
     score = task.score(task.samples()[0], [Completion(" two men on a bench ")])
-    assert task.per_sample(task.samples(), [score]) == {"2.jpg": {"CIDEr": 1.0}}
+    assert task.sample_metrics(task.samples(), [score]) == {"2.jpg": {"CIDEr": 1.0}}
     assert counted == [["1.jpg", "2.jpg"]], "CIDEr counts the whole split"
 
 

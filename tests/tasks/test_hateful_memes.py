@@ -11,7 +11,6 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
-from kosmos_eval.task import Aggregated
 from kosmos_tasks.hateful_memes import HatefulMemes
 
 QUESTION = "Question: does this picture contain real hate speech? Answer:"
@@ -48,14 +47,17 @@ def test_the_one_shot_prompt_shows_an_answered_training_meme_above(tmp_path: Pat
 
 def test_the_area_ranks_by_yes_against_no(tmp_path: Path) -> None:
     task = at(tmp_path)
-    assert isinstance(task, Aggregated)
     # Yes against no: +1, 0, -2. The hateful ones are the first and the last: one of two pairs is in order.
     pairs = [(-2.0, -1.0), (-3.0, -3.0), (-1.0, -3.0)]
     samples = task.samples()
     scores = [
         task.score(s, [Likelihoods(pair, (1, 1), (False, False))]) for s, pair in zip(samples, pairs, strict=True)
     ]
-    assert [(score.answer, score.marks["accuracy"]) for score in scores] == [("yes", 1.0), ("no=yes", 0.5), ("no", 0.0)]
+    assert [(score.answer, score.values["accuracy"]) for score in scores] == [
+        ("yes", 1.0),
+        ("no=yes", 0.5),
+        ("no", 0.0),
+    ]
     found = task.aggregate([sample.outline for sample in samples], scores, seed=0)
     assert list(found) == ["roc_auc", "accuracy"]
     assert (found["roc_auc"].value, found["roc_auc"].chance, found["accuracy"].value) == (0.5, 0.5, 0.5)

@@ -50,7 +50,7 @@ def test_endings_compare_per_character_and_by_their_sums(tmp_path: Path) -> None
     # Characters 11, 14, 4, 6: per character -0.45, -0.5, -1, -1; by sums "eats." is the likeliest.
     output = Likelihoods((-5.0, -7.0, -4.5, -6.0), (3, 4, 1, 1), (False,) * 4)
     score = task.score(task.samples()[0], [output])
-    assert (dict(score.marks), score.answer) == ({"acc_norm": 1.0, "acc": 0.0}, "is wet now.")
+    assert (dict(score.values), score.answer) == ({"acc_norm": 1.0, "acc": 0.0}, "is wet now.")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ import PIL.Image
 import pytest
 
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
-from kosmos_eval.task import Marked
+from kosmos_eval.task import means
 from kosmos_tasks.formats.imagenet import classes
 from kosmos_tasks.imagenet import ImageNet
 
@@ -96,9 +95,9 @@ def test_only_the_exact_name_is_right(tmp_path: Path) -> None:
     task = at(folders(tmp_path))
     sample = task.samples()[0]
     score = task.score(sample, [Completion(" tench"), Completion(" tench.")])
-    assert score.marks == {"accuracy_constrained": 1.0, "accuracy_unconstrained": 0.0}
+    assert score.values == {"accuracy_constrained": 1.0, "accuracy_unconstrained": 0.0}
     assert (score.answer, score.record) == ("tench", {"unconstrained": "tench."})
-    assert list(task.score(sample, [Completion(" Tench"), Completion("tench ")]).marks.values()) == [0.0, 1.0]
+    assert list(task.score(sample, [Completion(" Tench"), Completion("tench ")]).values.values()) == [0.0, 1.0]
 
 
 def test_a_name_of_two_classes_is_half_right(tmp_path: Path) -> None:
@@ -106,10 +105,10 @@ def test_a_name_of_two_classes_is_half_right(tmp_path: Path) -> None:
     for sample in task.samples():
         assert sample.target == "missile"
         score = task.score(sample, [Completion(" missile"), Completion(" missile")])
-        assert score.marks == {"accuracy_constrained": 0.5, "accuracy_unconstrained": 0.5}
+        assert score.values == {"accuracy_constrained": 0.5, "accuracy_unconstrained": 0.5}
 
 
-def test_chance_is_one_in_a_thousand_and_in_the_mini_split_one_in_ten(tmp_path: Path) -> None:
+def test_chance_is_one_in_a_thousand_and_in_the_synthetic_split_one_in_ten(tmp_path: Path) -> None:
     for task, chance in ((at(folders(tmp_path)), 0.001), (ImageNet(), 0.1)):
         samples = task.samples()[:2]
         scores = [task.score(sample, [Completion("no"), Completion("no")]) for sample in samples]
@@ -128,10 +127,10 @@ def test_likelihoods_of_all_names_score_their_end_and_share_duplicates(tmp_path:
     logprobs = [-1.0 if name == "missile" else -9.0 for name in classes().values()]
     output = Likelihoods(tuple(logprobs), (1,) * 1000, (False,) * 1000)
     score = task.score(sample, [output, Completion("")])
-    assert (score.marks["accuracy_constrained"], score.answer) == (0.5, "missile")
+    assert (score.values["accuracy_constrained"], score.answer) == (0.5, "missile")
 
 
-def test_mini_shows_digits_and_keeps_train_and_test_apart() -> None:
+def test_synthetic_shows_digits_and_keeps_train_and_test_apart() -> None:
     task = ImageNet()
     asked, shown = task.samples(), task.examples()
     assert {sample.target for sample in asked} == set(task.names)
@@ -255,11 +254,10 @@ def test_splits_are_what_is_there(tmp_path: Path) -> None:
 
 def test_answers_made_elsewhere_are_one_name_a_line(tmp_path: Path) -> None:
     task = at(folders(tmp_path))
-    assert isinstance(task, Marked)
     file = tmp_path / "answers.txt"
     file.write_text("tench\na snake in the sea\n")
-    answers = task.answers(file)
-    marks = [task.mark(sample, answers[sample.id]).marks for sample in task.samples()]
+    answers = task.read_answers(file)
+    marks = [task.score_answer(sample, answers[sample.id]).values for sample in task.samples()]
     assert marks == [{"accuracy_unconstrained": 1.0}, {"accuracy_unconstrained": 0.0}]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
+from kosmos_eval.task import means
 from kosmos_tasks.memory_color import COLORS, MemoryColor
 
 CSV = "Index,Descriptor,Item,Color\r\n1,a ,sunflower,yellow\r\n2,,grass,green\r\n"
@@ -46,7 +46,7 @@ def test_the_likeliest_of_eleven_colors_counts(tmp_path: Path) -> None:
     logprobs[COLORS.index("yellow")] = -1.0
     output = Likelihoods(tuple(logprobs), (1,) * 11, (False,) * 11)
     scores = [task.score(sample, [output]) for sample in task.samples()]
-    assert [score.marks["accuracy"] for score in scores] == [1.0, 0.0]
+    assert [score.values["accuracy"] for score in scores] == [1.0, 0.0]
     assert scores[0].answer == "yellow"
     assert means(task.samples(), scores)["accuracy"].chance == pytest.approx(1 / 11)
 

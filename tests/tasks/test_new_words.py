@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_eval.task import Drawn
+from kosmos_eval.task import means
 from kosmos_tasks import new_words
 from kosmos_tasks.new_words import NewWords
 
@@ -34,8 +33,7 @@ def test_the_zero_shot_prompt_holds_no_name() -> None:
 
 def test_one_shot_is_a_demonstration_of_each_name() -> None:
     task, sample = NewWords(), episode()
-    assert isinstance(task, Drawn)
-    (request,) = task.requests(sample, task.draw(sample, 1))
+    (request,) = task.requests(sample, task.choose_shots(sample, 1))
     assert request.prompt == Prompt(Image("0.png"), " bakvop\n", Image("1.png"), " nizgud\n", Image("q.png"))
 
 
@@ -44,30 +42,30 @@ def test_another_wording_says_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
     task = NewWords(prompt="sentence")
     (sample,) = task.samples()
-    (request,) = task.requests(sample, task.draw(sample, 1))
-    first, second = task.draw(sample, 1)
+    (request,) = task.requests(sample, task.choose_shots(sample, 1))
+    first, second = task.choose_shots(sample, 1)
     told = f"<image>This is a {first.target}\n<image>This is a {second.target}\n<image>This is a"
     assert request.prompt.text() == told
 
 
 def test_fewer_shots_are_the_first_of_more() -> None:
     task, sample = NewWords(), episode()
-    assert [shot.id for shot in task.draw(sample, 2)] == ["e/0", "e/1", "e/2", "e/3"]
-    assert list(task.draw(sample, 2))[:2] == task.draw(sample, 1)
-    assert list(task.draw(sample, 0)) == []
+    assert [shot.id for shot in task.choose_shots(sample, 2)] == ["e/0", "e/1", "e/2", "e/3"]
+    assert list(task.choose_shots(sample, 2))[:2] == task.choose_shots(sample, 1)
+    assert list(task.choose_shots(sample, 0)) == []
 
 
 def test_more_shots_than_an_episode_has_are_refused() -> None:
     with pytest.raises(KosmosEvalError, match="an episode shows each name 2 times, not 3; lower --shots"):
-        NewWords().draw(episode(), 3)
+        NewWords().choose_shots(episode(), 3)
 
 
 def test_the_likeliest_name_counts_and_ties_share() -> None:
     task, sample = NewWords(), episode()
-    assert task.score(sample, [likelihoods(-2, -1)]).marks == {"accuracy": 1.0}
+    assert task.score(sample, [likelihoods(-2, -1)]).values == {"accuracy": 1.0}
     lost = task.score(sample, [likelihoods(-1, -2)])
-    assert (lost.marks, lost.answer) == ({"accuracy": 0.0}, "bakvop")
-    assert task.score(sample, [likelihoods(-1, -1)]).marks == {"accuracy": 0.5}
+    assert (lost.values, lost.answer) == ({"accuracy": 0.0}, "bakvop")
+    assert task.score(sample, [likelihoods(-1, -1)]).values == {"accuracy": 0.5}
 
 
 def test_a_rule_weighs_the_number_of_tokens() -> None:
@@ -87,7 +85,7 @@ def test_every_generated_episode_names_its_query_in_its_demonstrations(
     assert len(samples) == 12
     for sample in samples:
         assert len(sample.choices) == ways
-        shots = task.draw(sample, 2)
+        shots = task.choose_shots(sample, 2)
         assert Counter(shot.target for shot in shots) == dict.fromkeys(sample.choices, 2)
         assert sample.target in sample.choices
         images = [image for shot in [*shots, sample] for image in shot.prompt.images]

@@ -41,7 +41,7 @@ def test_ways_compare_per_character_and_by_their_sums(tmp_path: Path) -> None:
     task = at(tmp_path)
     # Per character -8/15 and -4/6; by sums the second.
     score = task.score(task.samples()[0], [Likelihoods((-8.0, -4.0), (4, 1), (False, False))])
-    assert dict(score.marks) == {"acc_norm": 1.0, "acc": 0.0}
+    assert dict(score.values) == {"acc_norm": 1.0, "acc": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.source import Source
-from kosmos_eval.task import Worded
 from kosmos_tasks.raven_iq import RavenIQ
 
 TASKS = {
@@ -21,11 +20,10 @@ TASKS = {
 @pytest.mark.parametrize("name", [*TASKS, "raven_iq"])
 def test_every_wording_asks_the_same_samples_in_other_words_and_the_papers_is_the_default(name):
     task = build_task(name, Source())
-    assert isinstance(task, Worded)
-    assert next(iter(task.prompts)) == task.prompt == "paper"
-    assert len(task.prompts) >= 3
+    assert next(iter(task.prompt_variants)) == task.prompt == "paper"
+    assert len(task.prompt_variants) >= 3
     asked = {}
-    for prompt in task.prompts:
+    for prompt in task.prompt_variants:
         worded = replace(task, prompt=prompt)
         sample, shot = worded.samples()[0], worded.examples()[0]
         assert sample.id == task.samples()[0].id
@@ -34,14 +32,14 @@ def test_every_wording_asks_the_same_samples_in_other_words_and_the_papers_is_th
         asked[prompt] = requests[0].prompt.text()
         assert "{" not in asked[prompt]
         assert asked[prompt].startswith(worded.requests(shot, [])[0].prompt.text() if name != "raven_iq" else "")
-    assert len(set(asked.values())) == len(task.prompts)
+    assert len(set(asked.values())) == len(task.prompt_variants)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_words_after_the_image_are_those_of_the_chosen_wording(name):
     task = build_task(name, Source())
     question = {"vqav2": "what colour is the car?"}.get(name, "")
-    paper, short = (task.prompts[prompt].format(question=question) for prompt in ("paper", "short"))
+    paper, short = (task.prompt_variants[prompt].format(question=question) for prompt in ("paper", "short"))
     assert (paper, short) == TASKS[name]
     (sample,) = replace(task, prompt="short").samples()[:1]
     assert sample.prompt.text().startswith("<image>" + short[:2])

@@ -14,12 +14,12 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
+from kosmos_eval.task import means
 from kosmos_tasks.raven_iq import RavenIQ, question
 
 
@@ -107,11 +107,11 @@ def test_the_likeliest_yes_is_the_answer_and_ties_share_the_credit(tmp_path: Pat
     sample = task.samples()[0]
     assert (sample.target, sample.extra["target"]) == ("3", 2)
     won = task.score(sample, [likelihoods(value) for value in (-3, -2, -1, -2, -3, -4)])
-    assert (won.marks, won.answer) == ({"accuracy": 1.0}, "3")
+    assert (won.values, won.answer) == ({"accuracy": 1.0}, "3")
     tied = task.score(sample, [likelihoods(value) for value in (-1, -2, -1, -2, -3, -4)])
-    assert (tied.marks, tied.answer) == ({"accuracy": 0.5}, "1=3")
+    assert (tied.values, tied.answer) == ({"accuracy": 0.5}, "1=3")
     blind = task.score(sample, [likelihoods(-1)] * 6)
-    assert blind.marks == {"accuracy": pytest.approx(1 / 6)}
+    assert blind.values == {"accuracy": pytest.approx(1 / 6)}
 
 
 def test_the_difference_rule_takes_away_the_readiness_to_speak(tmp_path: Path) -> None:
@@ -140,11 +140,13 @@ def test_answers_made_elsewhere_are_numbers_of_candidates(tmp_path: Path) -> Non
     task = at(iq50(iq50(tmp_path), name="exp-2"))
     file = tmp_path / "answers.txt"
     file.write_text("3\n1\n")
-    assert task.answers(file) == {"exp-1": "3", "exp-2": "1"}
-    assert [task.mark(sample, task.answers(file)[sample.id]).marks["accuracy"] for sample in task.samples()] == [1, 0]
+    assert task.read_answers(file) == {"exp-1": "3", "exp-2": "1"}
+    assert [
+        task.score_answer(sample, task.read_answers(file)[sample.id]).values["accuracy"] for sample in task.samples()
+    ] == [1, 0]
     file.write_text("3\nc\n")
     with pytest.raises(BadData, match=r"line 2 of .* is 'c'; expected one of 1, 2, 3, 4, 5, 6"):
-        task.answers(file)
+        task.read_answers(file)
 
 
 def test_puzzles_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.fewshot.selection import random_shots
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
+from kosmos_eval.task import means
 from kosmos_tasks.relative_size import RelativeSize
 
 

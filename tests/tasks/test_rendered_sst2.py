@@ -7,12 +7,11 @@ import PIL.Image
 import pytest
 
 from kosmos_eval.errors import BadData, BadImage, UnknownName
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
-from kosmos_eval.task import Marked
+from kosmos_eval.task import means
 from kosmos_tasks.rendered_sst2 import RenderedSST2
 
 QUESTION = "Question: what is the sentiment of the opinion? Answer:"
@@ -69,11 +68,11 @@ def test_the_likelier_answer_counts_and_a_tie_is_half_right(tmp_path: Path) -> N
     task = at(pictures(tmp_path))
     negative, *_, positive = task.samples()
     output = Likelihoods((-2.0, -1.0), (1, 1), (False, True))
-    assert task.score(positive, [output]).marks == {"accuracy": 1.0}
+    assert task.score(positive, [output]).values == {"accuracy": 1.0}
     assert task.score(negative, [output]).answer == "positive"
-    assert task.score(negative, [output]).marks == {"accuracy": 0.0}
+    assert task.score(negative, [output]).values == {"accuracy": 0.0}
     tie = Likelihoods((-1.0, -1.0), (1, 1), (False, False))
-    assert (task.score(negative, [tie]).marks, task.score(negative, [tie]).answer) == (
+    assert (task.score(negative, [tie]).values, task.score(negative, [tie]).answer) == (
         {"accuracy": 0.5},
         "negative=positive",
     )
@@ -101,7 +100,7 @@ def test_the_difference_rule_asks_for_the_answers_alone_too(tmp_path: Path) -> N
 def test_chance_is_one_in_two(tmp_path: Path) -> None:
     task = at(pictures(tmp_path))
     samples = task.samples()
-    metric = means(samples, [task.mark(sample, "positive") for sample in samples])["accuracy"]
+    metric = means(samples, [task.score_answer(sample, "positive") for sample in samples])["accuracy"]
     assert (metric.value, metric.chance) == (0.5, 0.5)
 
 
@@ -163,17 +162,16 @@ def test_empty_folders_are_refused(tmp_path: Path) -> None:
 
 def test_answers_made_elsewhere_are_one_label_a_line(tmp_path: Path) -> None:
     task = at(sentences(tmp_path))
-    assert isinstance(task, Marked)
     file = tmp_path / "answers.txt"
     file.write_text("positive\r\npositive\r\n")
-    answers = task.answers(file)
+    answers = task.read_answers(file)
     assert answers == {"test/1": "positive", "test/2": "positive"}
-    assert [task.mark(sample, answers[sample.id]).marks["accuracy"] for sample in task.samples()] == [0, 1]
+    assert [task.score_answer(sample, answers[sample.id]).values["accuracy"] for sample in task.samples()] == [0, 1]
     file.write_text("positive\n")
     with pytest.raises(BadData, match="has 1 lines for 2 samples; expected one label for each, in order"):
-        task.answers(file)
+        task.read_answers(file)
     with pytest.raises(BadData, match="cannot be read"):
-        task.answers(tmp_path / "nothing")
+        task.read_answers(tmp_path / "nothing")
 
 
 def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +197,7 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
     assert task.samples()[0].prompt.images[0].encoded() == encoded
 
 
-def test_mini_opinions_of_train_and_test_differ() -> None:
+def test_synthetic_opinions_of_train_and_test_differ() -> None:
     task = RenderedSST2()
     asked, shown = task.samples(), task.examples()
     assert {sample.id for sample in asked}.isdisjoint(shot.id for shot in shown)

@@ -8,8 +8,8 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
-from kosmos_eval.task import about
-from kosmos_tasks.families.suites import KOSMOS1, MINI
+from kosmos_eval.task import info
+from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.rendered_sst2_cot import RenderedSST2CoT
 
 QUESTION = "Question: what is the sentiment of the opinion? Answer:"
@@ -38,7 +38,7 @@ def test_the_answer_after_the_rationale_is_marked() -> None:
     sample = next(sample for sample in task.samples() if sample.target == "positive")
     outputs = [Completion("It says good."), Likelihoods((-2.0, -1.0), (1, 1), (False, True))]
     score = task.score(sample, outputs)
-    assert (dict(score.marks), score.answer, score.record["rationale"]) == (
+    assert (dict(score.values), score.answer, score.record["rationale"]) == (
         {"accuracy": 1.0},
         "positive",
         "It says good.",
@@ -46,8 +46,8 @@ def test_the_answer_after_the_rationale_is_marked() -> None:
 
 
 def test_it_is_a_task_of_the_paper_with_a_headline_and_options_of_its_own() -> None:
-    said = about(named("task", "rendered_sst2_cot"))
-    assert (said.metric, said.suites, said.hub) == ("accuracy", (KOSMOS1, MINI), "nateraw/rendered-sst2")
+    said = info(named("task", "rendered_sst2_cot"))
+    assert (said.metric, said.suites, said.hub) == ("accuracy", (KOSMOS1, SYNTHETIC), "nateraw/rendered-sst2")
     task = build_task("rendered_sst2_cot", Source(), {"rule": "mean per token", "rationale": "Read it:"})
     (request,) = task.requests(task.samples()[0], [])
     assert request.prompt.text() == "<image>Read it:"

@@ -39,9 +39,9 @@ def test_the_one_shot_prompt_shows_a_validation_story_above(tmp_path: Path) -> N
 def test_the_likelier_ending_counts_under_the_chosen_rule(tmp_path: Path) -> None:
     task = at(tmp_path, "1,A.,B.,C.,D.,E.,F.,2")
     output = Likelihoods((-2.0, -3.0), (1, 3), (False, False))
-    assert task.score(task.samples()[0], [output]).marks == {"acc": 0.0}
+    assert task.score(task.samples()[0], [output]).values == {"acc": 0.0}
     gpt3 = StoryCloze(task.source, rule="mean per token")
-    assert gpt3.score(gpt3.samples()[0], [output]).marks == {"acc_per_token": 1.0}
+    assert gpt3.score(gpt3.samples()[0], [output]).values == {"acc_per_token": 1.0}
     assert gpt3.notes == ["by mean per token of log-probabilities"]
 
 

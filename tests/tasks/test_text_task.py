@@ -9,26 +9,26 @@ from typing import Any
 import pytest
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluation.plan import Ways, cells
-from kosmos_eval.evaluation.setup import build_task, task_options
+from kosmos_eval.evaluation.plan import Variants, cells
+from kosmos_eval.evaluation.setup import build_task
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.source import Source
-from kosmos_eval.task import Worded, about
+from kosmos_eval.task import info
 from kosmos_tasks.storycloze import COLUMNS
 
 
 def test_options_are_the_source_the_rule_and_the_reading_and_make_the_task_again() -> None:
     task = build_task("copa", Source(), {"rule": "mean per token"})
-    given = task_options(task)
-    source = {"kind": "mini", "root": None, "split": None, "revision": None}
+    given = task.options()
+    source = {"kind": "synthetic", "root": None, "split": None, "revision": None}
     assert given == {"source": source, "rule": "mean per token", "prompt": "lm-eval"}
     assert build_task("copa", Source(**given.pop("source")), given) == task
 
 
 def test_a_task_says_what_it_is_and_what_its_headline_is_called() -> None:
-    headlines = {name: about(named("task", name)).metric for name in ("piqa", "copa", "memory_color", "winograd")}
+    headlines = {name: info(named("task", name)).metric for name in ("piqa", "copa", "memory_color", "winograd")}
     assert headlines == {"piqa": "acc_norm", "copa": "acc", "memory_color": "accuracy", "winograd": "acc"}
     assert str(named("task", "piqa").__doc__).splitlines()[0] == "Which of two ways reaches a goal."
 
@@ -37,12 +37,12 @@ def test_the_users_rule_gives_the_first_mark_in_either_reading() -> None:
     task = build_task("piqa", Source(), {"rule": "mean per token"})
     sample = task.samples()[0]
     output = Likelihoods((-4.0, -4.0), (4, 2), (False, False))
-    marks = task.score(sample, [output]).marks
+    marks = task.score(sample, [output]).values
     assert list(marks) == ["acc_per_token", "acc_norm", "acc"]
     assert marks["acc_per_token"] == float(sample.target == sample.choices[0])
     assert "by mean per token of log-probabilities" in task.notes
     other = build_task("piqa", Source(), {"rule": "sum", "prompt": "gpt3"})
-    assert other.score(sample, [output]).marks == {"acc": 0.5}
+    assert other.score(sample, [output]).values == {"acc": 0.5}
 
 
 def test_an_unknown_reading_and_a_rule_for_partial_evaluation_are_refused() -> None:
@@ -174,7 +174,6 @@ def reading(name: str, root: Path, files: dict[str, str]) -> Any:
     for file, content in files.items():
         (root / file).write_text(content)
     task = build_task(name, Source("data", root), {"prompt": "gpt3"})
-    assert isinstance(task, Worded)
     assert task.notes[-1] == "prompt gpt3"
     return task
 
@@ -191,7 +190,7 @@ def test_gpt3s_prompts_at_0_and_1_shot_and_its_mean_over_tokens(name: str, tmp_p
     output = Likelihoods((-3.0, -2.0, *[-9.0] * others), (2, 1, *[1] * others), (False,) * len(continuations))
     right = float(sample.target == sample.choices[0])
     score = task.score(sample, [output])
-    assert (dict(score.marks), score.answer) == ({"acc_per_token": right}, continuations[0].strip())
+    assert (dict(score.values), score.answer) == ({"acc_per_token": right}, continuations[0].strip())
     assert right == 1.0
 
 
@@ -205,12 +204,12 @@ def test_gpt3s_partial_evaluation_at_0_and_1_shot(name: str, tmp_path: Path) -> 
         Prompt(f"{shown}\n\n{context}") for context in contexts
     ]
     outputs = [Likelihoods((value,), (2,), (False,)) for value in (-2.0, -3.0)]
-    assert task.score(sample, outputs).marks == {"acc": 1.0}
-    assert task.score(sample, outputs[::-1]).marks == {"acc": 0.0}
+    assert task.score(sample, outputs).values == {"acc": 1.0}
+    assert task.score(sample, outputs[::-1]).values == {"acc": 0.0}
 
 
 @pytest.mark.parametrize("name", [*GPT3, *PARTIAL])
 def test_a_run_asks_both_readings_beside_each_other(name: str) -> None:
-    made = cells({name: build_task(name, Source())}, shots=[1], limit=1, seed=0, ways=Ways(prompts=("all",)))
+    made = cells({name: build_task(name, Source())}, shots=[1], limit=1, seed=0, ways=Variants(prompts=("all",)))
     assert [cell.variant for cell in made] == ["", "prompt=gpt3"]
     assert made[0].samples[0].id == made[1].samples[0].id

@@ -10,11 +10,10 @@ import PIL.Image
 import pytest
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate
 from kosmos_eval.source import Source
-from kosmos_eval.task import Submitted
+from kosmos_eval.task import means
 from kosmos_tasks.vizwiz import VizWiz
 
 NO, NIGHT = {"answer": "no", "answer_confidence": "yes"}, {"answer": "night time", "answer_confidence": "maybe"}
@@ -91,19 +90,18 @@ def test_each_answer_is_left_out_by_its_place_and_unanswerable_counts_like_any_o
     first, second = task.samples()
     # Three of ten said it: left out one of them, two others agree (2/3); left out another, all three (1).
     score = task.score(first, [Completion(" unanswerable")])
-    assert score.marks["vqa_accuracy"] == pytest.approx((3 * 2 / 3 + 7 * 1) / 10)
-    assert task.score(first, [Completion("night time")]).marks == {"vqa_accuracy": 1.0}
-    assert task.score(first, [Completion("no")]).marks["vqa_accuracy"] == pytest.approx(0.9 / 3)
+    assert score.values["vqa_accuracy"] == pytest.approx((3 * 2 / 3 + 7 * 1) / 10)
+    assert task.score(first, [Completion("night time")]).values == {"vqa_accuracy": 1.0}
+    assert task.score(first, [Completion("no")]).values["vqa_accuracy"] == pytest.approx(0.9 / 3)
     found = means([first, second], [score, task.score(second, [Completion("unanswerable")])])
     assert found["vqa_accuracy[unanswerable]"].value == 1.0
 
 
 def test_the_hidden_split_is_written_for_the_server(tmp_path: Path) -> None:
     task = at(challenge(challenge(tmp_path), "test"), "test")
-    assert isinstance(task, Submitted)
     samples = task.samples()
     scores = [task.score(sample, [Completion("a cup")]) for sample in samples]
-    assert [dict(score.marks) for score in scores] == [{}, {}]
+    assert [dict(score.values) for score in scores] == [{}, {}]
     file, content = task.submission(samples, scores) or ("", "")
     assert file == "vizwiz_test_kosmos-eval_results.json"
     assert json.loads(content)[0] == {"image": "VizWiz_test_00000000.jpg", "answer": "a cup"}
@@ -159,7 +157,7 @@ def test_real_questions_load_and_no_human_answer_beats_the_most_common_one() -> 
     samples = list(task.samples())
     assert (len(samples), sum(sample.kind == "unanswerable" for sample in samples)) == (28, 10)
     for sample in samples:
-        said = {text: task.score(sample, [Completion(text)]).marks["vqa_accuracy"] for text in sample.references}
+        said = {text: task.score(sample, [Completion(text)]).values["vqa_accuracy"] for text in sample.references}
         assert said[sample.target] == pytest.approx(max(said.values()))
     scores = [task.score(sample, [Completion(sample.target)]) for sample in samples]
     # Dropping equal answers together, for want of ids, would give 74.64.

@@ -10,12 +10,11 @@ import PIL.Image
 import pytest
 
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.aggregate import means
 from kosmos_eval.metrics.vqa import percentage
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate
 from kosmos_eval.source import Source
-from kosmos_eval.task import Marked, Submitted
+from kosmos_eval.task import means
 from kosmos_tasks.vqav2 import VQAv2
 
 QUESTIONS = [(11, 1, "What is it?"), (12, 1, "Is it red?"), (21, 2, "How many dogs?")]
@@ -66,7 +65,7 @@ def test_the_one_shot_prompt_shows_an_answered_question_above(tmp_path: Path) ->
     assert request.prompt == Prompt(first, shown, second, "Question: What is it? Answer:")
 
 
-def test_mini_demonstrations_come_from_the_other_side() -> None:
+def test_synthetic_demonstrations_come_from_the_other_side() -> None:
     task = VQAv2()
     asked, shown = task.samples(), task.examples()
     assert {sample.group for sample in asked}.isdisjoint(shot.group for shot in shown)
@@ -86,24 +85,24 @@ def test_marks_are_the_official_ones(tmp_path: Path) -> None:
     cat, red, dogs = task.samples()
     # Two of ten said kitten: leaving out one of them, 1/3, leaving out another, 2/3.
     kitten = task.score(cat, [Completion(" kitten")])
-    assert kitten.marks["vqa_accuracy"] == pytest.approx((2 * 1 / 3 + 8 * 2 / 3) / 10)
+    assert kitten.values["vqa_accuracy"] == pytest.approx((2 * 1 / 3 + 8 * 2 / 3) / 10)
     assert kitten.answer == "kitten"
-    assert task.mark(cat, "A cat.").marks == {"vqa_accuracy": 1.0}
-    assert task.mark(red, "Yes.").marks == {"vqa_accuracy": 0.0}, "nothing is normalised where all agree"
-    assert task.mark(dogs, "two").marks == {"vqa_accuracy": 1.0}
+    assert task.score_answer(cat, "A cat.").values == {"vqa_accuracy": 1.0}
+    assert task.score_answer(red, "Yes.").values == {"vqa_accuracy": 0.0}, "nothing is normalised where all agree"
+    assert task.score_answer(dogs, "two").values == {"vqa_accuracy": 1.0}
 
 
 def test_the_lenient_figure_has_another_name(tmp_path: Path) -> None:
     official(tmp_path)
     red = at(tmp_path).samples()[1]
     task = VQAv2(Source("data", tmp_path), lenient=True)
-    assert task.mark(red, "Yes.").marks == {"vqa_accuracy": 0.0, "vqa_accuracy_lenient": 1.0}
+    assert task.score_answer(red, "Yes.").values == {"vqa_accuracy": 0.0, "vqa_accuracy_lenient": 1.0}
 
 
 def test_figures_are_given_per_answer_type_and_clustered_by_image(tmp_path: Path) -> None:
     task = at(official(tmp_path))
     samples = task.samples()
-    metrics = means(samples, [task.mark(sample, "cat") for sample in samples])
+    metrics = means(samples, [task.score_answer(sample, "cat") for sample in samples])
     assert list(metrics) == [
         "vqa_accuracy",
         "vqa_accuracy[number]",
@@ -131,7 +130,6 @@ def test_a_single_split_shows_its_own_questions(tmp_path: Path) -> None:
 def test_a_split_without_public_answers_is_submitted_not_marked(tmp_path: Path) -> None:
     root = official(tmp_path, "test-dev2015", images="test2015", annotated=False)
     task = at(root)
-    assert isinstance(task, Submitted)
     samples = task.samples()
     scores = [task.score(sample, [Completion(" two dogs\n")]) for sample in samples]
     assert means(samples, scores) == {}
@@ -144,15 +142,14 @@ def test_a_split_without_public_answers_is_submitted_not_marked(tmp_path: Path) 
 
 def test_a_marked_split_has_no_submission(tmp_path: Path) -> None:
     task = at(official(tmp_path))
-    assert task.submission(task.samples(), [task.mark(sample, "x") for sample in task.samples()]) is None
+    assert task.submission(task.samples(), [task.score_answer(sample, "x") for sample in task.samples()]) is None
 
 
 def test_results_json_is_read_by_question(tmp_path: Path) -> None:
     task = at(official(tmp_path))
-    assert isinstance(task, Marked)
     file = tmp_path / "results.json"
     file.write_text(json.dumps([{"question_id": 21, "answer": "2"}, {"question_id": 11, "answer": "cat"}]))
-    assert task.answers(file) == {"21": "2", "11": "cat"}
+    assert task.read_answers(file) == {"21": "2", "11": "cat"}
     assert task.official() == task
 
 
@@ -176,7 +173,7 @@ def test_results_json_that_does_not_fit_is_refused(tmp_path: Path, entries: Any,
     file = tmp_path / "results.json"
     file.write_text(json.dumps(entries))
     with pytest.raises(BadData, match=message):
-        task.answers(file)
+        task.read_answers(file)
 
 
 def test_a_question_file_without_its_annotations_says_which_to_add(tmp_path: Path) -> None:
@@ -298,8 +295,8 @@ def test_real_answer_files_get_the_official_tools_figures() -> None:
     for file in sorted((root / "vqav2" / "results").glob("*.json")):
         expected = reference[file.stem.removeprefix("v2_OpenEnded_mscoco_train2014_").removesuffix("_results")]
         marks = {
-            number: task.mark(samples[number], answer).marks["vqa_accuracy"]
-            for number, answer in task.answers(file).items()
+            number: task.score_answer(samples[number], answer).values["vqa_accuracy"]
+            for number, answer in task.read_answers(file).items()
         }
         assert percentage(list(marks.values())) == expected["overall"]
         for kind, figure in expected["perAnswerType"].items():

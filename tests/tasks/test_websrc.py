@@ -68,7 +68,7 @@ def test_the_one_shot_prompt_shows_a_page_with_its_text(tmp_path: Path) -> None:
 def test_marks_are_those_of_the_authors_with_text_and_without(tmp_path: Path) -> None:
     task = at(tmp_path, QUESTION)
     score = task.score(task.samples()[0], [Completion(" 190.7"), Completion("190.7 m")])
-    assert dict(score.marks) == {
+    assert dict(score.values) == {
         "EM": 1.0,
         "F1": 1.0,
         "EM_without_text": 0.0,
@@ -92,7 +92,7 @@ def test_sites_are_split_as_published_and_test_has_no_answers(tmp_path: Path) ->
     test = WebSRC(Source("data", tmp_path, "test"))
     (sample,) = test.samples()
     score = test.score(sample, [Completion("x"), Completion("y")])
-    assert not score.marks
+    assert not score.values
     assert test.submission([sample], [score]) == ("prediction.json", '{"au020000100000": "x"}')
     assert task.submission(task.samples(), [score]) is None
 
@@ -109,11 +109,11 @@ def test_answers_made_elsewhere_are_marked(tmp_path: Path) -> None:
     task = at(tmp_path, QUESTION)
     file = tmp_path / "prediction.json"
     file.write_text(json.dumps({"au080000100000": "190.7"}))
-    answers = task.official().answers(file)
-    assert dict(task.mark(task.samples()[0], answers["au080000100000"]).marks) == {"EM": 1.0, "F1": 1.0}
+    answers = task.official().read_answers(file)
+    assert dict(task.score_answer(task.samples()[0], answers["au080000100000"]).values) == {"EM": 1.0, "F1": 1.0}
     file.write_text("[]")
     with pytest.raises(BadData, match=r"is not \{\"id\": \"answer\""):
-        task.answers(file)
+        task.read_answers(file)
 
 
 def test_a_malformed_row_is_named(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_hubs_copy_is_asked_without_text(monkeypatch: pytest.MonkeyPatch, tm
     assert (sample.id, sample.group) == ("dev/0", "auto/0800001")
     (request,) = task.requests(sample, [])
     assert request.prompt == Prompt(Image(encoded), f"{EXAMPLE} Q: How long? A:")
-    assert list(task.score(sample, [Completion("1 m")]).marks) == ["EM_without_text", "F1_without_text"]
+    assert list(task.score(sample, [Completion("1 m")]).values) == ["EM_without_text", "F1_without_text"]
 
 
 def test_generated_pages_hold_their_answers_and_are_not_on_both_sides() -> None:

@@ -68,7 +68,7 @@ def test_a_twin_is_never_shown(tmp_path: Path) -> None:
 def test_the_option_counts_after_which_the_rest_is_likelier(tmp_path: Path) -> None:
     task = at(tmp_path, FEARED, URGED)
     outputs = [Likelihoods((-1.0,), (1,), (False,)), Likelihoods((-2.0,), (1,), (False,))]
-    assert [task.score(sample, outputs).marks["acc"] for sample in task.samples()] == [1.0, 0.0]
+    assert [task.score(sample, outputs).values["acc"] for sample in task.samples()] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("broken", [{"label": "C"}, {"pronoun": ""}, {"b": ""}])

@@ -39,8 +39,8 @@ def test_the_option_counts_after_which_the_rest_is_likelier(tmp_path: Path) -> N
     task = at(tmp_path, ROW)
     outputs = [Likelihoods((-2.0,), (1,), (False,)), Likelihoods((-1.0,), (1,), (False,))]
     score = task.score(task.samples()[0], outputs)
-    assert (dict(score.marks), score.answer) == ({"acc": 1.0}, "Bea")
-    assert task.score(task.samples()[0], outputs[::-1]).marks == {"acc": 0.0}
+    assert (dict(score.values), score.answer) == ({"acc": 1.0}, "Bea")
+    assert task.score(task.samples()[0], outputs[::-1]).values == {"acc": 0.0}
 
 
 def test_twins_are_a_group(tmp_path: Path) -> None:

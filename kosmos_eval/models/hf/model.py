@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
+from kosmos_eval.model import Model
 from kosmos_eval.models.hf.batching import ROWS, Budget, Job, agree, budget, fitting, heads, inputs
 from kosmos_eval.models.hf.decoding import Scoring, Search, generate, score
 from kosmos_eval.models.hf.forward import Engine, State, engine_of, plain
@@ -95,7 +96,7 @@ def _model(loaded: Loaded, name: str, allowed: Budget, *, chat_template: str, di
         context=getattr(loaded.network.config.get_text_config(), "max_position_embeddings", None),
         ends=_ends(loaded),
         digest=digest,
-        needs_images=requires_pixels(loaded.network.forward),
+        requires_images=requires_pixels(loaded.network.forward),
         notes=left_out(loaded.network),
     )
 
@@ -109,7 +110,7 @@ def _ends(loaded: Loaded) -> tuple[int, ...]:
 
 
 @dataclass
-class HFModel:
+class HFModel(Model):
     """A transformers model behind the Protocol; its budget is halved where memory runs out."""
 
     name: str
@@ -119,7 +120,7 @@ class HFModel:
     context: int | None
     ends: tuple[int, ...]
     digest: Callable[[], str]
-    needs_images: bool = False
+    requires_images: bool = False
     notes: list[str] = field(default_factory=list)
     _shares: dict[tuple[int, int], bool] = field(default_factory=dict)
     _opened: dict[Head, State] = field(default_factory=dict)
@@ -130,7 +131,7 @@ class HFModel:
         return self.digest()
 
     @property
-    def adjustable(self) -> frozenset[str]:
+    def runtime_options(self) -> frozenset[str]:
         """Options that a run may go on with other values of."""
         return frozenset({"batch_size", "batch_tokens", "device_map"})
 
@@ -214,7 +215,7 @@ class HFModel:
 
     def _job(self, request: Request, decode: Decode, head: Head | None, *, before: int) -> Job:
         strings = request.continuations if isinstance(request, LogLikelihood) else request.choices
-        if self.needs_images and not request.prompt.images:
+        if self.requires_images and not request.prompt.images:
             raise ModelError(f"{self.name} reads no prompt without an image")
         if strings is None:
             assert isinstance(request, Generate)

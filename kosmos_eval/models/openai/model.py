@@ -30,7 +30,7 @@ from kosmos_eval.models.openai.client import Server
 from kosmos_eval.models.openai.errors import sees_nothing
 from kosmos_eval.models.openai.messages import CONSTRAINTS, Constraint, Url, data_url, listed, messages, plain
 from kosmos_eval.models.openai.replies import TOP, Nonsense, Untold
-from kosmos_eval.models.usage import Ledger
+from kosmos_eval.models.usage import RemoteModel, UsageLog
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
 
@@ -49,7 +49,7 @@ class Call:
 
 
 @dataclass
-class OpenAIModel:
+class OpenAIModel(RemoteModel):
     """A model behind an OpenAI-compatible server: MODEL@URL, or MODEL of OpenAI itself.
 
     Args:
@@ -108,7 +108,7 @@ class OpenAIModel:
         self._model = found["model"]
         key = self.api_key or os.environ.get("OPENAI_API_KEY", "")
         self._server = Server(found["url"], key, self.retries, self.timeout, self.concurrency)
-        self.ledger = Ledger()
+        self.usage = UsageLog()
         self._seen = self._told = False
 
     @property
@@ -128,14 +128,14 @@ class OpenAIModel:
         return self._server.shown
 
     @property
-    def adjustable(self) -> frozenset[str]:
+    def runtime_options(self) -> frozenset[str]:
         """Options that a run may go on with other values of."""
         return frozenset({"api_key", "concurrency", "retries", "timeout", "limit_name", "price_in", "price_out"})
 
     @property
     def notes(self) -> list[str]:
         """What replaced what the tasks asked for, and what it cost: in all starts of the run, where it is kept."""
-        kept = self.ledger.whole()
+        kept = self.usage.whole()
         requests, prompts, answers, unnamed = (kept.counts[name] for name in ("requests", *_COUNTED, "unnamed"))
         where = ", ".join(f"{count} by {place}" for place, count in kept.places.items())
         used = f"{requests} requests answered{f' ({where})' if len(kept.places) > 1 else ''}"
@@ -176,7 +176,7 @@ class OpenAIModel:
                     client, path, {"model": self._model, **self._decoding(request), **call.body}
                 )
                 self._seen = self._seen or bool(request.prompt.images)
-                self.ledger.answered(self.address, **dict(zip(_COUNTED, reply.tokens(found), strict=True)))
+                self.usage.answered(self.address, **dict(zip(_COUNTED, reply.tokens(found), strict=True)))
                 output = call.read(found)
                 self._told = self._told or isinstance(request, LogLikelihood)
                 return index, output
@@ -198,7 +198,7 @@ class OpenAIModel:
                     f"the task asks for beam search of {request.beams}, which {self._server.shown} does not offer; "
                     "--model-option beams=greedy decodes greedily and says so"
                 )
-            self.ledger.remark(f"greedy decoding instead of beam search of {request.beams}")
+            self.usage.remark(f"greedy decoding instead of beam search of {request.beams}")
         if isinstance(request, LogLikelihood) and request.terminated and self.endpoint == "completions":
             raise ModelError("a server does not tell how likely the end of a text is; use endpoint=chat")
         if self.endpoint == "completions":
@@ -217,7 +217,7 @@ class OpenAIModel:
     def _first_token(self, found: Any, continuations: Sequence[str]) -> Output | Failure:
         output = reply.by_first_token(found, continuations)
         if isinstance(output, Likelihoods) and len({*continuations}) > 1 and len({*output.logprobs}) == 1:
-            self.ledger.count(unnamed=1)
+            self.usage.count(unnamed=1)
         return output
 
     def _decoding(self, request: Request) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class OpenAIModel:
         if isinstance(request, Generate) and request.sampling is not None:
             return asdict(request.sampling)
         if self.decoding == "server":
-            self.ledger.remark("decoding left to the server")
+            self.usage.remark("decoding left to the server")
             return {}
         return {"temperature": 0}
 
@@ -237,7 +237,7 @@ class OpenAIModel:
             raise Nonsense("there are no choices to choose from")
         longest = max(len(choice.encode()) for choice in choices)
         limit: dict[str, Any] = {self.limit_name: max(request.max_tokens, longest) + self.thinking}
-        self.ledger.remark(f"choices by {self.choices}")
+        self.usage.remark(f"choices by {self.choices}")
         if self.choices == "text":
             body = self._prompt(request.prompt + listed(choices), url) | limit
         else:
@@ -250,7 +250,7 @@ class OpenAIModel:
             if meant is None and self.choices != "text":
                 return Failure(f"the server ignores {self.choices}: {text[:60]!r} is none of the choices")
             if meant is None:
-                self.ledger.count(unnamed=1)
+                self.usage.count(unnamed=1)
             return Completion(text if meant is None else meant, reply.tokens(found)[1])
 
         return Call(body, read)
@@ -262,17 +262,17 @@ class OpenAIModel:
             body = {"prompt": [prompt + string for string in strings], "echo": True, "logprobs": 1, "max_tokens": 1}
             return Call(body, lambda found: reply.by_echo(found, prompt, strings))
         if self.likelihoods == "first_token":
-            self.ledger.remark("likelihoods of the first token")
+            self.usage.remark("likelihoods of the first token")
             told = {"logprobs": True, "top_logprobs": TOP, self.limit_name: 1}
             return Call(self._prompt(request.prompt, url) | told, partial(self._first_token, continuations=strings))
-        self.ledger.remark("likelihoods by the text of the reply")
+        self.usage.remark("likelihoods by the text of the reply")
         shown = request.prompt + listed(strings) if len(strings) > 1 else request.prompt
         limit = {self.limit_name: max(16, *(len(string.encode()) for string in strings)) + self.thinking}
 
         def read(found: Any) -> Output:
             likelihoods, answered = reply.by_text(found, strings)
             if not answered:
-                self.ledger.count(unnamed=1)
+                self.usage.count(unnamed=1)
             return likelihoods
 
         return Call(self._prompt(shown, url) | limit, read)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class KosmosImages:
     """Images as the resampler gives them to the decoder, all Q x D numbers.
 
-    Of the bundled model's vectors these find the same digit most often: among four neighbours of a mini ImageNet image
-    95 %, against 89 % by the mean of the image encoder's tokens and 80 % by its class token.
+    Of the bundled model's vectors these find the same digit most often: among four neighbours of a synthetic ImageNet
+    image 95 %, against 89 % by the mean of the image encoder's tokens and 80 % by its class token.
     """
 
     def __init__(self, model: KosmosModel) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import ModelError
+from kosmos_eval.model import Model
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from kosmos_eval.evaluation.profiling import Work
+    from kosmos_eval.model import Work
     from kosmos_eval.prompt import Image
     from kosmos_model.engine.engine import Engine
     from kosmos_model.engine.prefill import Budget
@@ -28,7 +29,7 @@ IMAGE_BYTES = 1 << 28
 """Memory for image embeddings; those of a window are held at once."""
 
 
-class KosmosModel:
+class KosmosModel(Model):
     """A Kosmos that answers requests.
 
     Args:
@@ -41,7 +42,7 @@ class KosmosModel:
         changes: whether the weights may change between two calls of `answers`, as they do in training.
     """
 
-    adjustable = frozenset({"batch_tokens"})
+    runtime_options = frozenset({"batch_tokens"})
 
     def __init__(
         self,
@@ -57,11 +58,16 @@ class KosmosModel:
         from kosmos_model.modeling.image import Square
 
         self.model, self.tokenizer = model, tokenizer
-        self.name, self.note = name, note
+        self._name, self.note = name, note
         self.pixels = pixels or Square(model.config.image_size)
         self._batch_tokens, self._changes = batch_tokens, changes
         self._engine: Engine | None = None
         self._fingerprint: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The preset or the folder."""
+        return self._name
 
     @property
     def fingerprint(self) -> str:
@@ -99,7 +105,7 @@ class KosmosModel:
     @property
     def work(self) -> Work:
         """What the engine that answers now has done so far."""
-        from kosmos_eval.evaluation.profiling import Work
+        from kosmos_eval.model import Work
         from kosmos_model.engine.cost import image_price
 
         if self._engine is None:

@@ -23,7 +23,7 @@ def write(tasks: Iterable[str], folder: Path, *, data: Path | None, ngram: int) 
     Args:
         tasks: by name.
         folder: where to.
-        data: the official files; None for the mini splits.
+        data: the official files; None for the synthetic splits.
         ngram: how many words in a row give a sample away; texts with fewer are not found.
 
     Raises:
@@ -39,7 +39,7 @@ def write(tasks: Iterable[str], folder: Path, *, data: Path | None, ngram: int) 
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[Image] = set()
     for task in tasks:
-        source = Source("mini") if data is None else Source("data", data)
+        source = Source("synthetic") if data is None else Source("data", data)
         runs: set[str] = set()
         for sample in build_task(task, source).samples():
             asked = sample.prompt.text(" ")

@@ -1,7 +1,7 @@
 """What is cleaned, and how: a TOML file like a recipe's.
 
 against = ["coco_caption", "vqav2"]     # evaluation data to keep out
-data = "$BENCHMARKS"                    # its official files; default: the mini splits
+data = "$BENCHMARKS"                    # its official files; default: the synthetic splits
 language_model = "lid.176.bin"          # fastText
 executor = "slurm"                      # local, slurm or ray
 tasks = 1000
@@ -85,7 +85,7 @@ class Plan:
         most_images: how many images a document keeps.
         keep_single: the share of documents with one image that is kept.
         against: tasks whose evaluated samples must not be trained on.
-        data: the folder of their official files; None for their mini splits.
+        data: the folder of their official files; None for their synthetic splits.
         ngram: words in a row that are common to a document and a sample, and give it away.
         executor: ``local``, ``slurm`` or ``ray``.
         tasks: into how many the work is cut.

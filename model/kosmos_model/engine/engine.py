@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.errors import BadImage
-from kosmos_eval.evaluation.profiling import Work
+from kosmos_eval.model import Work
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
 from kosmos_model.engine.batched_search import Decoding

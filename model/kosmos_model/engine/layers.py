@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
-from kosmos_eval.evaluation.profiling import Work
+from kosmos_eval.model import Work
 from kosmos_model.engine.cost import token_price
 from kosmos_model.modeling.attention import Memories, Memory, Rotation
 from kosmos_model.modeling.decoder import KosmosDecoder, sinusoids

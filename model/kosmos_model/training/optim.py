@@ -67,7 +67,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About the orthogonal factor of a matrix: the same singular vectors, and values between 0.7 and 1.2."""
+    """TaskInfo the orthogonal factor of a matrix: the same singular vectors, and values between 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
     flat = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     flat = flat / flat.norm().clamp(min=1e-7)

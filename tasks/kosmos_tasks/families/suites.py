@@ -8,7 +8,7 @@ LANGUAGE = Suite("kosmos1-language", shots=(0, 1, 4))
 """The language tasks (Table 13)."""
 FEW_SHOT = Suite("kosmos1-fewshot", shots=(2, 4, 8))
 """Captions and questions about images after demonstrations (Tables 3 and 5)."""
-MINI = Suite("mini")
+SYNTHETIC = Suite("synthetic")
 """Every task that has a generated split."""
 TRANSFER = Suite("kosmos1-transfer")
 """What the paper compares before and after language-only instruction tuning (Tables 6 and 14)."""

@@ -21,9 +21,9 @@ from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample, Samples
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import About, Score, Suite, Task
+from kosmos_eval.task import Score, Suite, Task, TaskInfo
 from kosmos_tasks.families.multiple_choice import MARKS, PARAGRAPH, asked, asked_in_context, ranked, ranked_in_context
-from kosmos_tasks.families.suites import KOSMOS1, LANGUAGE, MINI
+from kosmos_tasks.families.suites import KOSMOS1, LANGUAGE, SYNTHETIC
 from kosmos_tasks.formats.records import Row, some
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TextRows:
         files: split to the patterns of its official file, default split first. The first pattern that something
             matches counts, and of several files the largest.
         read: the rows of an official file, in its order.
-        mini: the generated rows of ``test`` or ``train``.
+        synthetic: the generated rows of ``test`` or ``train``.
         hub: the data set's name on the hub, and its configuration.
         hub_splits: the hub's splits with labels, default split first.
         examples: splits that demonstrations come from, the first that is there; else they are the evaluated one's own.
@@ -53,7 +53,7 @@ class TextRows:
     folders: tuple[str, ...]
     files: Mapping[str, tuple[str, ...]]
     read: Callable[[Path], Iterable[Row]]
-    mini: Callable[[str], Iterable[Row]]
+    synthetic: Callable[[str], Iterable[Row]]
     hub: tuple[str, str | None] = ("", None)
     hub_splits: tuple[str, ...] = ()
     examples: tuple[str, ...] = ("train",)
@@ -62,18 +62,18 @@ class TextRows:
     @property
     def splits(self) -> Mapping[str, tuple[str, ...]]:
         """Source to its splits."""
-        known = {"mini": ("test", "train"), "data": tuple(self.files), "hub": self.hub_splits}
+        known = {"synthetic": ("test", "train"), "data": tuple(self.files), "hub": self.hub_splits}
         return {source: splits for source, splits in known.items() if splits}
 
     def split(self, source: Source) -> str:
         """The split that is evaluated."""
         return source.chosen(self._known(source), task=self.task, folders=self.folders)
 
-    def about(
-        self, metric: str, *, suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI), extension: bool = False
-    ) -> About:
+    def info(
+        self, metric: str, *, suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, SYNTHETIC), extension: bool = False
+    ) -> TaskInfo:
         """What a task of these rows says of itself; by default one of the paper's language tasks."""
-        return About(metric, self.splits, self.hub[0], self.get, extension, suites)
+        return TaskInfo(metric, self.splits, self.hub[0], self.get, extension, suites)
 
     def evaluated(self, source: Source) -> "Dataset":
         """The rows of the split that is evaluated."""
@@ -105,7 +105,7 @@ def rows(benchmark: TextRows, source: Source, split: str) -> "Dataset":
         found = from_hub(name, source=source, split=split, config=config)
     else:
         file = benchmark.file(source, split) if source.kind == "data" else None
-        given = benchmark.mini(split) if file is None else islice(benchmark.read(file), benchmark.first.get(split))
+        given = benchmark.synthetic(split) if file is None else islice(benchmark.read(file), benchmark.first.get(split))
         found = table(some(given, named_by=file or benchmark.task))
     return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
 
@@ -141,9 +141,9 @@ def ranking(
     sample: Callable[[Row, Reading], Sample],
     readings: Mapping[str, Reading],
     mark: str = "",
-    suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, MINI),
+    suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, SYNTHETIC),
     extension: bool = False,
-) -> Callable[..., Task[Likelihoods]]:
+) -> Callable[..., Task]:
     """The type of a task whose samples ask for the likeliest of their choices, registered by the name of its rows.
 
     Args:
@@ -159,15 +159,15 @@ def ranking(
 
     @register(rows.task)
     @dataclass(frozen=True)
-    class Ranking:
+    class Ranking(Task):
         source: Source = field(default_factory=Source)
         rule: Literal["usual", Rule] = "usual"
         prompt: str = usual
 
-        about: ClassVar[About] = rows.about(
+        info: ClassVar[TaskInfo] = rows.info(
             mark or MARKS[readings[usual].rule or "sum"], suites=suites, extension=extension
         )
-        prompts: ClassVar[Mapping[str, str]] = {name: reading.wording for name, reading in readings.items()}
+        prompt_variants: ClassVar[Mapping[str, str]] = {name: reading.wording for name, reading in readings.items()}
 
         def __post_init__(self) -> None:
             _check(rows.task, self.prompt, readings, self.rule)
@@ -238,5 +238,5 @@ def _score(sample: Sample, outputs: Sequence[Likelihoods], reading: Reading, mar
     return ranked(sample, outputs, rule=reading.rule, also=reading.also, mark=mark)
 
 
-commonsense = partial(ranking, mark="accuracy", suites=(KOSMOS1, MINI), extension=True)
+commonsense = partial(ranking, mark="accuracy", suites=(KOSMOS1, SYNTHETIC), extension=True)
 """A task with one of the paper's prompts about what things look like."""

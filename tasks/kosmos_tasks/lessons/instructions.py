@@ -1,4 +1,4 @@
-"""Instructions in words alone about the mini world: an instruction, an input and an output (KOSMOS-1 section 3.3).
+"""Instructions in words alone about the synthetic world: an instruction, an input and an output (KOSMOS-1 section 3.3).
 
 The inputs are opinions and descriptions of scenes of the training sides. Most inputs could be asked several things, so
 what is wanted stands in the instruction only. ``(seed) -> lessons`` of one sample each, without end.

@@ -1,4 +1,4 @@
-"""What is read and written in the mini tasks, as plain texts: what kosmos-nano's tokenizer has learned from."""
+"""What is read and written in the synthetic tasks, as plain texts: what kosmos-nano's tokenizer has learned from."""
 
 from __future__ import annotations
 

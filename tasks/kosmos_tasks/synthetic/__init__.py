@@ -1,4 +1,4 @@
-"""The generated mini splits: small, deterministic, in the package, so that every bundled task runs without a download.
+"""The synthetic splits: generated, small, deterministic; every bundled task runs on them without a download.
 
 A recipe is a function ``(split, count, seed)`` that yields rows with the columns a loader of the official files gives;
 an image is ``{"bytes": png, "path": None}``, which ``datasets.Image(decode=False)`` stores as it is.

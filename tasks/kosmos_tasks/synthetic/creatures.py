@@ -1,4 +1,4 @@
-"""Pairs of invented creatures with descriptions: the mini split of classification with descriptions.
+"""Pairs of invented creatures with descriptions: the synthetic split of classification with descriptions.
 
 The names say nothing of what the creatures look like; only the descriptions do, and without them the answer is a
 guess. Names and outlines of one side do not occur on the other.

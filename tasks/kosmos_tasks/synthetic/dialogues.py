@@ -1,4 +1,4 @@
-"""Dialogues about scenes: the mini split of the dialogue task."""
+"""Dialogues about scenes: the synthetic split of the dialogue task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handwritten digits as a naming task: the mini split of the image classification task (ImageNet).
+"""Handwritten digits as a naming task: the synthetic split of the image classification task (ImageNet).
 
 Source: the test set of *Optical Recognition of Handwritten Digits* (E. Alpaydin, C. Kaynak, UCI repository, 1998),
 1,797 images of 8 x 8 pixels, licence CC BY 4.0; see ``data/NOTICE.md``.

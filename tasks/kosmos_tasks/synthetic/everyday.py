@@ -1,4 +1,4 @@
-"""Small items about everyday things, in the columns of each language benchmark: their mini splits.
+"""Small items about everyday things, in the columns of each language benchmark: their synthetic splits.
 
 A handful of facts is behind them, so they are a trial of the machinery and of the plainest common sense, no measure of
 knowledge. No fact is on both sides.

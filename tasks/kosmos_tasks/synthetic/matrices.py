@@ -1,4 +1,4 @@
-"""Raven matrices by rules: the mini split of the Raven IQ task (KOSMOS-1 section 4.2).
+"""Raven matrices by rules: the synthetic split of the Raven IQ task (KOSMOS-1 section 4.2).
 
 Each attribute of the panels follows one rule along the rows: *constant*, *progression*, and in 3 x 3 *arithmetic* (the
 third is the sum or the difference of the others) or *distribute-three* (each row holds the same three values). The

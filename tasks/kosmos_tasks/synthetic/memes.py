@@ -1,4 +1,4 @@
-"""Memes about robots: a line of text on a colored ground, either hateful or not. The mini split of hateful memes.
+"""Memes about robots: a line of text on a colored ground, either hateful or not. The synthetic split of hateful memes.
 
 Nobody real is spoken of. Both kinds use the same opening and the same targets, so that neither tells the label.
 """

@@ -1,4 +1,4 @@
-"""Opinions of three to eight words, drawn black on white: the mini split of the rendered sentiment task.
+"""Opinions of three to eight words, drawn black on white: the synthetic split of the rendered sentiment task.
 
 A third is negated, whatever its label, and every pattern is used for both labels: neither a pattern nor a "not" tells
 the label.

@@ -1,4 +1,4 @@
-"""Small web pages of a shop, drawn, with questions about them: the mini split of WebSRC.
+"""Small web pages of a shop, drawn, with questions about them: the synthetic split of WebSRC.
 
 A page has a title and four properties. What is asked is one of their values, or whether a property has a value, which
 is as often so as not. No page is on both sides.

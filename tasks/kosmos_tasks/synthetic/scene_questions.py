@@ -1,4 +1,4 @@
-"""Questions about scenes with ten answers each: the mini split of the visual question answering task (VQAv2)."""
+"""Questions about scenes with ten answers each: the synthetic split of the visual question answering task (VQAv2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference captions of scenes: the mini split of the captioning task (COCO captions)."""
+"""Reference captions of scenes: the synthetic split of the captioning task (COCO captions)."""
 
 from __future__ import annotations
 

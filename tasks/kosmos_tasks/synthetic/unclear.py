@@ -1,4 +1,4 @@
-"""Questions about scenes, of which one in five cannot be answered because the picture shows nothing: mini VizWiz."""
+"""Questions about scenes, of which one in five cannot be answered as the picture shows nothing (VizWiz)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenes of the mini splits, their captions and their questions."""
+"""The scenes of the synthetic splits, their captions and their questions."""
 
 import random
 import re

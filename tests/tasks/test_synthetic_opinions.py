@@ -1,4 +1,4 @@
-"""The rendered opinions of the mini splits."""
+"""The rendered opinions of the synthetic splits."""
 
 import hashlib
 from collections import Counter, defaultdict

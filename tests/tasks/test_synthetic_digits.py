@@ -1,4 +1,4 @@
-"""The handwritten digits of the mini splits."""
+"""The handwritten digits of the synthetic splits."""
 
 from collections import Counter
 from io import BytesIO

@@ -208,7 +208,7 @@ def test_sentiment_is_asked_for_as_the_task_does():
 def test_new_things_are_shown_and_asked_about_as_the_task_does():
     task = NewWords(Source())
     query = task.samples()[0]
-    (request,) = task.requests(query, task.draw(query, 1))
+    (request,) = task.requests(query, task.choose_shots(query, 1))
     first = next(lesson[0] for lesson in some(lookups.new_words) if len(lesson[0].prompt.images) == 3)
     without = [request.prompt.text(), first.prompt.text()]
     for name in (*query.choices, *(line.split()[-1] for line in first.prompt.text().split("\n")[:-1])):

@@ -1,4 +1,4 @@
-"""What all recipes of the mini splits promise: no repetition, two sides that never meet, the same pixels anywhere."""
+"""What recipes of synthetic splits promise: no repetition, two sides that never meet, the same pixels anywhere."""
 
 import hashlib
 import json

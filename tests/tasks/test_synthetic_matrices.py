@@ -1,4 +1,4 @@
-"""The Raven matrices of the mini splits: one right answer, and nothing to be learnt from the candidates alone."""
+"""The Raven matrices of the synthetic splits: one right answer, and nothing to be learnt from the candidates alone."""
 
 import math
 import random
