@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.models import MODELS
 from benchmarks.timing import one_thread, seconds, timed
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.run_folder import opened
+from kosmos_eval.evaluation.run_folder import open_folder
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
@@ -79,7 +79,7 @@ def main() -> None:
     subject = MODELS[asked.model]()
     spent: list[float] = []
     with ExitStack() as stack:
-        run = stack.enter_context(opened(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run", {}))
+        run = stack.enter_context(open_folder(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run", {}))
         for name in ("__init__", "hidden", "logits"):  # its weights are laid out once
             stack.enter_context(clocked(Layers, name, spent))
         whole, _ = timed(lambda: evaluate(subject, {"sums": Sums(asked.requests)}, run=run))

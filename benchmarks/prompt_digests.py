@@ -11,9 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from kosmos_eval.errors import BadImage, KosmosEvalError
-from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.evaluator import build_requests
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.variant import Variants
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.fewshot.selection import FixedShots, Shots
 from kosmos_eval.registry import names
 from kosmos_eval.source import Source
@@ -33,11 +34,11 @@ def sources() -> Iterator[tuple[str, Source]]:
 
 
 def digests(name: str, source: Source, shots: Shots, ways: Variants, options: list[str]) -> Iterator[str]:
-    for cell in cells(build_tasks([name], source, options=options), shots=shots, limit=None, seed=0, ways=ways):
+    for cell in plan(load_tasks([name], source, options=options), shots=shots, limit=None, seed=0, variants=ways):
         total = sha256()
         for sample in cell.samples:
             try:
-                asked = prepared(cell, sample)
+                asked = build_requests(cell, sample)
                 line = f"{sample.id} {asked.prompt} {[shot.id for shot in asked.shots]}"
             except BadImage as error:
                 line = f"{sample.id} {type(error).__name__}"

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOST = "another process is gone without a word; what is finished is kept, and the same command asks the rest"
+PEER_LOST = "a worker process exited; finished samples are kept, run the same command again to continue"
 
 
-class Elsewhere(RuntimeError):
+class PeerFailed(RuntimeError):
     """Another rank has failed; the message is of its error."""
 
 
@@ -55,7 +55,7 @@ class Ranks:
             The results of all ranks, the same everywhere.
 
         Raises:
-            Elsewhere: on every rank if it failed on another, so that none waits for one that has given up.
+            PeerFailed: on every rank if it failed on another, so that none waits for one that has given up.
             RunError: if another rank has ended meanwhile.
         """
         if self.count == 1:
@@ -72,16 +72,16 @@ class Ranks:
         try:
             distributed.all_gather_object(told, mine)
         except RuntimeError as error:
-            raise RunError(LOST) from error
+            raise RunError(PEER_LOST) from error
         if failure is not None:
             raise failure
         for rank, (_, reason) in enumerate(told):
             if reason:
-                raise Elsewhere(f"on rank {rank}: {reason}")
+                raise PeerFailed(f"on rank {rank}: {reason}")
         return [result for result, _ in told]
 
 
-ALONE = Ranks()
+SINGLE = Ranks()
 """One process."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.results import Report
+from kosmos_eval.evaluation.run_config import Manifest, to_json
 
 PACKAGES = {"tensorboard": ("tensorboard",), "wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 """Tracker to the modules that it needs."""
@@ -39,19 +40,21 @@ class Tracker:
         name, _, where = spec.partition(":")
         if name not in PACKAGES:
             raise KosmosEvalError(
-                f"--log {spec} is not known; expected {', '.join(PACKAGES)}, each with :FOLDER or not"
+                f"--tracker {spec} is not known; expected {', '.join(PACKAGES)}, each with :FOLDER or not"
             )
         missing = [module for module in PACKAGES[name] if find_spec(module) is None]
         if missing:
-            raise KosmosEvalError(f"--log {name} needs the package {missing[0]}; pip install 'kosmos-eval[loggers]'")
+            raise KosmosEvalError(
+                f"--tracker {name} needs the package {missing[0]}; pip install 'kosmos-eval[loggers]'"
+            )
         return cls(name, Path(where) if where else None)
 
-    def log(self, report: Report, config: Mapping[str, Any], folder: Path) -> Path:
+    def log(self, report: Report, manifest: Manifest, folder: Path) -> Path:
         """Log a run.
 
         Args:
             report: its scores.
-            config: what its ``run.json`` says, without secrets.
+            manifest: its ``run.json``.
             folder: the run's, which names it.
 
         Returns:
@@ -59,7 +62,7 @@ class Tracker:
         """
         where = (self.where or folder / self.name).resolve()
         where.mkdir(parents=True, exist_ok=True)
-        WRITERS[self.name](report, config, folder, where)
+        WRITERS[self.name](report, to_json(manifest), folder, where)
         return where
 
 
@@ -101,7 +104,7 @@ def _mlflow(report: Report, config: Mapping[str, Any], folder: Path, where: Path
     experiment = found.experiment_id if found else client.create_experiment("kosmos-eval", artifact_location=files)
     run = client.create_run(experiment, run_name=folder.name).info.run_id
     metrics = [entities.Metric(_plain(name), value, 0, step) for name, value, step in scalars(report)]
-    options = config.get("options", {})
+    options = config["config"]
     params = [entities.Param(name, json.dumps(value)[:500]) for name, value in options.items()]
     for place in range(0, max(len(metrics), 1), 500):
         client.log_batch(run, metrics=metrics[place : place + 500], params=params if place == 0 else ())

@@ -5,7 +5,7 @@ import pytest
 
 from kosmos_eval import Score, Source, Task, register
 from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
-from kosmos_eval.evaluation.setup import build_task, build_tasks, default_folder
+from kosmos_eval.evaluation.setup import load_task, load_tasks, default_folder
 from kosmos_eval.registry import TASKS
 
 
@@ -40,7 +40,7 @@ def optional():
 
 def test_options_are_read_as_json_where_they_parse():
     options = ["optional.rule=mean", "optional.count=5", "optional.exact=false", "optional.name=x", "optional.scale=2"]
-    task = build_tasks(["optional"], Source(), options=options)["optional"]
+    task = load_tasks(["optional"], Source(), options=options)["optional"]
     assert (task.rule, task.count, task.exact, task.name, task.scale) == ("mean", 5, False, "x", 2)
 
 
@@ -56,31 +56,31 @@ def test_options_are_read_as_json_where_they_parse():
 )
 def test_a_value_of_the_wrong_type_says_what_was_expected(option, message):
     with pytest.raises(KosmosEvalError) as error:
-        build_task("optional", Source(), option)
+        load_task("optional", Source(), option)
     assert str(error.value) == message
 
 
 def test_an_unknown_option_is_refused_and_source_is_none():
     with pytest.raises(UnknownName, match="no option of optional is called 'rul'; did you mean 'rule'"):
-        build_task("optional", Source(), {"rul": "sum"})
+        load_task("optional", Source(), {"rul": "sum"})
     with pytest.raises(UnknownName):
-        build_task("optional", Source(), {"source": "x"})
+        load_task("optional", Source(), {"source": "x"})
 
 
 def test_a_task_that_takes_no_source_is_one_line():
     register("bare")(type("Bare", (), {}))
     try:
         with pytest.raises(PlugInError, match="task 'bare' takes no source; give it a field: source: Source"):
-            build_task("bare", Source())
+            load_task("bare", Source())
     finally:
         del TASKS["bare"]
 
 
 def test_a_split_is_for_all_or_by_task():
     for splits in ("val", "optional=val"):
-        assert build_tasks(["optional"], Source(), splits=splits)["optional"].source.split == "val"
+        assert load_tasks(["optional"], Source(), splits=splits)["optional"].source.split == "val"
     with pytest.raises(UnknownName, match="no evaluated task is called 'other'"):
-        build_tasks(["optional"], Source(), splits="other=val")
+        load_tasks(["optional"], Source(), splits="other=val")
 
 
 def test_the_default_folder_follows_the_options():

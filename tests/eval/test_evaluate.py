@@ -19,10 +19,10 @@ from kosmos_eval import (
     few_shot,
 )
 from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
-from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.evaluator import build_requests
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.model import Model
 from kosmos_eval.registry import TASKS
 from kosmos_eval.source import Source
@@ -101,7 +101,7 @@ def test_limit_does_not_change_the_prompts():
 
 def test_growing_limits_are_nested():
     def ids(limit):
-        return {s.id for s in cells({"d": Doubles()}, shots=(0,), limit=limit, seed=1)[0].samples}
+        return {s.id for s in plan({"d": Doubles()}, shots=(0,), limit=limit, seed=1)[0].samples}
 
     assert ids(3) < ids(7) < ids(19) < ids(20) == ids(99)
 
@@ -136,7 +136,7 @@ def test_an_image_that_does_not_exist_fails_its_sample_alone():
         def samples(self):
             return [*super().samples(), Sample("hole", Prompt(Image("nowhere.png"), "2*1="), "2")]
 
-    run = Run()
+    run = RunFolder()
     report = evaluate(Calculator(), {"doubles": WithHole()}, run=run)
     assert (report.rows[0].n, report.failed) == (20, 1)
     assert "nowhere.png" in str(run.record("doubles", 0, "hole").error)
@@ -219,7 +219,7 @@ def test_a_model_that_leaves_requests_unanswered_is_a_bug():
 
 
 def test_a_finished_sample_is_not_asked_twice_unless_its_prompt_changed():
-    run = Run()
+    run = RunFolder()
     model = Calculator(failing=("2*3=",))
     evaluate(model, {"doubles": Doubles()}, run=run)
     again = Calculator()
@@ -244,7 +244,7 @@ def test_a_mark_may_be_any_kind_of_number(mark, tmp_path):
         def score(self, sample, outputs):
             return Score({"accuracy": mark})
 
-    assert evaluate(Calculator(), {"right": Right()}, run=Run(tmp_path)).score("right") == 100
+    assert evaluate(Calculator(), {"right": Right()}, run=RunFolder(tmp_path)).score("right") == 100
 
 
 def test_a_score_that_is_none_is_refused_not_counted_as_failed():
@@ -300,7 +300,7 @@ def test_a_task_that_lacks_a_method_stops_before_anything_is_asked(monkeypatch):
 
     monkeypatch.setitem(TASKS, "half", Half)
     with pytest.raises(PlugInError, match=r"task 'half' .* examples.*; kosmos_eval/task.py says what a task has"):
-        build_task("half", Source())
+        load_task("half", Source())
     with pytest.raises(PlugInError, match="task 'half' is a dict; expected a subclass"):
         evaluate(Calculator(), {"half": {}})
 
@@ -326,7 +326,7 @@ def test_a_log_probability_that_is_no_number_fails_its_sample_alone():
             for index, _ in enumerate(requests):
                 yield index, Likelihoods((nan if index == 1 else -1.0, -2.0), (1, 1), (True, False))
 
-    run = Run()
+    run = RunFolder()
     (row,) = evaluate(Overflowing(), {"chosen": Chosen()}, run=run).rows
     assert (row.score, row.n, row.failed) == (100, 19, 1)
     assert "a log-probability that is not a number" in run.record("chosen", 0, "t1").error
@@ -339,8 +339,8 @@ def test_the_digest_of_a_prompt_covers_decoding():
             return [Generate(few_shot(sample, shots), beams=5)]
 
     def digest(task):
-        cell = cells({"d": task}, shots=(0,), limit=None, seed=0)[0]
-        return prepared(cell, cell.samples[0]).prompt
+        cell = plan({"d": task}, shots=(0,), limit=None, seed=0)[0]
+        return build_requests(cell, cell.samples[0]).prompt
 
     assert digest(Doubles()) == digest(Doubles()) != digest(Beams())
 

@@ -20,8 +20,8 @@ from kosmos_eval.analysis import export as exporting
 from kosmos_eval.analysis.export import export
 from kosmos_eval.analysis.saved_run import SavedRun
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.model import Model
 from kosmos_eval.task import Task
 
@@ -67,12 +67,12 @@ class Answering(Model):
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory):
-    tasks, run = {"asked": Asked()}, Run()
+    tasks, run = {"asked": Asked()}, RunFolder()
     evaluate(Answering(), tasks, shots=(0, 1), run=run)
     options = {"model": "hf:org/model", "seed": 3, "limit": None, "shots": [0, 1], "tasks": {"asked": {"rule": "sum"}}}
     config = {"model_name": "org/model", "options": options, "versions": {"kosmos-eval": "0.1.0"}, "git": "abc"}
     config |= {"started": "2026-01-02T00:00:00+00:00", "data": {"asked, 0 shots": "d1g"}}
-    return SavedRun(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 1), limit=None, seed=3), run)
+    return SavedRun(tmp_path_factory.mktemp("run"), config, plan(tasks, shots=(0, 1), limit=None, seed=3), run)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_scores_are_json_with_the_run_beside_them(written):
 
 
 def test_a_cell_that_failed_whole_has_no_score_in_json_rather_than_nan(past):
-    run = Run()
+    run = RunFolder()
     for record in past.run.records.values():
         run.append(replace(record, score=None, error="gone"))
     found = exporting.scores(replace(past, run=run))

@@ -11,8 +11,8 @@ from rich.console import Console
 from kosmos_eval import KosmosEvalError, Metric
 from kosmos_eval.analysis.leaderboard import update
 from kosmos_eval.evaluation.results import Report, rows
-from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.report.console import print_standing
+from kosmos_eval.evaluation.run_folder import Record, RunFolder
+from kosmos_eval.report.console import print_leaderboard
 
 A, B, C = Metric(0.9, 0.85, 0.95, 100), Metric(0.8, 0.75, 0.86, 100), Metric(0.7, 0.65, 0.74, 100)
 
@@ -47,7 +47,7 @@ def ran(tmp_path):
         (folder / "run.json").write_text(json.dumps(config))
         for variant in variants:
             for number in range(3):
-                Run(folder).append(Record(task, shots, str(number), prompt=prompt + variant, variant=variant))
+                RunFolder(folder).append(Record(task, shots, str(number), prompt=prompt + variant, variant=variant))
         return folder
 
     return run
@@ -250,7 +250,7 @@ def test_a_browser_shows_the_page_on_a_phone_and_runs_nothing(board, browser):
 
 def test_the_console_says_who_is_ranked_and_why_not(ran, tmp_path):
     console = Console(file=io.StringIO(), width=160)
-    print_standing(update(tmp_path / "board.csv", [ran("[red]a", A), ran("b", B, failed=1)]), console)
+    print_leaderboard(update(tmp_path / "board.csv", [ran("[red]a", A), ran("b", B, failed=1)]), console)
     said = console.file.getvalue()
     assert "[red]a" in said and "90.00 %" in said and "85.00 – 95.00 %" in said and "incomplete" in said
     assert "other" not in said

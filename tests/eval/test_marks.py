@@ -8,10 +8,11 @@ import pytest
 
 from kosmos_eval import Completion, Generate, Image, Metric, Prompt, Sample, Score
 from kosmos_eval.evaluation.ablation import GREY
-from kosmos_eval.evaluation.evaluator import evaluated
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.scores import marks, marks_file
+from kosmos_eval.evaluation.evaluator import evaluate_settings
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.variant import Variants
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.scores import marks, metrics_file
 from kosmos_eval.model import Model
 from kosmos_eval.request import Failure
 from kosmos_eval.task import Task, TaskInfo
@@ -63,8 +64,8 @@ class Told(Model):
 
 
 def report_of(task, model, *, run=None, **ways):
-    todo = cells({"toy": task}, shots=(0,), limit=None, seed=0, ways=Variants(**ways))
-    *_, (_, report) = evaluated(model, todo, run or Run(), lambda label, done, total: None)
+    todo = plan({"toy": task}, shots=(0,), limit=None, seed=0, variants=Variants(**ways))
+    *_, (_, report) = evaluate_settings(model, todo, run or RunFolder(), lambda label, done, total: None)
     return report
 
 
@@ -116,25 +117,25 @@ def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
         def sample_metrics(self, samples, scores):
             return {sample.id: dict(score.values) for sample, score in zip(samples, scores, strict=True)}
 
-    todo = cells({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, ways=Variants(with_blind=True))
+    todo = plan({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, variants=Variants(with_blind=True))
     for cell in todo:
-        (tmp_path / marks_file(cell)).write_text('{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}')
-    run = Run(tmp_path)
-    *_, (cell, report) = evaluated(Told([1, 1, 1, 0], [1, 0, 0, 0]), todo, run, lambda label, done, total: None)
+        (tmp_path / metrics_file(cell)).write_text('{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}')
+    run = RunFolder(tmp_path)
+    *_, (cell, report) = evaluate_settings(Told([1, 1, 1, 0], [1, 0, 0, 0]), todo, run, lambda label, done, total: None)
     assert report.rows[-1].added == 50
     assert marks(cell, run)["0"] == {"hit": 5} and marks(cell, run, anew=True)["0"] == {"hit": 1}
 
 
 def test_a_mean_over_draws_adds_the_mean_of_what_they_add():
-    found = cells({"toy": Looks(20)}, shots=(1,), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))
+    found = plan({"toy": Looks(20)}, shots=(1,), limit=None, seed=0, variants=Variants(with_blind=True, seeds=2))
     model = Told([1] * 8 + [0] * 2 + [1] * 10, [0] * 8 + [1] * 2 + [1] * 10)
-    *_, (_, report) = evaluated(model, found, Run(), lambda label, done, total: None)
+    *_, (_, report) = evaluate_settings(model, found, RunFolder(), lambda label, done, total: None)
     mean = next(row for row in report.rows if row.variant == "images=blank,seeds=2")
     assert mean.added == pytest.approx(30) and mean.added_low == pytest.approx(-1.4074, abs=1e-3)
 
 
 def test_the_sighted_cell_of_a_blind_one_differs_in_its_pictures_alone():
-    blind = cells({"toy": Looks(4)}, shots=(1,), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))[-1]
+    blind = plan({"toy": Looks(4)}, shots=(1,), limit=None, seed=0, variants=Variants(with_blind=True, seeds=2))[-1]
     assert (blind.variant, blind.sighted.variant, blind.sighted.images) == ("images=blank,seed=1", "seed=1", "real")
     assert blind.sighted == replace(blind, images="real", variant="seed=1")
     assert blind.sighted.sighted is None

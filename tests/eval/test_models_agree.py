@@ -9,10 +9,10 @@ import pytest
 
 from kosmos_eval import Completion, Generate, Source
 from kosmos_eval.errors import ModelError, UnknownName
-from kosmos_eval.evaluation.evaluator import evaluate_cell
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.evaluator import evaluate_setting
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.model import Model
 from kosmos_eval.models.hf import loading
 from kosmos_eval.models.hf.model import HFModel, load
@@ -59,10 +59,10 @@ def server(folders):
 @pytest.mark.parametrize("family", ["llava", "kosmos2"])
 def test_five_tasks_give_the_same_greedy_texts_by_both(folders, server, family):
     def asked(model):
-        run = Run()
-        tasks = build_tasks(FIVE, Source())
-        for cell in cells(tasks, shots=(0, 1), limit=2, seed=0):
-            evaluate_cell(model, cell, run, lambda label, done, total: None)
+        run = RunFolder()
+        tasks = load_tasks(FIVE, Source())
+        for cell in plan(tasks, shots=(0, 1), limit=2, seed=0):
+            evaluate_setting(model, cell, run, lambda label, done, total: None)
         assert not [record.error for record in run.records.values() if record.error]
         return run.records
 
@@ -83,7 +83,7 @@ def test_five_tasks_give_the_same_greedy_texts_by_both(folders, server, family):
 
 
 def test_layers_spread_over_the_devices_of_one_process_give_the_same_answers(folders, monkeypatch):
-    requests = [Generate(task.samples()[0].prompt, 8) for task in build_tasks(["vqav2"], Source()).values()]
+    requests = [Generate(task.samples()[0].prompt, 8) for task in load_tasks(["vqav2"], Source()).values()]
     one, other = (load(str(folders / "llava"), device="cpu", device_map=how) for how in (None, "auto"))
     assert dict(one.answers(requests)) == dict(other.answers(requests))
     monkeypatch.setenv("WORLD_SIZE", "2")

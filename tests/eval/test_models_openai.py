@@ -17,8 +17,8 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError
-from kosmos_eval.evaluation.run_folder import Run, opened
-from kosmos_eval.evaluation.setup import build_model
+from kosmos_eval.evaluation.run_folder import RunFolder, open_folder
+from kosmos_eval.evaluation.setup import load_model
 from kosmos_eval.model import Model
 from kosmos_eval.models.openai.errors import sees_nothing, unreachable
 from kosmos_eval.models.openai.model import OpenAIModel
@@ -456,7 +456,7 @@ def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_
         def score(self, sample, outputs):
             return Score({"accuracy": float(outputs[0].text == sample.target)})
 
-    log, run = tmp_path / "log.jsonl", Run()
+    log, run = tmp_path / "log.jsonl", RunFolder()
     with serving(log) as port:
         model = OpenAIModel(f"m@http://127.0.0.1:{port}/v1", retries=0, concurrency=1, price_out=1e6)
         with pytest.raises(
@@ -506,7 +506,7 @@ def test_the_fingerprint_is_of_what_decides_answers(made):
 )
 def test_a_wrong_option_is_one_line(spec, options, line):
     with pytest.raises(KosmosEvalError, match=line):
-        build_model(spec, options=options)
+        load_model(spec, options=options)
 
 
 def command_line(monkeypatch, command):
@@ -571,20 +571,20 @@ def test_a_run_that_goes_on_with_nothing_to_ask_keeps_what_was_said_of_it(made, 
     folder = tmp_path / "run"
     config = {"options": {}}
     for prompt in ("say a", "say b c"):
-        with opened(folder, config) as run:
+        with open_folder(folder, config) as run:
             model = made(price_out=1e6)
             model.usage.keep(run.folder / "usage.jsonl")
             answer(model, Generate(Prompt(prompt), choices=("a", "z")))
     with (folder / "usage.jsonl").open("a") as torn:
         torn.write('{"at": "http')
-    with opened(folder, config) as run:
+    with open_folder(folder, config) as run:
         model = made(price_out=1e6)
         model.usage.keep(run.folder / "usage.jsonl")
         assert model.notes[:2] == ["choices by text", "1 replies were none of the choices"]
         assert model.notes[2].startswith("2 requests answered, ") and model.notes[2].endswith(
             "3 of answers, cost 3.0000"
         )
-    with opened(folder, config, fresh=True) as run:
+    with open_folder(folder, config, fresh=True) as run:
         model.usage.keep(run.folder / "usage.jsonl")
         assert model.notes == ["0 requests answered, 0 tokens of prompts, 0 of answers"]
 

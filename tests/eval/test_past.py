@@ -143,7 +143,7 @@ def test_marked_answers_rank_among_themselves_and_not_with_a_run(marked, tmp_pat
 
 def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_what_it_was_made_with(tmp_path):
     before = {"options": {}, "versions": {"torch": "2.1", "toy.py": "a"}, "git": "c", "started": "then"}
-    with run_folder.opened(tmp_path, before) as run:
+    with run_folder.open_folder(tmp_path, before) as run:
         assert resumed(dict(before), run) == ""
         run.append(Record("t", 0, "1", "p"))
         assert resumed(dict(before), run) == ""
@@ -154,7 +154,7 @@ def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_what_it_was_ma
     )
     made = {"versions": before["versions"], "git": "c", "samples": 1}
     assert (now["started"], now["earlier"]) == ("then", [made])
-    with run_folder.opened(tmp_path, now) as run:  # killed before its end: what is noted stays
+    with run_folder.open_folder(tmp_path, now) as run:  # killed before its end: what is noted stays
         again = before | {"versions": {"torch": "2.2", "toy.py": "b"}, "git": "d"}
         assert "(git was c, is d)" in resumed(again, run)
     assert again["earlier"] == [made, {"versions": now["versions"], "git": "c", "samples": 1}]

@@ -53,7 +53,7 @@ class Asked(Model):
 
 def evaluate(module, wrap=Asked, **options):
     seen.clear()
-    hook = EvalHook({"doubles": Doubles()}, every=1, **options, wrap=wrap, csv=sys.argv[1], say=said.append)
+    hook = EvalHook({"doubles": Doubles()}, every=1, **options, wrap=wrap, csv=sys.argv[1], log=said.append)
     hook(1, module)
     return hook
 

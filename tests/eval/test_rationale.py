@@ -9,8 +9,8 @@ import pytest
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.chain_of_thought import INTRODUCE, ChainOfThought, ReasonedTask
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.model import Model
@@ -158,7 +158,7 @@ def test_both_stages_are_asked_in_a_run() -> None:
 
 def test_any_task_takes_a_rationale_as_an_option_and_run_json_makes_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "plain", Plain)
-    task = build_task("plain", Source(), {"rationale": "Why?", "loud": True})
+    task = load_task("plain", Source(), {"rationale": "Why?", "loud": True})
     assert task == ChainOfThought(Plain(loud=True), "Why?")
     given = task.options()
     assert {name: given[name] for name in ("loud", "rationale", "rationale_tokens")} == {
@@ -166,9 +166,9 @@ def test_any_task_takes_a_rationale_as_an_option_and_run_json_makes_it_again(mon
         "rationale": "Why?",
         "rationale_tokens": 128,
     }
-    assert build_task("plain", Source(**given.pop("source")), given) == task
+    assert load_task("plain", Source(**given.pop("source")), given) == task
     with pytest.raises(UnknownName, match="no option of plain is called 'reason'"):
-        build_task("plain", Source(), {"rationale": "Why?", "reason": 1})
+        load_task("plain", Source(), {"rationale": "Why?", "reason": 1})
 
 
 @pytest.mark.parametrize("given", [{"rationale": " "}, {"rationale": "Why?", "rationale_tokens": 0}])
@@ -192,12 +192,12 @@ class Twice(ReasonedTask):
 def test_a_task_may_have_a_rationale_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "twice", Twice)
     assert info(Twice).metric == "other"
-    task = build_task("twice", Source(), {"rationale_tokens": 9})
+    task = load_task("twice", Source(), {"rationale_tokens": 9})
     assert task == Twice(rationale_tokens=9)
     (request,) = task.requests(ASKED, [])
     assert (request.prompt, request.max_tokens) == (Prompt(PICTURE, "Why?"), 9)
     given = task.options()
-    assert build_task("twice", Source(**given.pop("source")), given) == task
+    assert load_task("twice", Source(**given.pop("source")), given) == task
 
 
 def told(*turns: Prompt, shots: Sequence[Sample] = (), rationale: str = "A cat.") -> list[Prompt]:
@@ -309,7 +309,7 @@ def test_a_later_stage_that_is_too_long_by_itself_fails_its_sample_and_is_not_sc
         def answers(self, requests: Sequence[Request]) -> Any:
             return ((index, Completion(said)) for index, _ in enumerate(requests))
 
-    run = Run()
+    run = RunFolder()
     report = evaluate(Talkative(room=40), {"plain": ChainOfThought(Plain(), "Why?")}, run=run)
     (record,) = run.records.values()
     assert (report.failed, record.score) == (1, None)

@@ -25,10 +25,11 @@ from kosmos_eval import (
 from kosmos_eval.analysis.published import Reported
 from kosmos_eval.analysis.saved_run import SavedRun
 from kosmos_eval.cli import run as commands
-from kosmos_eval.evaluation.evaluator import evaluate, evaluated
-from kosmos_eval.evaluation.plan import Variants, cells
+from kosmos_eval.evaluation.evaluator import evaluate, evaluate_settings
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.results import Report, Row
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.model import Model
 from kosmos_eval.registry import load_file
 from kosmos_eval.report import html, side_by_side
@@ -73,9 +74,9 @@ class Colours(Task):
 
 def blind_and_drawn_again(past):
     """The same run, asked without pictures and with other demonstrations too."""
-    run, tasks = Run(), {"colours": Colours(count=6, text="?")}
-    todo = cells(tasks, shots=(0, 2), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))
-    reports = [report for _, report in evaluated(AlwaysRed(), todo, run, lambda label, done, total: None)]
+    run, tasks = RunFolder(), {"colours": Colours(count=6, text="?")}
+    todo = plan(tasks, shots=(0, 2), limit=None, seed=0, variants=Variants(with_blind=True, seeds=2))
+    reports = [report for _, report in evaluate_settings(AlwaysRed(), todo, run, lambda label, done, total: None)]
     return replace(past, cells=todo, run=run), reports[-1]
 
 
@@ -99,11 +100,11 @@ class AlwaysRed(Model):
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory):
-    run = Run()
+    run = RunFolder()
     tasks = {"colours": Colours()}
     evaluate(AlwaysRed(), tasks, shots=(0, 2), run=run)
     config = {"model_name": AlwaysRed().name, "options": {"seed": 0}, "command": ["kosmos-eval", HOSTILE]}
-    return SavedRun(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 2), limit=None, seed=0), run)
+    return SavedRun(tmp_path_factory.mktemp("run"), config, plan(tasks, shots=(0, 2), limit=None, seed=0), run)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_the_papers_number_stands_there_with_where_it_comes_from(past, monkeypat
 
 def test_data_that_changed_since_are_marked(past):
     tasks = {"colours": Colours(text="?")}
-    changed = replace(past, cells=cells(tasks, shots=(0,), limit=None, seed=0))
+    changed = replace(past, cells=plan(tasks, shots=(0,), limit=None, seed=0))
     content = html.page(changed, Report("m", past.report.rows))
     assert "Data changed.</strong> 45 prompts" in content
 
@@ -215,9 +216,9 @@ def test_what_all_requests_share_stands_once():
         def answers(self, requests):
             return ((index, Likelihoods((-float(index),), (1,), (True,))) for index in range(len(requests)))
 
-    run = Run()
+    run = RunFolder()
     evaluate(Yes(), {"c": Candidates()}, shots=(1,), run=run)
-    (cell,) = cells({"c": Candidates()}, shots=(1,), limit=None, seed=0)
+    (cell,) = plan({"c": Candidates()}, shots=(1,), limit=None, seed=0)
     album = Album(64)
     (entry,) = entries(cell, run, album, number=0)
     assert [p if isinstance(p, str) else "IMG" for p in entry["opening"]] == ["IMG", "these: so:"]
@@ -346,10 +347,10 @@ def test_samples_that_are_right_once_and_wrong_once_are_flipped(past, browser):
 
         score = staticmethod(sometimes)
 
-    run, tasks = Run(), {"colours": Swayed(count=3, text="?")}
+    run, tasks = RunFolder(), {"colours": Swayed(count=3, text="?")}
     found = evaluate(Unsure(), tasks, shots=(0, 2), run=run)
     path = past.folder / "flipped.html"
-    changed = replace(past, cells=cells(tasks, shots=(0, 2), limit=None, seed=0), run=run)
+    changed = replace(past, cells=plan(tasks, shots=(0, 2), limit=None, seed=0), run=run)
     path.write_text(html.page(changed, found), encoding="utf-8")
     browser.open(path)
     click(browser, "[data-outcome=flipped]")
@@ -431,9 +432,9 @@ def test_every_stage_of_a_task_is_shown():
         def follow_up(self, sample, shots, outputs):
             return [Generate(Prompt(few_shot(sample, shots), outputs[0].text, " So?"), 5)] if len(outputs) == 1 else []
 
-    run = Run()
+    run = RunFolder()
     evaluate(AlwaysRed(), {"s": Staged(count=1, text="")}, shots=(1,), run=run)
-    (cell,) = cells({"s": Staged(count=1, text="")}, shots=(1,), limit=None, seed=0)
+    (cell,) = plan({"s": Staged(count=1, text="")}, shots=(1,), limit=None, seed=0)
     (entry,) = entries(cell, run, Album(64), number=0)
     assert [request["text"] for request in entry["requests"]] == [f"so {HOSTILE}"] * 2
     assert entry["requests"][1]["parts"] == [f"Question 0 ? Answer:so {HOSTILE} So?"]

@@ -8,7 +8,7 @@ import pytest
 
 from kosmos_eval import Completion, Generate, Image, Prompt, Sample, Score, evaluate, few_shot
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError, RunError, UnknownName
-from kosmos_eval.evaluation.setup import build_shots, configuration
+from kosmos_eval.evaluation.setup import load_shots, configuration
 from kosmos_eval.fewshot.embeddings import Embeddings
 from kosmos_eval.fewshot.retrieval import RicesShots
 from kosmos_eval.fewshot.selection import Shots
@@ -126,11 +126,11 @@ def test_damaged_embeddings_are_one_line(tmp_path):
 
 def test_a_way_to_choose_that_is_not_there_is_one_line(monkeypatch):
     with pytest.raises(UnknownName, match="no way to choose demonstrations is called 'rises'; did you mean 'rices'"):
-        build_shots([1], "rises")
+        load_shots([1], "rises")
     with pytest.raises(UnknownName, match="no encoder is called 'dino'"):
-        build_shots([1], "rices:dino:PATH")
+        load_shots([1], "rices:dino:PATH")
     with pytest.raises(ModelError, match="expected rices:clip:PATH"):
-        build_shots([1], "rices:clip")
+        load_shots([1], "rices:clip")
 
 
 def test_clip_is_read_from_a_folder_and_finds_the_like(tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_clip_is_read_from_a_folder_and_finds_the_like(tmp_path, monkeypatch):
         tmp_path / "clip"
     )
     monkeypatch.setenv("KOSMOS_EVAL_CACHE", str(tmp_path / "cache"))
-    chosen = build_shots([1], f"rices:clip:{tmp_path / 'clip'}", device="cpu").choice
+    chosen = load_shots([1], f"rices:clip:{tmp_path / 'clip'}", device="cpu").choice
     assert drawn(chosen, Sample("q", Prompt(grey(91), "?")), 1) == ["p90"]
     assert chosen.note((), (), 1, seed=0, task="toy") == "RICES by clip"
     assert len(list((tmp_path / "cache" / "embeddings").iterdir())) == 1
@@ -189,5 +189,5 @@ def test_an_evaluation_by_rices_finds_the_like_says_so_and_records_it(chosen):
     assert (row.score, row.note) == (100, "RICES by levels")
     options = configuration("parrot", Parrot(), {"greys": Greys()}, shots=shots, limit=None, seed=0)["options"]
     assert (options["shots"], options["shots_from"], options["shots_fingerprint"]) == ([2], "rices", "a" * 64)
-    hook = EvalHook({"greys": Greys()}, every=1, shots=shots, say=str)
+    hook = EvalHook({"greys": Greys()}, every=1, shots=shots, log=str)
     assert dict(hook(1, Parrot()))["greys/2-shot/near"] == 100

@@ -14,9 +14,10 @@ from kosmos_eval import Completion, Generate, Image, Likelihoods, LogLikelihood,
 from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError
 from kosmos_eval.evaluation.ablation import GREY, blank, exchanged
-from kosmos_eval.evaluation.evaluator import evaluate, evaluated, prepared
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.evaluator import evaluate, evaluate_settings, build_requests
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.variant import Variants
+from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.metrics.choice import best, credit
 from kosmos_eval.model import Model
 from kosmos_eval.task import Task
@@ -78,8 +79,8 @@ class Sees(Model):
 
 def run_of(task, ways, *, shots=(0,), run=None, limit=None, model=None):
     model = model or Sees()
-    todo = cells({"toy": task}, shots=shots, limit=limit, seed=0, ways=ways)
-    reports = [report for _, report in evaluated(model, todo, run or Run(), lambda label, done, total: None)]
+    todo = plan({"toy": task}, shots=shots, limit=limit, seed=0, variants=ways)
+    reports = [report for _, report in evaluate_settings(model, todo, run or RunFolder(), lambda label, done, total: None)]
     return model, reports[-1]
 
 
@@ -153,7 +154,7 @@ def test_a_whole_puzzle_is_exchanged_so_that_solving_it_is_chance():
     _, report = run_of(Puzzle(), Variants(images="shuffled"))
     (row,) = report.rows
     assert row.chance == 25 and row.low < 25 < row.high
-    (cell,) = cells({"toy": Puzzle()}, shots=(0,), limit=None, seed=0, ways=Variants(images="shuffled"))
+    (cell,) = plan({"toy": Puzzle()}, shots=(0,), limit=None, seed=0, variants=Variants(images="shuffled"))
     for sample in cell.samples:
         prompts = [request.prompt for request in cell.requests(sample, ())]
         assert len({prompt.images[0] for prompt in prompts}) == 1
@@ -283,7 +284,7 @@ def test_a_task_that_chooses_its_own_demonstrations_is_drawn_once():
 
 
 def test_a_finished_variant_is_not_asked_again_and_the_usual_way_is_not_taken_for_it():
-    run = Run()
+    run = RunFolder()
     run_of(Numbers(), Variants(), run=run)
     model, _ = run_of(Numbers(), Variants(with_blind=True), run=run)
     assert {seen(prompt.images[0]) for prompt in model.asked} == {GREY[0]}
@@ -297,9 +298,9 @@ def test_no_image_is_opened_before_its_sample_is_asked(tmp_path):
         def sample(self, number):
             return Sample(f"s{number}", Prompt(Image(tmp_path / f"{number}.png"), "?"), "")
 
-    (cell,) = cells({"toy": Missing()}, shots=(0,), limit=None, seed=0, ways=Variants(images="blank"))
+    (cell,) = plan({"toy": Missing()}, shots=(0,), limit=None, seed=0, variants=Variants(images="blank"))
     with pytest.raises(BadImage):
-        prepared(cell, cell.samples[0])
+        build_requests(cell, cell.samples[0])
 
 
 FILE = '''
@@ -371,11 +372,11 @@ def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path,
 
 def test_the_library_asks_in_every_way_that_the_command_line_does():
     report = evaluate(
-        Sees(), {"toy": Numbers(4)}, shots=(0, 1), ways=Variants(with_blind=True, prompts=("all",), seeds=2)
+        Sees(), {"toy": Numbers(4)}, shots=(0, 1), variants=Variants(with_blind=True, prompts=("all",), seeds=2)
     )
     variants = {row.variant for row in report.rows if row.shots == 1}
     assert {"", "images=blank", "prompt=short", "seed=1", "images=blank,prompt=short,seed=1", "seeds=2"} <= variants
-    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, ways=Variants(images="shuffled")).rows
+    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, variants=Variants(images="shuffled")).rows
     assert only.variant == "images=shuffled"
 
 
@@ -383,8 +384,8 @@ def test_the_library_refuses_to_ask_a_model_without_the_images_it_needs():
     class Needs(Sees):
         requires_images = True
 
-    run = Run()
+    run = RunFolder()
     with pytest.raises(ModelError, match="sees reads no prompt without an image; ask with --images blank"):
-        evaluate(Needs(), {"toy": Numbers(4)}, ways=Variants(images="none"), run=run)
+        evaluate(Needs(), {"toy": Numbers(4)}, variants=Variants(images="none"), run=run)
     assert not run.records
-    assert evaluate(Needs(), {"toy": Numbers(4)}, ways=Variants(images="blank")).rows
+    assert evaluate(Needs(), {"toy": Numbers(4)}, variants=Variants(images="blank")).rows

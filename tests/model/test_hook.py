@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import live
@@ -49,12 +49,12 @@ def trained(hook: EvalHook | None = None) -> Kosmos:
 def test_evaluating_a_live_kosmos_changes_no_weight_of_its_training() -> None:
     said: list[str] = []
     hook = EvalHook(
-        build_tasks(["vqav2"], Source()),
+        load_tasks(["vqav2"], Source()),
         every=2,
         limit=3,
         shots=(0, 1),
         wrap=lambda module: live(module, TOKENIZER),
-        say=said.append,
+        log=said.append,
     )
     plain, evaluated = trained(), trained(hook)
     assert not hook.errors

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.evaluation.evaluator import evaluate_cell
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.evaluator import evaluate_setting
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.evaluation.scores import scored
-from kosmos_eval.evaluation.setup import build_model, build_task
+from kosmos_eval.evaluation.setup import load_model, load_task
 from kosmos_eval.models.hf import model as hf
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood
@@ -205,9 +205,9 @@ def test_answers_are_those_of_the_transformers_adapter(saved):
 
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_every_synthetic_task_is_answered_and_marked(tiny, name):
-    model, run = build_model(f"kosmos2:{tiny}", device="cpu"), Run()
-    for cell in cells({name: build_task(name, Source())}, shots=[0, 1], limit=2, seed=0):
-        evaluate_cell(model, cell, run, lambda *_: None)
+    model, run = load_model(f"kosmos2:{tiny}", device="cpu"), RunFolder()
+    for cell in plan({name: load_task(name, Source())}, shots=[0, 1], limit=2, seed=0):
+        evaluate_setting(model, cell, run, lambda *_: None)
         samples, scores = scored(cell, run)
         assert len(samples) == len(scores) == 2
         assert run.record(name, cell.shots, samples[0].id).shown == cell.shots

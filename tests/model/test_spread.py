@@ -13,8 +13,8 @@ import pytest
 
 from kosmos_eval.errors import ModelError
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import kosmos, kosmos_nano
 from kosmos_model.modeling import checkpoint
@@ -81,9 +81,9 @@ def test_two_processes_answer_in_step_what_one_answers(tmp_path: Path) -> None:
     assert all("share 0.5" in errors for _, errors in said)
     assert said[1][0] == ""
 
-    alone = Run()
+    alone = RunFolder()
     model = kosmos(str(tmp_path / "model"), device="cpu")
-    tasks = build_tasks(TASKS, Source())
+    tasks = load_tasks(TASKS, Source())
     evaluate(model, tasks, shots=(0, 1), limit=2, run=alone)
     lines = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert len(lines) == len(alone.records) == 12

@@ -80,7 +80,7 @@ def test_every_generated_episode_names_its_query_in_its_demonstrations(
 ) -> None:
     monkeypatch.setattr("kosmos_tasks.synthetic.new_words.TEST", 12)
     monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
-    task = NewWords(ways=ways)
+    task = NewWords(variants=ways)
     samples = task.samples()
     assert len(samples) == 12
     for sample in samples:
@@ -101,7 +101,7 @@ def test_chance_is_one_in_the_number_of_ways() -> None:
 @pytest.mark.parametrize("ways", [1, 11])
 def test_an_impossible_number_of_ways_is_refused(ways: int) -> None:
     with pytest.raises(KosmosEvalError, match=f"{ways} ways are asked for; expected 2 to 10"):
-        NewWords(ways=ways)
+        NewWords(variants=ways)
 
 
 @pytest.mark.parametrize("kind", ["data", "hub"])

@@ -14,7 +14,7 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
@@ -234,7 +234,7 @@ def test_a_broken_npz_fails_its_own_puzzle_and_is_named(tmp_path: Path, broken: 
     file = root / "raven" / "center_single" / "RAVEN_8_test.npz"
     if broken == "cut":
         file.write_bytes(file.read_bytes()[:500])
-    run = Run()
+    run = RunFolder()
     report = evaluate(load("yes"), {"raven_iq": at(root)}, shots=(0,), run=run)
     assert (report.rows[0].n, report.failed) == (1, 1)
     assert "RAVEN_8_test.npz cannot be decoded" in str(run.record("raven_iq", 0, "center_single/RAVEN_8_test").error)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.prompt import Image
 from kosmos_eval.source import Source
 from kosmos_model.cleaning.looks import Look, Pictures, look
@@ -41,7 +41,7 @@ def write(tasks: Iterable[str], folder: Path, *, data: Path | None, ngram: int) 
     for task in tasks:
         source = Source("synthetic") if data is None else Source("data", data)
         runs: set[str] = set()
-        for sample in build_task(task, source).samples():
+        for sample in load_task(task, source).samples():
             asked = sample.prompt.text(" ")
             for answer in {sample.target, *sample.references}:
                 for said in (answer, f"{asked} {answer}"):

@@ -148,5 +148,5 @@ def evaluation(recipe: Recipe, run: Run, *, folder: Path, say: Callable[[str], N
         shots=recipe.evaluate,
         wrap=lambda model: live(model, run.tokenizer, name=recipe.name),
         csv=folder / SCORES,
-        say=say,
+        log=say,
     )
