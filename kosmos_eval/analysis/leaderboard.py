@@ -209,7 +209,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise BadData(
             f"{path} is no readable CSV file ({str(error).splitlines()[0]}); expected a scores.csv"
         ) from error
-    if "added" in frame:
+    if "added" in frame or ("split" in frame and any(cell.split(" ")[0] == "mini" for cell in frame["split"])):
         raise BadData(f"{path} was written by an earlier version of this program; make it again from its runs")
     missing = [name for name in ("task", "shots", "metric", "score", "n") if name not in frame]
     if missing:
