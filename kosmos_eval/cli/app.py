@@ -2,9 +2,10 @@
 
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from kosmos_eval import registry
 from kosmos_eval.analysis.rerun import rerun
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.files import redacted
 from kosmos_eval.source import Source
 
 if TYPE_CHECKING:
@@ -259,7 +261,7 @@ def main() -> None:
             app.command(name)(registry.named("command", name))
         app()
     except KosmosEvalError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         sys.exit(2)
     except _Interrupted:
         from kosmos_eval.evaluation.launch import speaks
@@ -267,6 +269,13 @@ def main() -> None:
         if speaks():
             print("interrupted; what is finished is kept, the same command resumes", file=sys.stderr)
         sys.exit(130)
+    finally:
+        sys.excepthook = _print_traceback
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of a bug, without secrets; typer sets a hook of its own, so it is set late."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def _source(data: Path | None, hub: bool, revision: str | None) -> Source:

@@ -243,7 +243,7 @@ def _check_options(
             expected = (
                 f"one of {', '.join(map(repr, allowed))}" if allowed else getattr(wanted, "__name__", str(wanted))
             )
-            raise KosmosEvalError(f"{kind} {name!r} is {value!r}; expected {expected}")
+            raise KosmosEvalError(f"{kind} {name!r} is {redacted(value, name)!r}; expected {expected}")
 
 
 def _is_of(value: Any, wanted: Any) -> bool:
