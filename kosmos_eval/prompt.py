@@ -7,33 +7,44 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadImage
+from kosmos_eval.files import regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
+
+MOST_BYTES = 256_000_000
+"""The largest file that is read as an image."""
 
 
 @dataclass(frozen=True)
 class Image:
     """One picture: a file's path or the encoded bytes themselves, decoded only when asked for.
 
+    Args:
+        source: the path or the bytes.
+        within: folders of which one must hold the file, links followed; empty for any file.
+
     >>> Image("cat.jpg") == Image(Path("cat.jpg"))
     True
     """
 
     source: str | bytes
+    within: tuple[str, ...] = field(default=(), compare=False)
 
-    def __init__(self, source: str | Path | bytes) -> None:
+    def __init__(self, source: str | Path | bytes, *, within: tuple[str, ...] = ()) -> None:
         object.__setattr__(self, "source", str(source) if isinstance(source, Path) else source)
+        object.__setattr__(self, "within", within)
 
     @classmethod
     def of(cls, cell: Mapping[str, Any]) -> Image:
@@ -61,24 +72,39 @@ class Image:
         """
         if isinstance(self.source, bytes):
             return self._bytes_digest
-        try:
-            stat = Path(self.source).stat()
-            return _file_digest(self.source, stat.st_mtime_ns, stat.st_size)
-        except OSError as error:
-            raise BadImage(f"cannot read image {self.source}: {error.strerror or error}") from error
+        with self._file(self.source) as (path, stat):
+            return _file_digest(path, stat.st_mtime_ns, stat.st_size)
 
     @cached_property
     def _bytes_digest(self) -> str:
         return hashlib.sha256(self.encoded()).hexdigest()
 
     def encoded(self) -> bytes:
-        """The encoded bytes, as stored."""
+        """Return the encoded bytes, as stored.
+
+        Raises:
+            BadImage: if the file cannot be read, is too large, or lies outside the folders that must hold it.
+        """
         if isinstance(self.source, bytes):
             return self.source
+        with self._file(self.source) as (path, _):
+            return Path(path).read_bytes()
+
+    @contextmanager
+    def _file(self, source: str) -> Iterator[tuple[str, os.stat_result]]:
+        """The file's true path and its state: each file of an image is read through this."""
         try:
-            return Path(self.source).read_bytes()
-        except OSError as error:
-            raise BadImage(f"cannot read image {self.source}: {error.strerror or error}") from error
+            path = os.path.realpath(source)
+            if self.within and not any(Path(path).is_relative_to(folder) for folder in self.within):
+                place = f"outside {self.within[0]}; expected a file in it, or --allow-outside"
+                raise BadImage(f"image {source} lies {place}")
+            stat = regular(path)
+            if stat.st_size > MOST_BYTES:
+                raise BadImage(f"image {source} has {stat.st_size:,} bytes; expected at most {MOST_BYTES:,}")
+            yield path, stat
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise BadImage(f"cannot read image {source}: {reason}") from error
 
     @property
     def size(self) -> tuple[int, int]:
@@ -119,7 +145,7 @@ class Image:
                 raise BadImage(f"{self.name} cannot be decoded: it is of no format that Pillow knows") from error
             except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
                 raise BadImage(f"{self.name} is too large to decode safely: {error}") from error
-            except (OSError, SyntaxError, ValueError, EOFError) as error:
+            except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
                 raise BadImage(f"{self.name} cannot be decoded: {error}") from error
 
     def __repr__(self) -> str:
@@ -203,6 +229,11 @@ class Prompt:
     def text(self, placeholder: str = "<image>") -> str:
         """The prompt as a string, with a placeholder for each image."""
         return "".join(part if isinstance(part, str) else placeholder for part in self.parts)
+
+    def within(self, folders: tuple[str, ...]) -> Prompt:
+        """Return the same prompt, whose images fail where they are read if none of these folders holds their files."""
+        parts = (Image(part.source, within=folders) if isinstance(part, Image) else part for part in self.parts)
+        return Prompt(*parts) if folders and self.images else self
 
     @property
     def digest(self) -> str:

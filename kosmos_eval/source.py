@@ -6,14 +6,17 @@ All three end as a `datasets.Dataset` whose image columns are decoded only when 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kosmos_eval.errors import BadData, UnknownName
+from kosmos_eval.files import regular
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,12 +34,22 @@ class Source:
         root: the folder of the official files; for ``hub``, a folder that mirrors data sets by their hub names.
         split: the split to evaluate; None for the task's default.
         revision: the hub's revision; a commit once `resolved`.
+        allow_outside: read images that data files name outside ``root`` too, such as links into a cache.
     """
 
     kind: Literal["synthetic", "data", "hub"] = "synthetic"
     root: Path | None = None
     split: str | None = None
     revision: str | None = None
+    allow_outside: bool = False
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The folders that hold the images that may be read, links followed; empty where any file may be."""
+        if self.kind == "synthetic" or self.allow_outside or (self.kind == "data" and self.root is None):
+            return ()
+        folders = ([self.root] if self.root else []) + (_hub_caches() if self.kind == "hub" else [])
+        return tuple(_real(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100
 
     def folder(self, *names: str) -> Path:
         """The first of ``names`` that is a folder under the root, in upper or lower case, or the root itself.
@@ -73,6 +86,16 @@ class Source:
         return self.split or known[0]
 
 
+_real = lru_cache(maxsize=64)(os.path.realpath)
+
+
+def _hub_caches() -> list[Path]:
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return [Path(HF_DATASETS_CACHE), Path(HF_HUB_CACHE)]
+
+
 def _beneath(root: Path, name: str) -> Path | None:
     """A folder under another by its name, if need be in another case."""
     for part in Path(name).parts:
@@ -96,10 +119,13 @@ def read_json(path: Path, *, keys: Iterable[str] = ()) -> Any:
         BadData: if it is missing, cut short, or lacks a key.
     """
     try:
+        regular(path)
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing; `kosmos-eval data` says where to get it") from error
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{path} is not complete json ({error}); get the file again") from error
     wanted = tuple(keys)
     missing = [key for key in wanted if not isinstance(content, Mapping) or key not in content]

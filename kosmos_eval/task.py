@@ -13,6 +13,7 @@ from kosmos_eval.metrics import statistics
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ class Task(ABC):
     def choose_shots(self, sample: Sample, count: int) -> Sequence[Sample] | None:
         """Return demonstrations that belong to the sample; None to draw them from `examples`."""
         return None
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The folders of which one must hold the image files of a prompt; empty for any files."""
+        source = getattr(self, "source", None)
+        return source.readable if isinstance(source, Source) else ()
 
     @property
     def notes(self) -> Sequence[str]:

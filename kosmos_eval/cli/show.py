@@ -115,7 +115,9 @@ def _complete(name: str, root: Path | None, split: str | None) -> bool:
     try:
         task = build_task(name, Source("data", root, split))
         samples = task.samples()
-        unreadable = _unreadable(request for sample in samples for request in task.requests(sample, ()))
+        unreadable = _unreadable(
+            (request for sample in samples for request in task.requests(sample, ())), task.readable
+        )
     except KosmosEvalError as error:
         reason = str(error).removeprefix(f"{name}: ").partition("; `kosmos-eval data")[0]
         line = f"[bold]{name}[/bold] [red]incomplete[/red]: {escape(reason)}\n  get {escape(said.get)}"
@@ -126,11 +128,11 @@ def _complete(name: str, root: Path | None, split: str | None) -> bool:
     return not unreadable
 
 
-def _unreadable(requests: Iterable[Request]) -> list[str]:
+def _unreadable(requests: Iterable[Request], folders: tuple[str, ...]) -> list[str]:
     """Why images do not decode, one line for each that does not."""
     seen: set[str] = set()
     reasons = []
-    for image in (image for request in requests for image in request.prompt.images):
+    for image in (image for request in requests for image in request.prompt.within(folders).images):
         try:
             if image.digest not in seen:
                 seen.add(image.digest)

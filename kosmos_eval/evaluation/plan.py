@@ -105,9 +105,9 @@ class Setting:
         return requests
 
     def _own(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Output]) -> list[Request]:
-        if not outputs:
-            return list(self.task.requests(sample, shots))
-        return list(self.task.follow_up(sample, shots, outputs))
+        task = self.task
+        requests = task.follow_up(sample, shots, outputs) if outputs else task.requests(sample, shots)
+        return [replace(request, prompt=request.prompt.within(task.readable)) for request in requests]
 
 
 def cells(
