@@ -103,7 +103,7 @@ _PATTERNS = (
 """What stands before a secret in a text, as the first group, and the secret."""
 
 _URL = re.compile(r"(?<=://)\S+")
-_SURE = 8
+SURE = 8
 """A known secret of so many letters is hidden wherever it occurs, a shorter one as a whole word."""
 
 _known: dict[str, None] = {}
@@ -117,7 +117,7 @@ def register_secret(secret: str) -> None:
     spelled = {secret, quote(data, safe=""), quote_plus(data), repr(secret)[1:-1], ascii(secret)[1:-1]}
     for before in range(3):  # a colon and a user may stand before it, at any place of base 64's groups of three
         inner = b64encode(bytes(before) + data)[(0, 2, 3)[before] : (before + len(data)) * 8 // 6].decode()
-        if len(inner) >= _SURE:
+        if len(inner) >= SURE:
             spelled |= {inner, inner.replace("+", "-").replace("/", "_")}
     _known.update(dict.fromkeys(spelled))
 
@@ -148,11 +148,11 @@ def _text(text: str) -> str:
     return text
 
 
-def without_known(text: str) -> str:
+def without_known(text: str, *, shortest: int = 1) -> str:
     """Return a text without the secrets that are known; nothing that merely looks like one is hidden."""
     for secret in sorted(_known, key=len, reverse=True):
-        if secret in text:
-            whole = re.escape(secret) if len(secret) >= _SURE else rf"(?<!\w){re.escape(secret)}(?!\w)"
+        if len(secret) >= shortest and secret in text:
+            whole = re.escape(secret) if len(secret) >= SURE else rf"(?<!\w){re.escape(secret)}(?!\w)"
             text = re.sub(whole, _HIDDEN, text)
     return text
 

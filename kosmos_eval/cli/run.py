@@ -185,7 +185,7 @@ def _keep_account(model: RemoteModel, run: Run) -> None:
     """Let a server's model add to what its answers took so far, and say so where it answers elsewhere now."""
     if run.folder is not None:
         model.usage.keep(run.folder / run.file.replace("samples", "usage", 1))
-    before = model.usage.whole().places
+    before = model.usage.whole().endpoints
     if before and model.address not in before:
         console.print(
             f"{' and '.join(before)} answered so far, {model.address} goes on; nothing tells whether it holds the same "

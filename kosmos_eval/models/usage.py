@@ -25,14 +25,14 @@ class UsageLog:
 
     Args:
         counts: by name: requests, tokens.
-        places: requests by the address that answered them.
-        remarks: what was said, each once, in order.
+        endpoints: requests by the address that answered them.
+        notes: what reports have to say, each once, in order.
         path: what is appended to.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    places: Counter[str] = field(default_factory=Counter)
-    remarks: dict[str, None] = field(default_factory=dict)
+    endpoints: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, None] = field(default_factory=dict)
     path: Path | None = None
 
     def keep(self, path: Path) -> None:
@@ -47,9 +47,9 @@ class UsageLog:
         """Enter something else that is counted."""
         self._enter(counts)
 
-    def remark(self, said: str) -> None:
+    def note(self, said: str) -> None:
         """Enter what a report has to say, once."""
-        if said not in self.remarks:
+        if said not in self.notes:
             self._enter({"said": said})
 
     def whole(self) -> "UsageLog":
@@ -77,11 +77,11 @@ class UsageLog:
 
     def _add(self, entry: Mapping[str, Any]) -> None:
         if (said := entry.get("said")) is not None:
-            self.remarks[said] = None
+            self.notes[said] = None
             return
         self.counts.update({name: count for name, count in entry.items() if name != "at"})
         if "at" in entry:
-            self.places[entry["at"]] += 1
+            self.endpoints[entry["at"]] += 1
 
 
 class RemoteModel(Model):

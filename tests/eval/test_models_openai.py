@@ -372,7 +372,7 @@ def test_reasoning_is_no_part_of_an_answer_and_an_answer_without_room_fails(made
     ("path", "line"),
     [
         ("", r":\d+ has no such model or path \(Not Found\); expected openai:MODEL@URL/v1"),
-        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure and that answers 40\d; name the right address"),
+        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure, where nothing is sent; if you trust it, name"),
     ],
 )
 def test_a_wrong_path_is_one_line(server, path, line):
@@ -596,7 +596,7 @@ def test_processes_of_a_run_count_in_files_of_their_own(tmp_path):
     second.keep(folder / "usage.rank1.jsonl")
     first.answered("a", prompt_tokens=2)
     second.answered("b", prompt_tokens=3)
-    assert first.whole().counts == {"requests": 2, "prompt_tokens": 5} and first.whole().places == {"a": 1, "b": 1}
+    assert first.whole().counts == {"requests": 2, "prompt_tokens": 5} and first.whole().endpoints == {"a": 1, "b": 1}
     (folder / "usage.rank0.jsonl").write_text("[]\n")
     with pytest.raises(RunError, match=r"usage.rank0.jsonl line 1 is damaged \(.*\); delete the line"):
         second.whole()

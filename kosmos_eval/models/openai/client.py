@@ -8,22 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.files import redacted
-from kosmos_eval.models.openai import errors as refusal
-from kosmos_eval.models.openai.replies import Nonsense, Untold
+from kosmos_eval.files import SURE, redacted, register_secret, user_info
+from kosmos_eval.models.openai.errors import (
+    advice,
+    embedded_error,
+    hint,
+    is_transient,
+    readable,
+    tells_no_logprobs,
+    unreachable,
+)
+from kosmos_eval.models.openai.replies import BadResponse, MissingLogprobs
+from kosmos_eval.models.openai.transport import http_client
 
 if TYPE_CHECKING:
     import openai
 
 PATIENCE = 120
-"""Seconds that are waited for a server that asks for it; whoever is to wait longer can as well start again later."""
+"""The most seconds that a server may ask to wait; whoever is to wait longer can as well start again later."""
 KEPT = "what is finished is kept, the same command goes on"
+ENVIRONMENT = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that decide how connections are made, also in lower case."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -34,17 +48,17 @@ class Server:
     """Where calls go.
 
     Args:
-        url: up to and with ``/v1``; None for the client's own.
-        key: sent with each call, never shown.
+        url: up to and with ``/v1`` (`checked_url`).
+        key: sent with each call, never shown (`checked_key`).
         retries: how often a call is repeated.
-        timeout: seconds until a call that is not answered counts as lost.
+        timeout: seconds until a call that is not answered to its end counts as lost.
         concurrency: calls under way at once.
         answered: whether there ever was an answer, be it an error.
         works: whether there ever was a good one.
         lost: calls in a row that came to nothing.
     """
 
-    url: str | None
+    url: str
     key: str
     retries: int
     timeout: float
@@ -87,20 +101,20 @@ class Server:
             What the server answers, as JSON values.
 
         Raises:
-            Nonsense: if this call cannot be answered; the reason.
+            BadResponse: if this call cannot be answered; the reason.
             ModelError: if none can: no server there, no such model, a wrong key, nothing answered again and again.
         """
         attempt = 0
         while True:
             found = await self._sent(client, path, body)
-            error = refusal.within(found)
+            error = embedded_error(found)
             if error is None:
                 self.works, self.lost = True, 0
                 return found
-            passing = refusal.passes(error.get("code"))
+            passing = is_transient(error.get("code"))
             if not passing or attempt == self.retries:
                 tried = f" {self._tried()}" if passing else ""
-                reason = refusal.readable(error.get("message"), self.key)
+                reason = readable(error.get("message"))
                 raise self._unanswered(f"the server answers with an error{tried}: {reason}", passing=passing)
             await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
             attempt += 1
@@ -117,38 +131,58 @@ class Server:
             raise self._unanswered(f"no answer within {self.timeout:g} s, {self._tried()}", passing=True) from error
         except openai.APIConnectionError as error:
             self.lost += 1
-            reason = f"{error.__cause__ or error}" or "connection dropped"
+            reason = readable(error.__cause__ or error) or "connection dropped"
             if not self.answered or self.lost >= self.concurrency:
                 gone = "is gone" if self.answered else "cannot be reached"
                 raise ModelError(
-                    f"{self.shown} {gone} ({reason}), {self._tried()}{refusal.unreachable(reason)}; what is finished "
+                    f"{self.shown} {gone} ({reason}), {self._tried()}{unreachable(reason)}; what is finished "
                     "is kept, start the server and run again"
                 ) from error
-            raise Nonsense(f"the connection failed ({reason}), {self._tried()}") from error
-        except ValueError as error:
+            raise BadResponse(f"the connection failed ({reason}), {self._tried()}") from error
+        except UnicodeEncodeError as error:
+            raise BadResponse("the prompt has half a surrogate pair, which is no text; fix the data") from error
+        except BadResponse as error:
             self.answered = True
-            raise self._unanswered(f"the server's answer is no JSON: {error}") from error
+            raise self._unanswered(str(error)) from error
+        except (ValueError, RecursionError) as error:
+            self.answered = True
+            raise self._unanswered(f"the server's answer is no JSON: {readable(error)}") from error
         self.answered = True
         if not isinstance(found, str):
             return found
         try:
             return json.loads(found)
-        except ValueError as error:
-            said = refusal.readable(found[:2000], self.key)[:80]
+        except (ValueError, RecursionError) as error:
+            said = readable(found, 80)
             streams = ", it streams though it was not asked to" if found.startswith("data:") else ""
             raise self._unanswered(f"the server's answer is no JSON{streams}: {said!r}") from error
 
     @property
     def shown(self) -> str:
         """The address, without secrets."""
-        return str(redacted(self.url or "https://api.openai.com/v1"))
+        return str(redacted(self.url))
 
     def _client(self) -> openai.AsyncOpenAI:
+        """Make a client; without a key, it sends one that no server takes for a real one.
+
+        Raises:
+            ModelError: if the environment's proxies or certificates cannot be used.
+        """
         import openai
 
-        return openai.AsyncOpenAI(
-            api_key=self.key or "none", base_url=self.url, max_retries=self.retries, timeout=self.timeout
-        )
+        try:
+            return openai.AsyncOpenAI(
+                api_key=self.key or "none",
+                base_url=self.url,
+                max_retries=self.retries,
+                timeout=self.timeout,
+                http_client=http_client(self.timeout),
+            )
+        except (ImportError, OSError, ValueError, openai.OpenAIError) as error:
+            reason = readable(f"{type(error).__name__}: {error}")
+            given = ", ".join(name for name in ENVIRONMENT if os.environ.get(name) or os.environ.get(name.lower()))
+            cause = f"; fix the environment's {given}, or unset it" if given else ""
+            raise ModelError(f"no connection to {self.shown} can be prepared ({reason}){cause}") from error
 
     def _tried(self) -> str:
         return f"after {self.retries + 1} tries"
@@ -161,10 +195,10 @@ class Server:
         """
         if self.works and not passing:
             self.lost = 0
-            return Nonsense(reason)
+            return BadResponse(reason)
         self.lost += 1
         if self.lost < max(8, self.concurrency):
-            return Nonsense(reason)
+            return BadResponse(reason)
         last = "the last " if self.works else ""
         return ModelError(f"{self.shown} answered none of {last}{self.lost} requests ({reason}); {KEPT}")
 
@@ -174,10 +208,11 @@ class Server:
         """What a status means: for this call, or for all of them."""
         found = error.body if isinstance(error.body, dict) else {}
         told = found.get("message") or found.get("detail") or error.response.text or error.message
-        reason, status = refusal.readable(told, self.key), error.status_code
-        if error.response.history:
-            there = str(redacted(str(error.response.url))).removesuffix(path)
-            return ModelError(f"{self.shown} redirects to {there} and that answers {status}; name the right address")
+        reason, status = readable(told), error.status_code
+        if 300 <= status < 400:
+            there = urljoin(str(error.response.url), error.response.headers.get("location", "")).removesuffix(path)
+            problem = f"{self.shown} redirects to {readable(there)}, where nothing is sent"
+            return ModelError(f"{problem}; if you trust it, name that address")
         if status in (401, 403):
             given = "the key" if self.key else "to answer without a key"
             return ModelError(f"{self.shown} refuses {given} ({reason}); set OPENAI_API_KEY, or the option api_key")
@@ -185,19 +220,19 @@ class Server:
             return ModelError(f"{self.shown}: {reason}; {KEPT}")
         if status in (404, 405):
             return ModelError(f"{await self._absent(client, path, body)} ({reason}); expected openai:MODEL@URL/v1")
-        if status < 500 and "logprobs" in body and refusal.tells_no_logprobs(reason):
-            return Untold(f"the server tells no log-probabilities ({reason}); use likelihoods=text")
-        if status in (400, 422) and not self.works and (helps := refusal.advice(reason)):
+        if status < 500 and "logprobs" in body and tells_no_logprobs(reason):
+            return MissingLogprobs(f"the server tells no log-probabilities ({reason}); use likelihoods=text")
+        if status in (400, 422) and not self.works and (helps := advice(reason)):
             return ModelError(f"{self.shown} refuses requests of this form ({reason}); {helps}")
-        passing = refusal.passes(status)
+        passing = is_transient(status)
         if passing and (wait := error.response.headers.get("retry-after", "")).isdecimal() and int(wait) > PATIENCE:
             return ModelError(f"{self.shown} asks to wait {wait} s ({reason}); {KEPT}")
         tried = f" {self._tried()}" if passing else ""
-        said = f"the server answers {status}{tried}: {reason}{refusal.spared(reason)}"
+        said = f"the server answers {status}{tried}: {reason}{hint(reason)}"
         return self._unanswered(said, passing=passing)
 
     async def _absent(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> str:
-        """Whether it is the path or the model that a server does not have, as far as it tells."""
+        """Say which of path and model a server does not have, as far as it tells."""
         import openai
 
         try:
@@ -207,4 +242,43 @@ class Server:
             return f"{self.shown} has no such model or path"
         if body["model"] in served:
             return f"{self.shown} has {body['model']}, but no {path}"
-        return f"{self.shown} has no model {body['model']}, only {', '.join(served[:8])}"
+        return f"{self.shown} has no model {body['model']}, only {readable(', '.join(served[:8]))}"
+
+
+def checked_key(given: str) -> str:
+    """Return a key without the white space around it, known as a secret from now on.
+
+    Raises:
+        ModelError: if no request can carry it; the key is not shown.
+    """
+    register_secret(given)
+    key = given.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ModelError(
+            "the key has a line break, a blank or a letter beyond ASCII in it; copy OPENAI_API_KEY, or the option "
+            "api_key, again"
+        )
+    return key
+
+
+def checked_url(url: str) -> str:
+    """Return an address whose user and password are spelled as URLs spell them, and known as secrets from now on.
+
+    Raises:
+        ModelError: if host or port are invalid, or it goes beyond ``/v1``.
+    """
+    scheme, _, after = url.strip().partition("://")
+    info, rest = user_info(after)
+    user, colon, password = (unquote(part) for part in info.partition(":"))
+    register_secret(password or (user if len(user) >= SURE else ""))
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        valid = bool(scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", rest))
+    except ValueError:
+        valid = False
+    shown = redacted(f"{scheme}://{after}")
+    if not valid:
+        raise ModelError(f"{shown} is no address; expected http://HOST:PORT/v1")
+    if re.search(r"[?#]|/completions/?$", rest):
+        raise ModelError(f"{shown} goes beyond the address; expected it up to and with /v1")
+    return f"{scheme}://{quote(user, safe='')}{colon}{quote(password, safe='')}{'@' if info else ''}{rest}"

@@ -39,7 +39,7 @@ def advice(reason: str) -> str:
     return next((said for pattern, said in _ADVICE if re.search(pattern, reason, re.IGNORECASE)), "")
 
 
-def spared(reason: str) -> str:
+def hint(reason: str) -> str:
     """What helps where a request alone is refused; empty if nothing is known."""
     most = re.search(r"at most ([1-9]\d*) image", reason, re.IGNORECASE)
     return f"; --model-option images={most[1]} leaves out demonstrations beyond" if most else ""
@@ -50,25 +50,23 @@ def tells_no_logprobs(reason: str) -> bool:
     return bool(re.search(r"log_?prob", reason, re.IGNORECASE))
 
 
-def passes(status: object) -> bool:
+def is_transient(status: object) -> bool:
     """Whether an error of this status may pass by itself."""
     return isinstance(status, int) and (status in (408, 409, 429) or status >= 500)
 
 
-def within(found: Any) -> Mapping[str, Any] | None:
+def embedded_error(found: Any) -> Mapping[str, Any] | None:
     """The error that an answer of status 200 holds, as proxies send them."""
     error = found.get("error") if isinstance(found, dict) and not found.get("choices") else None
     return error if isinstance(error, dict) else {"message": str(error)} if error else None
 
 
-def readable(told: object, key: str) -> str:
-    """What a server told, in one line, without tags of a page and without the key."""
-    text = str(told)
-    text = (
-        re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL) if text.lstrip()[:1] == "<" else text
-    )
-    reason = " ".join(str(redacted(text)).split())[:300]
-    return reason.replace(key, "***") if key else reason
+def readable(told: object, most: int = 300) -> str:
+    """Return what a server told, in one line, without tags of a page and without secrets."""
+    text = str(told)[:20_000]
+    if text.lstrip()[:1] == "<":
+        text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+    return " ".join(str(redacted(text)).split())[:most]
 
 
 def unreachable(reason: str) -> str:
