@@ -176,7 +176,7 @@ class Server:
                 base_url=self.url,
                 max_retries=self.retries,
                 timeout=self.timeout,
-                http_client=http_client(self.timeout),
+                http_client=http_client(self.url, self.timeout),
             )
         except (ImportError, OSError, ValueError, openai.OpenAIError) as error:
             reason = readable(f"{type(error).__name__}: {error}")

@@ -95,7 +95,7 @@ class OpenAIModel(RemoteModel):
     def __post_init__(self) -> None:
         if find_spec("openai") is None:
             raise ModelError("openai: needs the official client; pip install 'kosmos-eval[openai]'")
-        found = re.fullmatch(r"(?P<model>.+?)(?:@(?P<url>https?://.+))?", self.model_at_url, re.DOTALL)
+        found = re.fullmatch(r"(?P<model>.+?)(?:@(?P<url>https?://.*))?", self.model_at_url, re.DOTALL)
         if found is None or (found["url"] is None and "@" in self.model_at_url):
             shown = redacted(self.model_at_url)
             raise ModelError(f"openai:{shown} is no model of a server; expected openai:MODEL@http://HOST/v1")

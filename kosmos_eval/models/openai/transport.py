@@ -14,22 +14,29 @@ MOST_BYTES = 32_000_000
 PACKINGS = ("", "identity", "gzip", "deflate")
 
 
-def http_client(seconds: float) -> Any:
+def http_client(url: str, seconds: float) -> Any:
     """Make a client of whichever version of httpx the official client uses.
 
     Args:
+        url: what it will call.
         seconds: until a call counts as lost, from its first byte sent to the last one received.
 
     Raises:
-        ImportError, OSError, ValueError: if the environment's proxies or certificates cannot be used.
+        ImportError, OSError, ValueError: if the address or the environment's proxies or certificates cannot be used.
     """
-    client = _bounded()(timeout=seconds, follow_redirects=False, headers={"accept-encoding": "gzip, deflate"})
+    httpx, bounded = _bounded()
+    try:
+        httpx.URL(url)
+        client = bounded(timeout=seconds, follow_redirects=False, headers={"accept-encoding": "gzip, deflate"})
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from error
     client.seconds = seconds
     return client
 
 
 @cache
-def _bounded() -> Any:
+def _bounded() -> tuple[Any, Any]:
+    """Return that version of httpx, and the class of clients."""
     import openai
 
     default: Any = openai.DefaultAsyncHttpxClient
@@ -49,7 +56,7 @@ def _bounded() -> Any:
             except TimeoutError as error:
                 raise httpx.ReadTimeout("the answer did not end in time", request=request) from error
 
-    return Bounded
+    return httpx, Bounded
 
 
 async def _whole(response: Any) -> Any:
