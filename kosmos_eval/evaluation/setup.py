@@ -219,7 +219,7 @@ def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
 def _pair(option: str, *, form: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
-        raise KosmosEvalError(f"option {option!r} is not of the form {form}")
+        raise KosmosEvalError(f"option {redacted([option])[0]!r} is not of the form {form}")
     try:
         value = json.loads(text)
     except ValueError:

@@ -1,16 +1,23 @@
 import json
+import os
 import string
+import subprocess
+import sys
 from base64 import b64encode, urlsafe_b64encode
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kosmos_eval import files
-from kosmos_eval.files import redacted, register_secret, regular, user_info, without_known
+from kosmos_eval.files import redacted, register_secret, regular, user_info
 
 NAMES = ["api_key", "apikey", "API-KEY", "Api_Key", "x-api-key", "auth_token", "TOKEN", "client_secret", "password"]
+EXAMPLES = int(os.environ.get("KOSMOS_EVAL_EXAMPLES", "6"))
 PLAIN = string.ascii_letters + string.digits + "-._~"
 
 
@@ -90,10 +97,11 @@ def test_a_known_secret_is_hidden_wherever_it_occurs_and_however_it_is_spelled(s
     assert len(known) < 8 or known not in redacted(basic) + redacted(urlsafe_b64encode(data).decode())
 
 
-def test_a_short_known_secret_is_hidden_as_a_word():
-    register_secret("red")
-    assert redacted("red, reddish: 'red'") == "***, reddish: '***'"
-    assert without_known("api_key=blue red") == "api_key=blue ***"
+def test_a_key_that_anybody_may_use_is_no_secret():
+    for key in ("test", "EMPTY", " x "):
+        register_secret(key)
+    assert redacted({"split": "test", "text": "EMPTY x"}) == {"split": "test", "text": "EMPTY x"}
+    assert redacted({"command": ["api_key=test"]}) == {"command": ["api_key=***"]}
 
 
 @given(
@@ -113,3 +121,92 @@ def test_a_folder_or_a_device_is_no_regular_file(tmp_path):
     for path in (tmp_path, "/dev/null"):
         with pytest.raises(OSError, match="expected a regular file"):
             regular(path)
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+WORD = st.text(string.ascii_letters + string.digits, min_size=9, max_size=12)
+BETWEEN = [
+    "",
+    "@",
+    "/",
+    ":",
+    "?",
+    "#",
+    "&",
+    "=",
+    "%",
+    "+",
+    " ",
+    "\n",
+    "\t",
+    "'",
+    '"',
+    "\\",
+    "<",
+    "\u00e9",
+    "\x1b",
+    ";",
+    ",",
+]
+PLACES = {
+    "environment": ("{url}", (), "{key}"),
+    "its end": ("{url}", (), "{key}\n"),
+    "option": ("{url}", ("api_key={key}",), ""),
+    "blanks": ("{url}", ("api_key = {key}",), ""),
+    "other name": ("{url}", ("API-KEY={key}",), ""),
+    "header": ("{url}", ("Authorization: Bearer {key}",), ""),
+    "user": ("http://{key}@{place}", (), ""),
+    "password": ("http://me:{key}@{place}", (), ""),
+    "parameter": ("{url}?api-key={key}", (), ""),
+    "other parameter": ("{url}/?x=1&sig={key}", (), ""),
+    "base": ("", (), ""),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    command = [sys.executable, FIXTURES / "openai_server.py", tmp_path_factory.mktemp("server") / "log.jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        yield f"127.0.0.1:{process.stdout.readline().strip()}/v1"
+        process.kill()
+
+
+def ran(folder, place, key, name, prompt):
+    """All that a run prints and writes, with a key in one of the `PLACES`."""
+    given, options, environment = PLACES[name]
+    address = given.format(url=f"http://{place}", place=place, key=key)
+    asked = ["--task-file", FIXTURES / "leaky.py", "--task-option", f"leaky.prompt={prompt}", "--shots", "0"]
+    asked += ["--model", f"openai:m@{address}" if address else "openai:m", "--model-option", "retries=0"]
+    asked += [part for option in options for part in ("--model-option", option.format(key=key))]
+    asked += [
+        part for tracker in ("tensorboard", "mlflow", "wandb") if find_spec(tracker) for part in ("--log", tracker)
+    ]
+    variables = {**os.environ, "OPENAI_API_KEY": environment.format(key=key)}
+    variables["OPENAI_BASE_URL"] = f"http://me:{key}@{place}" if name == "base" else ""
+    command = [sys.executable, "-m", "kosmos_eval", "run", *asked, "--out", folder / "run"]
+    done = subprocess.run(command, env=variables, capture_output=True, cwd=folder)
+    assert (b"Traceback" in done.stderr) == (prompt == "bug" and done.returncode == 1), done.stderr.decode()
+    written = b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
+    return done.returncode, (done.stdout + done.stderr + written).decode("utf-8", "replace")
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.tuples(WORD, st.sampled_from(BETWEEN), WORD),
+    st.sampled_from(list(PLACES)),
+    st.sampled_from(["say x", "always crash", "locked", "shown", "bug", "dead"]),
+)
+def test_a_run_shows_a_secret_nowhere(server, secret, name, prompt):
+    with TemporaryDirectory() as folder:
+        place = "127.0.0.1:9/v1" if prompt == "dead" else server
+        _, everything = ran(Path(folder), place, "".join(secret), name, prompt)
+    assert secret[0] not in everything and secret[2] not in everything
+
+
+def test_a_run_with_a_key_works_and_the_traceback_of_a_bug_hides_it(server, tmp_path):
+    (tmp_path / "fine").mkdir()
+    code, everything = ran(tmp_path / "fine", server, "sk-of-mine-1", "option", "say x")
+    assert code == 0 and "api_key=***" in everything and "sk-of-mine-1" not in everything
+    code, everything = ran(tmp_path, server, "sk-of-mine-1", "environment", "bug")
+    assert code == 1 and "RuntimeError: ***" in everything and "sk-of-mine-1" not in everything

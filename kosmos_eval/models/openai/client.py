@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.files import SURE, redacted, register_secret, user_info
+from kosmos_eval.files import redacted, register_secret, user_info
 from kosmos_eval.models.openai.errors import (
     advice,
     embedded_error,
@@ -210,8 +210,8 @@ class Server:
         told = found.get("message") or found.get("detail") or error.response.text or error.message
         reason, status = readable(told), error.status_code
         if 300 <= status < 400:
-            there = urljoin(str(error.response.url), error.response.headers.get("location", "")).removesuffix(path)
-            problem = f"{self.shown} redirects to {readable(there)}, where nothing is sent"
+            there = readable(_joined(error.response)).removesuffix(path)
+            problem = f"{self.shown} redirects to {there}, where nothing is sent"
             return ModelError(f"{problem}; if you trust it, name that address")
         if status in (401, 403):
             given = "the key" if self.key else "to answer without a key"
@@ -225,7 +225,8 @@ class Server:
         if status in (400, 422) and not self.works and (helps := advice(reason)):
             return ModelError(f"{self.shown} refuses requests of this form ({reason}); {helps}")
         passing = is_transient(status)
-        if passing and (wait := error.response.headers.get("retry-after", "")).isdecimal() and int(wait) > PATIENCE:
+        wait = error.response.headers.get("retry-after", "")[:9]
+        if passing and wait.isdecimal() and int(wait) > PATIENCE:
             return ModelError(f"{self.shown} asks to wait {wait} s ({reason}); {KEPT}")
         tried = f" {self._tried()}" if passing else ""
         said = f"the server answers {status}{tried}: {reason}{hint(reason)}"
@@ -243,6 +244,15 @@ class Server:
         if body["model"] in served:
             return f"{self.shown} has {body['model']}, but no {path}"
         return f"{self.shown} has no model {body['model']}, only {readable(', '.join(served[:8]))}"
+
+
+def _joined(response: Any) -> str:
+    """Return the address that a response redirects to, as far as it is one."""
+    location = response.headers.get("location", "")
+    try:
+        return str(urljoin(str(response.url), location))
+    except ValueError:
+        return str(location)
 
 
 def checked_key(given: str) -> str:
@@ -270,13 +280,14 @@ def checked_url(url: str) -> str:
     scheme, _, after = url.strip().partition("://")
     info, rest = user_info(after)
     user, colon, password = (unquote(part) for part in info.partition(":"))
-    register_secret(password or (user if len(user) >= SURE else ""))
+    for secret in (password, info.partition(":")[2]) if password else (user,):
+        register_secret(secret)
     try:
         parts = urlsplit(f"{scheme}://{rest}")
         valid = bool(scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", rest))
     except ValueError:
         valid = False
-    shown = redacted(f"{scheme}://{after}")
+    shown = redacted(f"{scheme}://{'***@' if info else ''}{re.split(r'[?#]', rest)[0]}")
     if not valid:
         raise ModelError(f"{shown} is no address; expected http://HOST:PORT/v1")
     if re.search(r"[?#]|/completions/?$", rest):
