@@ -1,4 +1,4 @@
-"""Files: what is written is replaced as a whole, without secrets, CSV text without formulas; what is read is a file."""
+"""Safe files: atomic writes, redacted secrets, CSV cells without formulas, and no reading from pipes or devices."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def regular(path: str | Path) -> os.stat_result:
-    """Return the state of a regular file, so that no pipe or device is opened, which might never end.
+    """Return the state of a regular file; a pipe or device is refused, because reading it might never end.
 
     Raises:
         OSError: if there is none, or it is something else.
@@ -68,11 +68,11 @@ def regular(path: str | Path) -> os.stat_result:
 
 
 FORMULA = ("=", "+", "-", "@")
-"""What formulas begin with, after blanks of any kind."""
+"""Characters that formulas begin with, after white space of any kind."""
 
 
 def inert(text: str) -> str:
-    """The text as a CSV file has it: with an apostrophe before what could be a formula, or be taken for such a mark.
+    """Return a text for a CSV file: an apostrophe stands before a possible formula, and before an apostrophe.
 
     >>> inert("=1+1"), inert("'quoted'"), inert("plain")
     ("'=1+1", "''quoted'", 'plain')
@@ -81,7 +81,7 @@ def inert(text: str) -> str:
 
 
 def restored(cell: str) -> str:
-    """The text that `inert` was given.
+    """Return the text that `inert` was given.
 
     >>> restored("'=1+1"), restored("''quoted'"), restored("'quoted'")
     ('=1+1', "'quoted'", "'quoted'")
@@ -100,17 +100,17 @@ _PATTERNS = (
     re.compile(rf"((?<![\w-]){_CERTAIN}[\"']?\s?:\s?[\"']?(?:(?:bearer|basic|token) +)?)[^\s&\"']+", re.IGNORECASE),
     re.compile(r"(\b)(?:sk-|hf_|gsk_|xai-|nvapi-|gh[ps]_|AIza)[\w-]{20,}"),
 )
-"""What stands before a secret in a text, as the first group, and the secret."""
+"""Secrets in a text; the first group is the text before a secret, which stays."""
 
 _URL = re.compile(r"(?<=://)\S+")
 SURE = 6
-"""The fewest letters of a known secret: servers of one's own take ``EMPTY`` or ``test`` for a key."""
+"""The length of the shortest known secret: local servers accept ``EMPTY`` or ``test`` as a key."""
 
 _known: dict[str, None] = {}
 
 
 def register_secret(secret: str) -> None:
-    """Let `redacted` hide a secret, also as URLs and basic authentication spell it, for the rest of the process."""
+    """Hide a secret in everything that `redacted` returns from now on, also URL-encoded or in base 64."""
     if len(secret := secret.strip()) < SURE:
         return
     data = secret.encode("utf-8", "surrogatepass")
@@ -123,7 +123,7 @@ def register_secret(secret: str) -> None:
 
 
 def redacted(value: Any, name: str = "") -> Any:
-    """Return JSON values or a text without keys, tokens and passwords: in options, headers, URLs, and known ones.
+    """Return a JSON value or a text without secrets: those of options, headers and URLs, and all known ones.
 
     >>> redacted({"url": "https://me:p@w@host/v1?api_key=abc", "API-KEY": "abc"})
     {'url': 'https://***@host/v1?api_key=***', 'API-KEY': '***'}
@@ -149,7 +149,7 @@ def _text(text: str) -> str:
 
 
 def without_known(text: str, *, shortest: int = SURE) -> str:
-    """Return a text without the secrets that are known; nothing that merely looks like one is hidden."""
+    """Return a text without the known secrets of at least some length; other text stays as it is."""
     for secret in sorted(_known, key=len, reverse=True):
         if len(secret) >= shortest:
             text = text.replace(secret, _HIDDEN)
@@ -168,7 +168,7 @@ def user_info(url: str) -> tuple[str, str]:
 
 
 def _url(url: str) -> str:
-    """What follows ``://`` without user and password, and without the values of parameters that are secret."""
+    """Return the part after ``://`` without user and password, and without the values of secret parameters."""
     info, rest = user_info(url)
     begin = f"{_HIDDEN}@" if info or rest != url else ""
 

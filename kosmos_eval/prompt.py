@@ -33,7 +33,7 @@ class Image:
 
     Args:
         source: the path or the bytes.
-        within: folders of which one must hold the file, links followed; empty for any file.
+        within: the folders that the file must lie in, links followed; empty for anywhere.
 
     >>> Image("cat.jpg") == Image(Path("cat.jpg"))
     True
@@ -48,19 +48,19 @@ class Image:
 
     @classmethod
     def of(cls, cell: Mapping[str, Any]) -> Image:
-        """The image in a cell of a `datasets.Image(decode=False)` column: ``{"bytes": ..., "path": ...}``."""
+        """Return the image in a cell of a `datasets.Image(decode=False)` column: ``{"bytes": ..., "path": ...}``."""
         return cls(cell["bytes"] if cell.get("bytes") is not None else str(cell["path"]))
 
     @classmethod
     def drawn(cls, pixels: Pixels) -> Image:
-        """The image of pixels made in memory, kept as PNG."""
+        """Return the image of pixels made in memory, kept as PNG."""
         buffer = io.BytesIO()
         pixels.save(buffer, "PNG")
         return cls(buffer.getvalue())
 
     @property
     def name(self) -> str:
-        """What to call the image in a message: its path, or its digest where it has none."""
+        """The image's name in messages: its path, or its digest if it has none."""
         return self.source if isinstance(self.source, str) else f"image {self.digest[:12]}"
 
     @property
@@ -92,7 +92,7 @@ class Image:
 
     @contextmanager
     def _file(self, source: str) -> Iterator[tuple[str, os.stat_result]]:
-        """The file's true path and its state: each file of an image is read through this."""
+        """Check a file before it is read; yield its path, links followed, and its state."""
         try:
             path = os.path.realpath(source)
             if self.within and not any(Path(path).is_relative_to(folder) for folder in self.within):
@@ -153,7 +153,7 @@ class Image:
 
 
 def _upright(opened: Pixels) -> Pixels:
-    """The picture as viewers and browsers show it; Pillow itself turns TIFF alone."""
+    """Return the picture as viewers and browsers show it; Pillow itself turns TIFF alone."""
     from PIL.Image import Transpose as To
 
     flips = None, To.FLIP_LEFT_RIGHT, To.ROTATE_180, To.FLIP_TOP_BOTTOM
@@ -162,7 +162,7 @@ def _upright(opened: Pixels) -> Pixels:
 
 
 def _orientation(opened: Pixels) -> int:
-    """EXIF's orientation, 1 (upright) to 8; 1 where there is none that can be read."""
+    """Return EXIF's orientation, 1 (upright) to 8; 1 if it has none that can be read."""
     try:
         found = opened.getexif().get(0x0112, 1) if "exif" in opened.info else 1
     except (struct.error, SyntaxError, ValueError, TypeError):
@@ -212,7 +212,7 @@ class Prompt:
 
     @classmethod
     def join(cls, prompts: Iterable[Part | Prompt], *, separator: str = "") -> Prompt:
-        """One prompt after the other, with a separator between."""
+        """Return the prompts one after the other, with a separator between them."""
         joined: list[Part | Prompt] = []
         for prompt in prompts:
             joined += [separator, prompt] if joined else [prompt]
@@ -227,11 +227,11 @@ class Prompt:
         return tuple(part for part in self.parts if isinstance(part, Image))
 
     def text(self, placeholder: str = "<image>") -> str:
-        """The prompt as a string, with a placeholder for each image."""
+        """Return the prompt as a string, with a placeholder for each image."""
         return "".join(part if isinstance(part, str) else placeholder for part in self.parts)
 
     def within(self, folders: tuple[str, ...]) -> Prompt:
-        """Return the same prompt, whose images fail where they are read if none of these folders holds their files."""
+        """Return the prompt with images that can only be read if their files lie in one of these folders."""
         parts = (Image(part.source, within=folders) if isinstance(part, Image) else part for part in self.parts)
         return Prompt(*parts) if folders and self.images else self
 

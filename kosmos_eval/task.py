@@ -113,7 +113,7 @@ class Task(ABC):
 
     @property
     def readable(self) -> tuple[str, ...]:
-        """The folders of which one must hold the image files of a prompt; empty for any files."""
+        """The folders that image files of prompts must lie in (`Source.readable`); empty for anywhere."""
         source = getattr(self, "source", None)
         return source.readable if isinstance(source, Source) else ()
 

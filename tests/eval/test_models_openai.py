@@ -398,7 +398,7 @@ def test_reasoning_is_no_part_of_an_answer_and_an_answer_without_room_fails(made
     ("path", "line"),
     [
         ("", r":\d+ has no such model or path \(Not Found\); expected openai:MODEL@URL/v1"),
-        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure, where nothing is sent; if you trust it, name"),
+        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure, which is not followed; if you trust it, use"),
     ],
 )
 def test_a_wrong_path_is_one_line(server, path, line):
@@ -409,7 +409,7 @@ def test_a_wrong_path_is_one_line(server, path, line):
 def test_a_redirect_is_named_and_gets_neither_prompts_nor_keys(server, tmp_path):
     with serving(log := tmp_path / "other.jsonl") as port:
         model = OpenAIModel(f"m@{server[0].removesuffix('/v1')}/away/{port}", retries=0, api_key="sk-secret-of-mine")
-        with pytest.raises(ModelError, match=rf"redirects to http://\*\*\*@127.0.0.1:{port}/v1, where nothing is sent"):
+        with pytest.raises(ModelError, match=rf"redirects to http://\*\*\*@127.0.0.1:{port}/v1, which is not followed"):
             answer(model, "say x")
     assert not log.exists()
 
@@ -424,7 +424,7 @@ def test_an_answer_without_end_is_given_up_in_time(made):
 def test_an_answer_without_bounds_is_not_read(made):
     bomb, packed, deep, fine = answer(made(), "bomb", "packed", "deep", "say fine")
     assert bomb == Failure("the answer has more than 32,000,000 bytes")
-    assert packed == Failure("the answer is packed as br; expected gzip or nothing")
+    assert packed == Failure("the answer is encoded as br; expected gzip or none")
     assert deep.reason.startswith("the server's answer is no JSON: ") and fine.text == "fine"
 
 
@@ -468,7 +468,9 @@ def test_the_address_of_the_environment_is_the_one_that_is_recorded(server, monk
 def test_a_key_that_no_request_can_carry_is_one_line_without_it(made, monkeypatch, key):
     for options in ({"api_key": key}, {}):
         monkeypatch.setenv("OPENAI_API_KEY", key)
-        with pytest.raises(ModelError, match="the key has a line break, a blank or a letter beyond ASCII") as error:
+        with pytest.raises(
+            ModelError, match="the key contains a line break, a space or a non-ASCII character"
+        ) as error:
             made(**options)
         assert "sk" not in str(error.value) and "cret" not in str(error.value)
 
@@ -513,8 +515,11 @@ def test_errors_within_a_good_status_are_tried_again_and_fail_by_name(made, serv
 @pytest.mark.parametrize(
     ("prompt", "line"),
     [
-        ("patience", r"asks to wait 3600 s \(daily limit\); what is finished is kept, the same command goes on"),
-        ("poor", r"/v1: Insufficient Balance; what is finished is kept"),
+        (
+            "patience",
+            r"asks to wait 3600 s \(daily limit\); finished samples are kept, rerun the same command to continue",
+        ),
+        ("poor", r"/v1: Insufficient Balance; finished samples are kept"),
         ("locked", r"refuses to answer without a key \(.*\); set OPENAI_API_KEY, or the option api_key"),
     ],
 )
@@ -525,7 +530,7 @@ def test_what_concerns_all_requests_stops_the_run(made, prompt, line):
 
 def test_a_server_that_never_answers_anything_is_not_asked_on_and_on(made, server):
     before = len(logged(server))
-    line = r"answered none of 8 requests \(the server answers 400: no such m\); what is finished is kept"
+    line = r"answered none of 8 requests \(the server answers 400: no such m\); finished samples are kept"
     with pytest.raises(ModelError, match=line):
         answer(made(concurrency=1), *(f"refuse {number}" for number in range(50)))
     assert len(logged(server)) - before == 8
@@ -578,7 +583,7 @@ def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_
     with serving(log) as port:
         model = OpenAIModel(f"m@http://127.0.0.1:{port}/v1", retries=0, concurrency=1, price_out=1e6)
         with pytest.raises(
-            ModelError, match=r"is gone \(.*\), after 1 tries; what is finished is kept, start the server"
+            ModelError, match=r"is gone \(.*\), after 1 tries; finished samples are kept, start the server"
         ):
             evaluate(model, {"echo": Echo()}, run=run)
     assert len(run.records) == 3
@@ -613,7 +618,7 @@ def test_the_fingerprint_is_of_what_decides_answers(made):
     [
         ("openai", [], "expected openai:MODEL_AT_URL"),
         ("openai:m@host/v1", [], "expected openai:MODEL@http://HOST/v1"),
-        ("openai:m@http://h/v1/chat/completions", [], "goes beyond the address; expected it up to and with /v1"),
+        ("openai:m@http://h/v1/chat/completions", [], "goes beyond the address; expected it up to and including /v1"),
         ("openai:m@http://h/v1?api-version=1", [], "goes beyond the address"),
         ("openai:m@http://h/v1", ["thinking=-1"], "thinking is -1; expected a number of at least 0"),
         ("openai:m@http://h/v1", ["concurrency=0"], "concurrency is 0; expected a number of at least 1"),

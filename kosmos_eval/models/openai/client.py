@@ -1,4 +1,4 @@
-"""Many calls to a server at once, on the official client: it retries with back-off, and honours what a server asks for.
+"""Concurrent calls to a server with the official client, which retries with back-off and honours ``retry-after``.
 
 The client repeats a call after 408, 409, 429 and 5xx, after timeouts and dropped connections; it waits as long as
 ``retry-after`` says, or 0.5 s and twice as long each time, up to 8 s.
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     import openai
 
 PATIENCE = 120
-"""The most seconds that a server may ask to wait; whoever is to wait longer can as well start again later."""
-KEPT = "what is finished is kept, the same command goes on"
+"""The longest wait, in seconds, that a server may ask for; after that the run stops and can be resumed later."""
+KEPT = "finished samples are kept, rerun the same command to continue"
 ENVIRONMENT = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables that decide how connections are made, also in lower case."""
+"""Environment variables that decide how connections are made, also in lower case."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Server:
-    """Where calls go.
+    """A server and how it is called.
 
     Args:
         url: up to and with ``/v1`` (`checked_url`).
@@ -70,7 +70,7 @@ class Server:
     def stream(
         self, jobs: Sequence[Job], ask: Callable[[openai.AsyncOpenAI, Job], Awaitable[Result]]
     ) -> Iterator[Result]:
-        """Ask about all jobs, some at once; results come as they are ready. Closing it cancels what is under way."""
+        """Run all jobs, several at a time, and yield results as they are ready; closing cancels running jobs."""
         from anyio.from_thread import start_blocking_portal
 
         found: SimpleQueue[tuple[Result] | None] = SimpleQueue()
@@ -95,14 +95,14 @@ class Server:
             task.result()
 
     async def call(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
-        """One call.
+        """Make one call.
 
         Returns:
-            What the server answers, as JSON values.
+            The answer, as JSON values.
 
         Raises:
-            BadResponse: if this call cannot be answered; the reason.
-            ModelError: if none can: no server there, no such model, a wrong key, nothing answered again and again.
+            BadResponse: if this call fails.
+            ModelError: if all calls would: no server, no such model, a wrong key, no answer again and again.
         """
         attempt = 0
         while True:
@@ -135,8 +135,8 @@ class Server:
             if not self.answered or self.lost >= self.concurrency:
                 gone = "is gone" if self.answered else "cannot be reached"
                 raise ModelError(
-                    f"{self.shown} {gone} ({reason}), {self._tried()}{unreachable(reason)}; what is finished "
-                    "is kept, start the server and run again"
+                    f"{self.shown} {gone} ({reason}), {self._tried()}{unreachable(reason)}; finished "
+                    "samples are kept, start the server and run again"
                 ) from error
             raise BadResponse(f"the connection failed ({reason}), {self._tried()}") from error
         except UnicodeEncodeError as error:
@@ -163,7 +163,7 @@ class Server:
         return str(redacted(self.url))
 
     def _client(self) -> openai.AsyncOpenAI:
-        """Make a client; without a key, it sends one that no server takes for a real one.
+        """Make a client; it sends ``none`` if there is no key.
 
         Raises:
             ModelError: if the environment's proxies or certificates cannot be used.
@@ -188,10 +188,10 @@ class Server:
         return f"after {self.retries + 1} tries"
 
     def _unanswered(self, reason: str, *, passing: bool = False) -> Exception:
-        """The failure of one call, or of all where so many in a row came to nothing.
+        """Return the error of one call, or of the run if too many calls in a row have failed.
 
-        A server that works may refuse any number of requests for themselves; one that never did, or that is not well,
-        is not asked on and on.
+        A working server may refuse any number of requests. One that never worked, or whose errors look transient, is
+        given up.
         """
         if self.works and not passing:
             self.lost = 0
@@ -205,14 +205,14 @@ class Server:
     async def _refused(
         self, client: openai.AsyncOpenAI, error: openai.APIStatusError, path: str, body: dict[str, Any]
     ) -> Exception:
-        """What a status means: for this call, or for all of them."""
+        """Return the error that a status stands for: of this call, or of the run."""
         found = error.body if isinstance(error.body, dict) else {}
         told = found.get("message") or found.get("detail") or error.response.text or error.message
         reason, status = readable(told), error.status_code
         if 300 <= status < 400:
             there = readable(_joined(error.response)).removesuffix(path)
-            problem = f"{self.shown} redirects to {there}, where nothing is sent"
-            return ModelError(f"{problem}; if you trust it, name that address")
+            problem = f"{self.shown} redirects to {there}, which is not followed"
+            return ModelError(f"{problem}; if you trust it, use that address")
         if status in (401, 403):
             given = "the key" if self.key else "to answer without a key"
             return ModelError(f"{self.shown} refuses {given} ({reason}); set OPENAI_API_KEY, or the option api_key")
@@ -233,7 +233,7 @@ class Server:
         return self._unanswered(said, passing=passing)
 
     async def _absent(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> str:
-        """Say which of path and model a server does not have, as far as it tells."""
+        """Say whether a server lacks the path or the model, if it tells."""
         import openai
 
         try:
@@ -247,7 +247,7 @@ class Server:
 
 
 def _joined(response: Any) -> str:
-    """Return the address that a response redirects to, as far as it is one."""
+    """Return the address that a response redirects to."""
     location = response.headers.get("location", "")
     try:
         return str(urljoin(str(response.url), location))
@@ -256,26 +256,26 @@ def _joined(response: Any) -> str:
 
 
 def checked_key(given: str) -> str:
-    """Return a key without the white space around it, known as a secret from now on.
+    """Strip a key and register it as a secret.
 
     Raises:
-        ModelError: if no request can carry it; the key is not shown.
+        ModelError: if it cannot be sent; the message does not show it.
     """
     register_secret(given)
     key = given.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ModelError(
-            "the key has a line break, a blank or a letter beyond ASCII in it; copy OPENAI_API_KEY, or the option "
-            "api_key, again"
+            "the key contains a line break, a space or a non-ASCII character; check OPENAI_API_KEY, or the "
+            "option api_key"
         )
     return key
 
 
 def checked_url(url: str) -> str:
-    """Return an address whose user and password are spelled as URLs spell them, and known as secrets from now on.
+    """Return an address with its user and password URL-encoded, and register these as secrets.
 
     Raises:
-        ModelError: if host or port are invalid, or it goes beyond ``/v1``.
+        ModelError: if host or port is invalid, or more follows after ``/v1``.
     """
     scheme, _, after = url.strip().partition("://")
     info, rest = user_info(after)
@@ -291,5 +291,5 @@ def checked_url(url: str) -> str:
     if not valid:
         raise ModelError(f"{shown} is no address; expected http://HOST:PORT/v1")
     if re.search(r"[?#]|/completions/?$", rest):
-        raise ModelError(f"{shown} goes beyond the address; expected it up to and with /v1")
+        raise ModelError(f"{shown} goes beyond the address; expected it up to and including /v1")
     return f"{scheme}://{quote(user, safe='')}{colon}{quote(password, safe='')}{'@' if info else ''}{rest}"

@@ -1,7 +1,7 @@
 """``--model openai:MODEL@URL``: a model behind any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted).
 
-A prompt is one turn of the user, images as data URLs in their true places; decoding is greedy. What chat servers do not
-offer is replaced by the nearest thing only where an option or a note says so:
+A prompt is one user message with its images as data URLs in reading order; decoding is greedy. A feature that chat
+servers lack is replaced by the nearest one only if an option or a note says so:
 
 - Choices are enforced by the server where ``choices`` names its way of doing it, otherwise listed after the prompt; a
   reply that is none of them stands as it is.
@@ -44,7 +44,7 @@ _COUNTED = ("prompt_tokens", "answer_tokens")
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it is sent, and how its answer is read."""
+    """The body of a call, and the function that reads its answer."""
 
     body: dict[str, Any]
     read: Callable[[Any], Output | Failure]
@@ -113,12 +113,11 @@ class OpenAIModel(RemoteModel):
 
     @property
     def name(self) -> str:
-        """What reports call the model."""
         return f"openai:{self._model}"
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the model's name and the options that decide answers; the weights are not known."""
+        """Digest of the model's name and the options that decide answers; the weights are unknown."""
         decides = (self.endpoint, self.likelihoods, self.choices, self.beams, self.decoding, self.thinking)
         return sha256(json.dumps([self._model, *decides]).encode()).hexdigest()
 
@@ -129,12 +128,11 @@ class OpenAIModel(RemoteModel):
 
     @property
     def runtime_options(self) -> frozenset[str]:
-        """Options that a run may go on with other values of."""
         return frozenset({"api_key", "concurrency", "retries", "timeout", "limit_name", "price_in", "price_out"})
 
     @property
     def notes(self) -> list[str]:
-        """Substitutes for what the tasks asked for, and the cost: of all starts of the run, where they are kept."""
+        """Substituted features and the cost, over all starts of the run."""
         kept = self.usage.whole()
         requests, prompts, answers, unnamed = (kept.counts[name] for name in ("requests", *_COUNTED, "unnamed"))
         where = ", ".join(f"{count} by {place}" for place, count in kept.endpoints.items())
@@ -227,7 +225,7 @@ class OpenAIModel(RemoteModel):
         return output
 
     def _decoding(self, request: Request) -> dict[str, Any]:
-        """How a server is told to draw tokens; by default it takes the most probable ones."""
+        """Return the decoding parameters; greedy by default."""
         if isinstance(request, Generate) and request.sampling is not None:
             return asdict(request.sampling)
         if self.decoding == "server":

@@ -1,4 +1,4 @@
-"""Reading answers of OpenAI-compatible servers, strictly: what is no answer is a failure by name."""
+"""Strict reading of an OpenAI-compatible server's answers: anything unexpected is a failure, never a wrong answer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SAID, UNSAID = 0.0, -1.0
 """Log-probabilities of the continuation that a reply names, and of any other."""
 
 TOP = 20
-"""How many of the most probable tokens servers tell of."""
+"""The number of most probable tokens that servers report."""
 
 
 THINKING = "a model that reasons needs some for that: --model-option thinking=4096"
 
 
 class BadResponse(ValueError):
-    """An answer that cannot be used; the reason, without secrets."""
+    """An answer that cannot be used; the message holds no secrets."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(readable(reason, 600))
@@ -65,7 +65,7 @@ def text_of(found: Any) -> str:
 
 
 def completion(found: Any, stop: Sequence[str] = ()) -> Completion:
-    """Return a generated text, cut at the first stop string in case the server has not."""
+    """Return a generated text, cut at the first stop string if the server has not done so."""
     text, stopped = cut(text_of(found), stop)
     return Completion(text, tokens(found)[1], finished=stopped or _first(found).get("finish_reason") != "length")
 
@@ -193,7 +193,7 @@ def _echoed(told: Any, begin: int, end: int) -> tuple[float, int, bool]:
 
 
 def _logprob(told: Any) -> float:
-    """Return a log-probability; that of what cannot be is minus infinity.
+    """Return a log-probability, which may be minus infinity.
 
     Raises:
         BadResponse: if it is no number, or above 0 by more than what rounding makes.
@@ -212,7 +212,7 @@ def _finite(likelihoods: Likelihoods) -> Likelihoods:
 
 
 def _spelled(told: dict[str, Any]) -> str:
-    """Return the text of a token, which tokenizers may write in letters of their own."""
+    """Return the text of a token; some tokenizers write white space as other letters."""
     token = str(told["token"])
     if re.fullmatch(r"token_id:\d+", token):
         problem = "the server names tokens by numbers instead of texts"

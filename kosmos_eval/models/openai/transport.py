@@ -1,4 +1,4 @@
-"""The HTTP client below the official client: it follows no redirects, and bounds time and size of every answer."""
+"""The HTTP client under the official client: no redirects, and a limit on the time and size of every answer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from kosmos_eval.models.openai.replies import BadResponse
 
 MOST_BYTES = 32_000_000
-"""The largest answer that is read, unpacked."""
-PACKINGS = ("", "identity", "gzip", "deflate")
+"""The size limit of an answer, uncompressed."""
+ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
 def http_client(url: str, seconds: float) -> Any:
-    """Make a client of whichever version of httpx the official client uses.
+    """Make a client, of the httpx version that the official client uses.
 
     Args:
         url: what it will call.
-        seconds: until a call counts as lost, from its first byte sent to the last one received.
+        seconds: the time limit of a call, from the first byte sent to the last one received.
 
     Raises:
         ImportError, OSError, ValueError: if the address or the environment's proxies or certificates cannot be used.
@@ -36,7 +36,7 @@ def http_client(url: str, seconds: float) -> Any:
 
 @cache
 def _bounded() -> tuple[Any, Any]:
-    """Return that version of httpx, and the class of clients."""
+    """Return the httpx module, and the class of clients."""
     import openai
 
     default: Any = openai.DefaultAsyncHttpxClient
@@ -60,13 +60,13 @@ def _bounded() -> tuple[Any, Any]:
 
 
 async def _whole(response: Any) -> Any:
-    """The response with its content read and unpacked.
+    """Return the response with its content read and uncompressed.
 
     Raises:
-        BadResponse: if that is too large, or packed in a way that was not asked for.
+        BadResponse: if the content is too large, or of an encoding that was not asked for.
     """
-    if response.headers.get("content-encoding", "").strip().lower() not in PACKINGS:
-        raise BadResponse(f"the answer is packed as {response.headers['content-encoding']}; expected gzip or nothing")
+    if response.headers.get("content-encoding", "").strip().lower() not in ENCODINGS:
+        raise BadResponse(f"the answer is encoded as {response.headers['content-encoding']}; expected gzip or none")
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
