@@ -90,7 +90,7 @@ def restored(cell: str) -> str:
 
 
 _HIDDEN = "***"
-_SECRET = r"(?:[\w.-]*(?:key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?)|sig|signature|pwd)"
+_SECRET = r"(?:[\w.-]*(?:key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?|signature)|sig|pwd)"
 _CERTAIN = r"(?:[\w-]*(?:api|access|secret|private|auth)[-_ ]?(?:key|token)|[\w-]*passw(?:or)?d|[\w-]*authorization)"
 _NAME = re.compile(rf"\s*[-\"']*{_SECRET}[\"']?\s*", re.IGNORECASE)
 _OPTION = re.compile(rf"\A(\s*{_SECRET})\s*[=:].*", re.IGNORECASE | re.DOTALL)
@@ -106,6 +106,9 @@ _URL = re.compile(r"(?<=://)\S+")
 SURE = 6
 """The length of the shortest known secret: local servers accept ``EMPTY`` or ``test`` as a key."""
 
+ENVIRONMENT = ("OPENAI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_PASSWORD")
+"""Variables that hold secrets of the libraries that are used."""
+
 _known: dict[str, None] = {}
 
 
@@ -120,6 +123,12 @@ def register_secret(secret: str) -> None:
         if len(inner) >= SURE:
             spelled |= {inner, inner.replace("+", "-").replace("/", "_")}
     _known.update(dict.fromkeys(spelled))
+
+
+def register_environment() -> None:
+    """Hide the secrets of the environment."""
+    for name in ENVIRONMENT:
+        register_secret(os.environ.get(name, ""))
 
 
 def redacted(value: Any, name: str = "") -> Any:

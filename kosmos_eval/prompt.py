@@ -58,6 +58,10 @@ class Image:
         pixels.save(buffer, "PNG")
         return cls(buffer.getvalue())
 
+    def inside(self, folders: tuple[str, ...]) -> Image:
+        """Return the image, which can only be read if its file, if it has one, lies in one of these folders."""
+        return Image(self.source, within=folders) if isinstance(self.source, str) else self
+
     @property
     def name(self) -> str:
         """The image's name in messages: its path, or its digest if it has none."""
@@ -232,7 +236,7 @@ class Prompt:
 
     def within(self, folders: tuple[str, ...]) -> Prompt:
         """Return the prompt with images that can only be read if their files lie in one of these folders."""
-        parts = (Image(part.source, within=folders) if isinstance(part, Image) else part for part in self.parts)
+        parts = (part if isinstance(part, str) else part.inside(folders) for part in self.parts)
         return Prompt(*parts) if folders and self.images else self
 
     @property

@@ -13,7 +13,7 @@ import typer
 from kosmos_eval import registry
 from kosmos_eval.analysis.rerun import rerun
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.files import redacted
+from kosmos_eval.files import redacted, register_environment
 from kosmos_eval.source import Source
 
 if TYPE_CHECKING:
@@ -255,6 +255,7 @@ def main() -> None:
         raise _Interrupted
 
     signal.signal(signal.SIGINT, interrupt)
+    register_environment()
     try:
         app.command()(rerun)
         for name in registry.names("command"):

@@ -47,6 +47,7 @@ def test_no_option_shows_a_secret(name, form):
 @pytest.mark.parametrize(
     "text",
     [
+        "https://h/x?X-Amz-Signature=S3cr3t&X-Amz-Credential=S3cr3t",
         "Illegal header value b'Bearer S3cr3t\\n'",
         "got Authorization: Basic bWU6UzNjcjN0",
         "authorization: S3cr3t",
@@ -95,6 +96,12 @@ def test_a_known_secret_is_hidden_wherever_it_occurs_and_however_it_is_spelled(s
         assert spelled not in redacted(f"{before}{spelled}{after}")
     known = b64encode(data)[4:-8].decode()
     assert len(known) < 8 or known not in redacted(basic) + redacted(urlsafe_b64encode(data).decode())
+
+
+def test_the_secrets_of_the_environment_are_known(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "S3cr3t-of-mine")
+    files.register_environment()
+    assert redacted("401 for S3cr3t-of-mine") == "401 for ***"
 
 
 def test_a_key_that_anybody_may_use_is_no_secret():
