@@ -433,7 +433,7 @@ def _keep_usage(model: Model, run: RunFolder, log: Log) -> None:
         return
     if run.path is not None:
         model.usage.keep(run.path / run.file.replace("samples", "usage", 1))
-    before = model.usage.whole().places
+    before = model.usage.whole().endpoints
     if before and model.address not in before:
         log(
             f"{' and '.join(before)} answered so far, {model.address} goes on; nothing tells whether it holds the same "

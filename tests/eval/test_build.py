@@ -5,7 +5,7 @@ import pytest
 
 from kosmos_eval import Score, Source, Task, register
 from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
-from kosmos_eval.evaluation.setup import load_task, load_tasks, default_folder
+from kosmos_eval.evaluation.setup import default_folder, load_task, load_tasks
 from kosmos_eval.registry import TASKS
 
 

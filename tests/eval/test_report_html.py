@@ -27,9 +27,9 @@ from kosmos_eval.analysis.saved_run import SavedRun
 from kosmos_eval.cli import run as commands
 from kosmos_eval.evaluation.evaluator import evaluate, evaluate_settings
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.results import Report, Row
 from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.model import Model
 from kosmos_eval.registry import load_file
 from kosmos_eval.report import html, side_by_side

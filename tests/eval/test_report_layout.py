@@ -11,7 +11,7 @@ from kosmos_eval.model import Model
 from kosmos_eval.report.calibration import FEWEST, confidence, reliability
 from kosmos_eval.report.charts import At, curve
 from kosmos_eval.report.html import curves
-from kosmos_eval.report.layout import groups, breakdowns, lines, spreads
+from kosmos_eval.report.layout import breakdowns, groups, spreads
 from kosmos_eval.task import Task
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kosmos_eval import Completion, Generate, Image, Prompt, Sample, Score, evaluate, few_shot
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError, RunError, UnknownName
-from kosmos_eval.evaluation.setup import load_shots, configuration
+from kosmos_eval.evaluation.setup import configuration, load_shots
 from kosmos_eval.fewshot.embeddings import Embeddings
 from kosmos_eval.fewshot.retrieval import RicesShots
 from kosmos_eval.fewshot.selection import Shots

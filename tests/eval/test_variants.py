@@ -14,10 +14,10 @@ from kosmos_eval import Completion, Generate, Image, Likelihoods, LogLikelihood,
 from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError
 from kosmos_eval.evaluation.ablation import GREY, blank, exchanged
-from kosmos_eval.evaluation.evaluator import evaluate, evaluate_settings, build_requests
+from kosmos_eval.evaluation.evaluator import build_requests, evaluate, evaluate_settings
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.metrics.choice import best, credit
 from kosmos_eval.model import Model
 from kosmos_eval.task import Task
@@ -80,7 +80,9 @@ class Sees(Model):
 def run_of(task, ways, *, shots=(0,), run=None, limit=None, model=None):
     model = model or Sees()
     todo = plan({"toy": task}, shots=shots, limit=limit, seed=0, variants=ways)
-    reports = [report for _, report in evaluate_settings(model, todo, run or RunFolder(), lambda label, done, total: None)]
+    reports = [
+        report for _, report in evaluate_settings(model, todo, run or RunFolder(), lambda label, done, total: None)
+    ]
     return model, reports[-1]
 
 

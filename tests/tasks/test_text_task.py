@@ -10,8 +10,8 @@ import pytest
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.setup import load_task
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Likelihoods, LogLikelihood

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import regular
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import read_json
 
@@ -54,6 +55,7 @@ def label_lines(file: Path, samples: Sequence[Sample], *, closed: bool = True) -
         BadData: if the file is missing, has another number of lines, or a label that is no choice.
     """
     try:
+        regular(file)
         lines = file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"{file} cannot be read ({error}); expected one label a line") from error

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import regular
 from kosmos_eval.prompt import Image
 from kosmos_eval.source import Source, read_json, table
 from kosmos_tasks.formats.records import content
@@ -115,7 +116,7 @@ def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     for file in batch.pop("file", ()):
         try:
             cells, target = _puzzle(Path(file))
-        except (BadZipFile, KeyError, ValueError, EOFError, OSError):
+        except (BadZipFile, KeyError, ValueError, EOFError, OSError, MemoryError):
             cells, target = [{"bytes": None, "path": file}] * 2 * PANELS, 0
         found["context"].append(cells[:PANELS])
         found["candidates"].append(cells[PANELS:])
@@ -128,6 +129,7 @@ def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
     import PIL.Image
     from numpy.lib.format import read_array
 
+    regular(file)
     with ZipFile(file) as members:
         arrays = {}
         for name in ("image", "target"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import regular
 
 Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Any], Any]]
@@ -143,6 +144,7 @@ def content(file: Path, *, newline: str | None = None) -> str:
         BadData: if it cannot be read, or is not UTF-8.
     """
     try:
+        regular(file)
         with file.open(encoding="utf-8-sig", newline=newline) as opened:
             return opened.read()
     except (OSError, UnicodeDecodeError) as error:
