@@ -119,7 +119,9 @@ def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
 
     todo = plan({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, variants=Variants(with_blind=True))
     for cell in todo:
-        (tmp_path / metrics_file(cell)).write_text('{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}')
+        (tmp_path / metrics_file(cell)).write_text(
+            '{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}'
+        )
     run = RunFolder(tmp_path)
     *_, (cell, report) = evaluate_settings(Told([1, 1, 1, 0], [1, 0, 0, 0]), todo, run, lambda label, done, total: None)
     assert report.rows[-1].added == 50
