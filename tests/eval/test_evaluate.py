@@ -19,7 +19,6 @@ from kosmos_eval import (
 from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
 from kosmos_eval.evaluation.evaluator import build_requests
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.run_folder import load_folder
 from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.registry import TASKS
