@@ -189,8 +189,8 @@ def score_answers(
     return replace(report, folder=out)
 
 
-def external_notes(setting: Setting) -> list[str]:
-    """Return the notes of external answers; they say how many samples have none.
+def external_notes(setting: Setting, *, gone: int = 0) -> list[str]:
+    """Return the notes of external answers; they say how many samples have none, and how many answers no sample.
 
     The note of a closed-ended task is the rule by which it chooses; nothing was chosen here.
     """
@@ -198,6 +198,8 @@ def external_notes(setting: Setting) -> list[str]:
     notes = [] if closed else list(setting.task.notes)
     if left := len(setting.split) - len(setting.samples):
         notes.append(f"{left} of {len(setting.split)} samples are not answered")
+    if gone:
+        notes.append(f"{gone} answers are to samples that the data no longer have")
     return [*notes, "external predictions"]
 
 
