@@ -10,6 +10,9 @@ from typing import Any
 
 from kosmos_eval.errors import RunError
 
+Json = Mapping[str, Any]
+"""An object of JSON values."""
+
 
 def write_text(path: Path, content: str) -> None:
     """Replace a file as a whole or not at all; a full disk or a kill leaves the old one.

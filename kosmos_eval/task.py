@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kosmos_eval.errors import KosmosEvalError, PlugInError
+from kosmos_eval.files import Json
 from kosmos_eval.metrics import statistics
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.request import Completion, Request
@@ -27,7 +28,7 @@ class Score:
 
     values: Mapping[str, float] = field(default_factory=dict)
     answer: str = ""
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Task(ABC):
         """Return file name and content for the benchmark's server, where a split's answers are not public."""
         return None
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Json:
         """Return the task's options as plain JSON values."""
         if not is_dataclass(self):
             return {}

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.evaluation.variant import AVERAGED_OVER, SettingKey, Variant
-from kosmos_eval.files import inert, restored
+from kosmos_eval.files import Json, inert, restored
 from kosmos_eval.metrics.paired import Difference
 from kosmos_eval.metrics.statistics import Metric
 
@@ -185,7 +185,7 @@ def rows(
     return [_row(key.task, key.shots, name, metric, shared) for name, metric in found.items()]
 
 
-def _row(task: str, shots: int, name: str, metric: Metric, shared: Mapping[str, Any]) -> Row:
+def _row(task: str, shots: int, name: str, metric: Metric, shared: Json) -> Row:
     scale = 100 if metric.unit == "%" else 1
 
     def scaled(value: float | None) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError, RunError
 from kosmos_eval.evaluation.variant import Variants
-from kosmos_eval.files import redacted
+from kosmos_eval.files import Json, redacted
 
 PACKAGES = (
     "kosmos-eval",
@@ -31,7 +31,7 @@ PACKAGES = (
     "scipy",
 )
 
-Options = Mapping[str, Any]
+Options = Json
 """Options of a task or a model, plain JSON values."""
 
 
@@ -258,7 +258,7 @@ def load_config(path: Path) -> RunConfig:
     return config
 
 
-def to_json(value: object) -> dict[str, Any]:
+def to_json(value: object) -> Json:
     """Return a configuration as plain JSON values without secrets."""
     kind: Any = type(value)
     found: dict[str, Any] = redacted(_adapter(kind).dump_python(value, mode="json"))
