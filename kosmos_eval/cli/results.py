@@ -58,7 +58,7 @@ def compare(
         comparison.check_name(out)
     names = split_names(tasks, "--tasks") if tasks is not None else []
     if len(runs) < 2 or (len(runs) > 2 and html is None):
-        raise KosmosEvalError(f"{len(runs)} runs are named; expected two, or with --html two or more")
+        raise KosmosEvalError(f"expected two runs, or with --html two or more; found {len(runs)}")
     load_files(task_file)
     if html is not None:
         side_by_side.write_page([open_run(run) for run in runs], html, tasks=names, limit=limit)
