@@ -47,7 +47,7 @@ def test_the_command_writes_the_page_of_several_runs(ran, tmp_path):  # noqa: F8
     refused = CliRunner().invoke(app, ["compare", "--html", str(tmp_path), *runs])
     assert isinstance(refused.exception, KosmosEvalError)
     single = CliRunner().invoke(app, ["compare", "--html", str(path), runs[0]])
-    assert str(single.exception) == "expected two runs, or with --html two or more; found 1"
+    assert str(single.exception) == "expected two runs, or with --html alone two or more; found 1"
 
 
 def test_a_page_without_the_data_says_why_and_shows_the_answers(ran, tmp_path):  # noqa: F811
