@@ -17,7 +17,8 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError
-from kosmos_eval.evaluation.run_folder import RunFolder, open_folder
+from kosmos_eval.evaluation.run_config import Environment, Manifest, RunConfig
+from kosmos_eval.evaluation.run_folder import load_folder, open_folder
 from kosmos_eval.evaluation.setup import load_model
 from kosmos_eval.model import Model
 from kosmos_eval.models.openai.client import ENVIRONMENT
@@ -579,16 +580,16 @@ def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_
         def score(self, sample, outputs):
             return Score({"accuracy": float(outputs[0].text == sample.target)})
 
-    log, run = tmp_path / "log.jsonl", RunFolder()
+    log, run = tmp_path / "log.jsonl", tmp_path / "run"
     with serving(log) as port:
         model = OpenAIModel(f"m@http://127.0.0.1:{port}/v1", retries=0, concurrency=1, price_out=1e6)
         with pytest.raises(
             ModelError, match=r"is gone \(.*\), after 1 tries; finished samples are kept, start the server"
         ):
-            evaluate(model, {"echo": Echo()}, run=run)
-    assert len(run.records) == 3
+            evaluate(model, {"echo": Echo()}, out=run)
+    assert len(load_folder(run)[1]) == 3
     with serving(log, port):
-        report = evaluate(model, {"echo": Echo()}, run=run)
+        report = evaluate(model, {"echo": Echo()}, out=run)
     assert report.score("echo") == 100
     asked = [json.loads(line)["text"] for line in log.read_text().splitlines()]
     assert asked == ["0 say 0", "1 say 1", "2 say 2", "perish say 3", "perish say 3", "4 say 4", "5 say 5"]
@@ -686,30 +687,30 @@ def test_a_killed_run_goes_on_elsewhere_asks_nothing_twice_adds_up_and_writes_no
     said = written["model_notes"][0]
     assert said.startswith(f"{total} requests answered ({paid} by {first}, {24 - kept} by {second}), ")
     assert each * total <= int(re.search(r"(\d+) tokens of prompts", said)[1]) <= (each + 1) * total
-    assert written["options"]["model"] == "openai:slow" and "model_options" not in written["options"]
+    assert written["config"]["model"] == "openai:slow" and not written["config"]["model_options"]
     everything = "".join(file.read_text() for file in out.iterdir() if file.is_file())
     assert "sk-hid" not in everything and "pw-hid" not in everything
 
 
 def test_a_run_that_goes_on_with_nothing_to_ask_keeps_what_was_said_of_it(made, tmp_path):
     folder = tmp_path / "run"
-    config = {"options": {}}
+    manifest = Manifest(RunConfig(), "m", Environment(), started="")
     for prompt in ("say a", "say b c"):
-        with open_folder(folder, config) as run:
+        with open_folder(folder, manifest) as (run, _):
             model = made(price_out=1e6)
-            model.usage.keep(run.folder / "usage.jsonl")
+            model.usage.keep(run.path / "usage.jsonl")
             answer(model, Generate(Prompt(prompt), choices=("a", "z")))
     with (folder / "usage.jsonl").open("a") as torn:
         torn.write('{"at": "http')
-    with open_folder(folder, config) as run:
+    with open_folder(folder, manifest) as (run, _):
         model = made(price_out=1e6)
-        model.usage.keep(run.folder / "usage.jsonl")
+        model.usage.keep(run.path / "usage.jsonl")
         assert model.notes[:2] == ["choices by text", "1 replies were none of the choices"]
         assert model.notes[2].startswith("2 requests answered, ") and model.notes[2].endswith(
             "3 of answers, cost 3.0000"
         )
-    with open_folder(folder, config, fresh=True) as run:
-        model.usage.keep(run.folder / "usage.jsonl")
+    with open_folder(folder, manifest, overwrite=True) as (run, _):
+        model.usage.keep(run.path / "usage.jsonl")
         assert model.notes == ["0 requests answered, 0 tokens of prompts, 0 of answers"]
 
 

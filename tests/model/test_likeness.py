@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from kosmos_eval import Source
 from kosmos_eval.evaluation.plan import plan
 from kosmos_eval.evaluation.setup import load_shots, load_tasks
 from kosmos_eval.fewshot.selection import RandomShots, Shots
@@ -12,8 +11,8 @@ from kosmos_eval.fewshot.selection import RandomShots, Shots
 
 def same_digit(shots: Shots) -> float:
     """How often a demonstration shows the digit that is asked for."""
-    (cell,) = plan(load_tasks(["imagenet"], Source()), shots=shots, limit=20, seed=0)
-    pairs = [(shot.target, sample.target) for sample in cell.samples for shot in demonstrations(cell, sample)]
+    (setting,) = plan(load_tasks(["imagenet"]), shots=shots, limit=20)
+    pairs = [(shot.target, sample.target) for sample in setting.samples for shot in setting.demonstrations(sample)]
     assert len(pairs) == 40
     return sum(one == other for one, other in pairs) / len(pairs)
 

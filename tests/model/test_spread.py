@@ -13,8 +13,9 @@ import pytest
 
 from kosmos_eval.errors import ModelError
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.run_folder import load_folder
 from kosmos_eval.evaluation.setup import load_tasks
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import kosmos, kosmos_nano
 from kosmos_model.modeling import checkpoint
@@ -81,18 +82,18 @@ def test_two_processes_answer_in_step_what_one_answers(tmp_path: Path) -> None:
     assert all("share 0.5" in errors for _, errors in said)
     assert said[1][0] == ""
 
-    alone = RunFolder()
     model = kosmos(str(tmp_path / "model"), device="cpu")
     tasks = load_tasks(TASKS, Source())
-    evaluate(model, tasks, shots=(0, 1), limit=2, run=alone)
+    evaluate(model, tasks, shots=(0, 1), limit=2, out=tmp_path / "alone")
+    _, alone = load_folder(tmp_path / "alone")
     lines = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
-    assert len(lines) == len(alone.records) == 12
+    assert len(lines) == len(alone) == 12
     for line in lines:
-        record = alone.record(line["task"], line["shots"], line["id"])
+        record = alone.record(SettingKey(line["task"], line["shots"]), line["id"])
         assert record is not None and (line["prompt"], line["error"]) == (record.prompt, None)
         for found, output in zip(line["outputs"], record.outputs, strict=True):
             _same(found, output)
-    assert json.loads((out / "run.json").read_text())["options"]["model_fingerprint"] == model.fingerprint
+    assert json.loads((out / "run.json").read_text())["config"]["model_fingerprint"] == model.fingerprint
 
 
 def _same(found: dict[str, Any], output: Any) -> None:

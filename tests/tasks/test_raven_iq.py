@@ -14,7 +14,8 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.run_folder import load_folder
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
@@ -234,10 +235,11 @@ def test_a_broken_npz_fails_its_own_puzzle_and_is_named(tmp_path: Path, broken: 
     file = root / "raven" / "center_single" / "RAVEN_8_test.npz"
     if broken == "cut":
         file.write_bytes(file.read_bytes()[:500])
-    run = RunFolder()
-    report = evaluate(load("yes"), {"raven_iq": at(root)}, shots=(0,), run=run)
+    report = evaluate(load("yes"), {"raven_iq": at(root)}, out=tmp_path / "run")
     assert (report.rows[0].n, report.failed) == (1, 1)
-    assert "RAVEN_8_test.npz cannot be decoded" in str(run.record("raven_iq", 0, "center_single/RAVEN_8_test").error)
+    record = load_folder(tmp_path / "run")[1].record(SettingKey("raven_iq"), "center_single/RAVEN_8_test")
+    assert record is not None and record.error is not None
+    assert "RAVEN_8_test.npz cannot be decoded" in record.error
 
 
 def test_the_papers_puzzles_come_first_and_unknown_splits_are_listed(tmp_path: Path) -> None:

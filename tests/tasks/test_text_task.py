@@ -211,6 +211,6 @@ def test_gpt3s_partial_evaluation_at_0_and_1_shot(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", [*GPT3, *PARTIAL])
 def test_a_run_asks_both_readings_beside_each_other(name: str) -> None:
-    made = plan({name: load_task(name, Source())}, shots=[1], limit=1, seed=0, variants=Variants(prompts=("all",)))
-    assert [cell.variant for cell in made] == ["", "prompt=gpt3"]
+    made = plan({name: load_task(name, Source())}, shots=[1], limit=1, variants=Variants(prompts=("all",)))
+    assert [str(setting.key.variant) for setting in made] == ["", "prompt=gpt3"]
     assert made[0].samples[0].id == made[1].samples[0].id

@@ -5,6 +5,7 @@ import pytest
 
 from kosmos_eval import Score, Source, Task, register
 from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
+from kosmos_eval.evaluation.run_config import RunConfig
 from kosmos_eval.evaluation.setup import default_folder, load_task, load_tasks
 from kosmos_eval.registry import TASKS
 
@@ -85,7 +86,7 @@ def test_a_split_is_for_all_or_by_task():
 
 def test_the_default_folder_follows_the_options():
     def folder(seed):
-        return default_folder({"options": {"seed": seed}, "model_name": "hf:a/b"})
+        return default_folder(RunConfig(seed=seed), "hf:a/b")
 
     assert folder(0) == folder(0) != folder(1)
     assert folder(0).parts[:2] == ("results", "runs") and folder(0).name.startswith("hf-a-b-")

@@ -5,6 +5,7 @@ from PIL import Image as Pixels
 from typer.testing import CliRunner
 
 from kosmos_eval.cli import chat
+from kosmos_eval.cli.app import app
 from kosmos_eval.dialogue import Turn, asked, fitting, spoken, written
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.models.scripted import Rule, Scripted
@@ -113,19 +114,15 @@ def test_the_page_shows_text_and_images_and_runs_nothing(picture, tmp_path, caps
 
 
 def test_the_command_asks_its_arguments_or_a_pipe(tmp_path):
-    from kosmos_eval.cli.app import app
-
     runner = CliRunner()
-    if "ask" not in {command.name for command in app.registered_commands}:
-        app.command("ask")(chat.ask)
-    one = runner.invoke(app, ["ask", "scripted:yes", "Is it?", "--html", str(tmp_path / "page.html")])
+    one = runner.invoke(app, ["chat", "scripted:yes", "Is it?", "--html", str(tmp_path / "page.html")])
     assert (one.exit_code, one.stdout) == (0, "yes\n")
     assert "Is it?" in (tmp_path / "page.html").read_text()
-    two = runner.invoke(app, ["ask", "scripted:yes"], input="Is it?\n\nReally?\n")
+    two = runner.invoke(app, ["chat", "scripted:yes"], input="Is it?\n\nReally?\n")
     assert (two.exit_code, two.stdout) == (0, "yes\nyes\n")
-    assert isinstance(runner.invoke(app, ["ask", "scripted:yes", "--form", "x"]).exception, KosmosEvalError)
+    assert isinstance(runner.invoke(app, ["chat", "scripted:yes", "--form", "x"]).exception, KosmosEvalError)
     assert isinstance(
-        runner.invoke(app, ["ask", "scripted:yes", "--temperature", "1", "--top-p", "2"]).exception, KosmosEvalError
+        runner.invoke(app, ["chat", "scripted:yes", "--temperature", "1", "--top-p", "2"]).exception, KosmosEvalError
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from kosmos_eval import Completion, Generate, Image, Prompt, Sample, Score, evaluate, few_shot
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError, RunError, UnknownName
-from kosmos_eval.evaluation.setup import configuration, load_shots
+from kosmos_eval.evaluation.run_config import load_manifest
+from kosmos_eval.evaluation.setup import load_shots
 from kosmos_eval.fewshot.embeddings import Embeddings
 from kosmos_eval.fewshot.retrieval import RicesShots
 from kosmos_eval.fewshot.selection import Shots
@@ -183,11 +184,11 @@ class Parrot(Model):
             yield index, Completion(request.prompt.text("").splitlines()[-2].split()[-1])
 
 
-def test_an_evaluation_by_rices_finds_the_like_says_so_and_records_it(chosen):
+def test_an_evaluation_by_rices_finds_the_like_says_so_and_records_it(chosen, tmp_path):
     shots = Shots((2,), chosen)
-    (row,) = evaluate(Parrot(), {"greys": Greys()}, shots=shots).rows
+    (row,) = evaluate(Parrot(), {"greys": Greys()}, shots=shots, out=tmp_path / "run").rows
     assert (row.score, row.note) == (100, "RICES by levels")
-    options = configuration("parrot", Parrot(), {"greys": Greys()}, shots=shots, limit=None, seed=0)["options"]
-    assert (options["shots"], options["shots_from"], options["shots_fingerprint"]) == ([2], "rices", "a" * 64)
+    config = load_manifest(tmp_path / "run").config
+    assert (config.shots, config.shots_from, config.shots_fingerprint) == ((2,), "rices", "a" * 64)
     hook = EvalHook({"greys": Greys()}, every=1, shots=shots, log=str)
     assert dict(hook(1, Parrot()))["greys/2-shot/near"] == 100

@@ -4,16 +4,19 @@ import pytest
 
 from kosmos_eval import KosmosEvalError, Metric
 from kosmos_eval.evaluation.results import Report, rows
+from kosmos_eval.evaluation.run_config import Environment, Manifest, RunConfig
+from kosmos_eval.evaluation.variant import SettingKey, Variant
 from kosmos_eval.report import trackers
 from kosmos_eval.report.trackers import Tracker, scalars
 
-CONFIG = {"options": {"model": "m", "seed": 0, "shots": [0, 4]}, "model_name": "m"}
+BLANK = SettingKey("t", 4, Variant(images="blank"))
+MANIFEST = Manifest(RunConfig("m", shots=(0, 4)), "m", Environment(), started="")
 
 
 def report():
-    few = rows("t", 0, {"acc[a]": Metric(0.5, 0.25, 0.75, 8)}, shown=0, failed=0, notes=[])
-    many = rows("t", 4, {"acc[a]": Metric(0.75, None, None, 8)}, shown=4, failed=0, notes=[], variant="images=blank")
-    lost = rows("lost", 0, {}, shown=0, failed=3, notes=[])
+    few = rows(SettingKey("t"), {"acc[a]": Metric(0.5, 0.25, 0.75, 8)}, shown=0, failed=0, notes=[])
+    many = rows(BLANK, {"acc[a]": Metric(0.75, None, None, 8)}, shown=4, failed=0, notes=[])
+    lost = rows(SettingKey("lost"), {}, shown=0, failed=3, notes=[])
     return Report("m", (*few, *many, *lost))
 
 
@@ -33,7 +36,7 @@ def test_scores_and_interval_ends_are_logged_by_shots_and_rows_without_a_score_a
 
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_one_line(monkeypatch):
-    with pytest.raises(KosmosEvalError, match="--log neptune is not known; expected tensorboard, wandb, mlflow"):
+    with pytest.raises(KosmosEvalError, match="--tracker neptune is not known; expected tensorboard, wandb, mlflow"):
         Tracker.named("neptune")
     monkeypatch.setitem(trackers.PACKAGES, "wandb", ("no_such_module",))
     with pytest.raises(
@@ -47,8 +50,8 @@ def test_a_tracker_writes_beside_the_run_or_where_it_is_told(monkeypatch, tmp_pa
     monkeypatch.setitem(trackers.WRITERS, "wandb", lambda *given: seen.append(given[-1]))
     monkeypatch.setitem(trackers.PACKAGES, "wandb", ())
     (tmp_path / "run").mkdir()
-    assert Tracker.named("wandb").log(report(), CONFIG, tmp_path / "run") == tmp_path / "run" / "wandb"
-    assert Tracker.named(f"wandb:{tmp_path / 'there'}").log(report(), CONFIG, tmp_path / "run") == tmp_path / "there"
+    assert Tracker.named("wandb").log(report(), MANIFEST, tmp_path / "run") == tmp_path / "run" / "wandb"
+    assert Tracker.named(f"wandb:{tmp_path / 'there'}").log(report(), MANIFEST, tmp_path / "run") == tmp_path / "there"
     assert seen == [tmp_path / "run" / "wandb", tmp_path / "there"] and seen[0].is_dir()
 
 
@@ -57,7 +60,7 @@ def test_a_tracker_writes_beside_the_run_or_where_it_is_told(monkeypatch, tmp_pa
 def test_tensorboard_reads_what_was_logged(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    where = Tracker.named("tensorboard").log(report(), CONFIG, tmp_path)
+    where = Tracker.named("tensorboard").log(report(), MANIFEST, tmp_path)
     events = EventAccumulator(str(where / tmp_path.name))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("t/acc[a]")] == [(0, 50.0)]
@@ -70,7 +73,7 @@ def test_mlflow_reads_what_was_logged(tmp_path):
     from mlflow import MlflowClient
 
     (tmp_path / "scores.csv").write_text("task\n")
-    where = Tracker.named("mlflow").log(report(), CONFIG, tmp_path)
+    where = Tracker.named("mlflow").log(report(), MANIFEST, tmp_path)
     client = MlflowClient(f"sqlite:///{where / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("kosmos-eval")
     (run,) = client.search_runs([experiment.experiment_id])
@@ -84,7 +87,7 @@ def test_mlflow_reads_what_was_logged(tmp_path):
 def test_wandb_keeps_its_run_offline(tmp_path):
     import wandb
 
-    where = Tracker.named("wandb").log(report(), CONFIG, tmp_path)
+    where = Tracker.named("wandb").log(report(), MANIFEST, tmp_path)
     wandb.teardown()
     (kept,) = where.glob("wandb/offline-run-*/*.wandb")
     assert b"images=blank" in kept.read_bytes()

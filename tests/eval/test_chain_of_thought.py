@@ -8,9 +8,11 @@ import pytest
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.chain_of_thought import INTRODUCE, ChainOfThought, ReasonedTask
-from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.evaluator import evaluate, evaluate_settings
+from kosmos_eval.evaluation.plan import plan
 from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.evaluation.setup import load_task
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.model import Model
@@ -121,7 +123,7 @@ def test_where_contexts_hold_the_choices_only_what_they_share_is_introduced() ->
     assert second(task, sample) == [Prompt("It is a cat. Al saw Bo. Al"), Prompt("It is a cat. Al saw Bo. Bo")]
 
 
-def test_the_marks_are_the_tasks_and_the_rationale_is_kept() -> None:
+def test_the_values_are_the_tasks_and_the_rationale_is_kept() -> None:
     score = ChainOfThought(Plain()).score(ASKED, [Completion(" It is\na cat."), Likelihoods((-1.0,), (1,), (True,))])
     assert score == Score({"right": 1.0}, "x", {"own": 1, "rationale": "It is a cat."})
 
@@ -309,9 +311,9 @@ def test_a_later_stage_that_is_too_long_by_itself_fails_its_sample_and_is_not_sc
         def answers(self, requests: Sequence[Request]) -> Any:
             return ((index, Completion(said)) for index, _ in enumerate(requests))
 
-    run = RunFolder()
-    report = evaluate(Talkative(room=40), {"plain": ChainOfThought(Plain(), "Why?")}, run=run)
-    (record,) = run.records.values()
+    run, settings = RunFolder(), plan({"plain": ChainOfThought(Plain(), "Why?")})
+    ((_, report),) = evaluate_settings(Talkative(room=40), settings, run)
+    (record,) = run.of(SettingKey("plain"))
     assert (report.failed, record.score) == (1, None)
     assert record.error == "the prompt is longer than the model's context, even without demonstrations"
     assert record.outputs == (Completion(said),)
