@@ -105,7 +105,9 @@ def test_a_run_is_logged_to_each_tracker_that_is_named(run, tmp_path):
 
 def test_an_unknown_tracker_is_one_line_before_anything_is_asked(data, tmp_path, monkeypatch, capsys):  # noqa: F811
     given = ("--task-file", TOY, "--model", "scripted:red", "--data", data, "--out", tmp_path / "run")
-    assert "--tracker neptune is not known" in only_line(inside(monkeypatch, capsys, "run", *given, "--tracker", "neptune"))
+    assert "--tracker neptune is not known" in only_line(
+        inside(monkeypatch, capsys, "run", *given, "--tracker", "neptune")
+    )
     assert not (tmp_path / "run").exists()
 
 
