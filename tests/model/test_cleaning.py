@@ -255,8 +255,37 @@ def test_a_plan_that_was_done_is_not_done_again_and_another_is_refused(crawl, ou
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
     assert cleaned(replace(crawl, workers=2), out, console=quiet()) == counts
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
-    with pytest.raises(RunError, match=r"was begun with seed 0, but now it is 1; clean with --fresh or another --out"):
+    with pytest.raises(
+        RunError, match=r"was begun with seed 0, but now it is 1; clean with --overwrite or another --out"
+    ):
         cleaned(replace(crawl, seed=1), out, console=quiet())
+
+
+@pytest.mark.parametrize("name", ["books", "work", "skipped", "counts.json"])
+def test_what_cleaning_did_not_make_is_neither_removed_nor_written_over(crawl, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").touch()
+    with pytest.raises(RunError, match=f"{name} was not made by 'kosmos-eval clean'; move it away or choose another"):
+        cleaned(replace(crawl, corpora=crawl.corpora[:1]), tmp_path, overwrite=True, console=quiet())
+    assert (tmp_path / name / "mine").exists()
+
+
+def test_overwriting_cleans_anew_and_a_start_that_fails_removes_nothing(crawl, tmp_path, monkeypatch):
+    books = replace(crawl, corpora=crawl.corpora[:1], against=())
+    cleaned(books, tmp_path, console=quiet())
+    (tmp_path / "notes.txt").touch()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setenv("PATH", "")
+    for broken, message in (
+        (replace(books, against=("vqav3",)), "vqav2"),
+        (replace(books, executor="slurm"), "sbatch"),
+    ):
+        with pytest.raises(KosmosEvalError, match=message):
+            cleaned(broken, tmp_path, overwrite=True, console=quiet())
+        assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    counts = cleaned(replace(books, seed=1), tmp_path, overwrite=True, console=quiet())
+    assert counts is not None and counts["books"]["kept"] == len(kept(tmp_path / "books"))
+    assert (tmp_path / "notes.txt").exists()
 
 
 def test_the_number_of_tasks_changes_nothing_that_is_kept(crawl, out, counts, tmp_path):
@@ -393,6 +422,12 @@ def test_slurm_gets_every_stage_after_the_one_before(crawl, tmp_path, monkeypatc
             BadData,
             "language_model /no/lid of .* is not there",
         ),
+        (
+            "[corpora.'../a']\nsource = 'text'\npaths = []",
+            KosmosEvalError,
+            r"'\.\./a' is not the name of a folder; expected",
+        ),
+        ("[corpora.work]\nsource = 'text'\npaths = []", KosmosEvalError, "'work' is not the name of a folder"),
         ("[", KosmosEvalError, "is no TOML"),
     ],
 )

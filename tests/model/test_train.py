@@ -9,8 +9,10 @@ import torch
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
+from kosmos_eval.cli.app import main
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError, UnknownName
 from kosmos_eval.evaluation.run_folder import locked
+from kosmos_eval.files import MARKER, mark_made
 from kosmos_eval.prompt import Image
 from kosmos_model.data.batches import Batches, Plan, dealt, loader
 from kosmos_model.data.documents import Document
@@ -94,6 +96,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypat
 
 @pytest.mark.parametrize("text", ["", "step,sec", "step,seconds,tokens,rate,norm,other\n1,0.5,9,0.1,1.0,2.5\n"])
 def test_losses_of_a_run_that_was_killed_before_its_first_checkpoint_are_begun_anew(tmp_path, text):
+    mark_made(tmp_path, checkpoints.MADE_BY, ["losses.csv"])
     (tmp_path / "losses.csv").write_text(text)
     train(replace(RECIPE, steps=2), tmp_path, HERE, console=quiet())
     found = rows(tmp_path)
@@ -146,10 +149,87 @@ def test_losses_are_told_by_stream_and_a_stream_begins_after_its_steps(tmp_path)
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(tmp_path):
     train(RECIPE, tmp_path, HERE, console=quiet())
-    with pytest.raises(RunError, match=r"has rate 0.01, but now it is 0.02; train with --fresh or another --out"):
+    with pytest.raises(RunError, match=r"has rate 0.01, but now it is 0.02; train with --overwrite or another --out"):
         train(replace(RECIPE, rate=0.02), tmp_path, HERE, console=quiet())
-    train(replace(RECIPE, rate=0.02), tmp_path, replace(HERE, steps=1, fresh=True), console=quiet())
+    train(replace(RECIPE, rate=0.02), tmp_path, replace(HERE, steps=1, overwrite=True), console=quiet())
     assert len(rows(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["model", "step-000007", "tensorboard", "losses.csv", "scores.csv"])
+def test_what_training_did_not_make_is_neither_removed_nor_written_over(tmp_path, name):
+    foreign = tmp_path / name
+    if "." in name:
+        foreign.write_text("mine")
+    else:
+        foreign.mkdir()
+    with pytest.raises(RunError, match=f"{name} was not made by 'kosmos-eval train'; move it away or choose another"):
+        train(RECIPE, tmp_path, replace(HERE, overwrite=True), console=quiet())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".lock", name])
+
+
+def test_overwriting_removes_what_training_made_and_nothing_beside_it(tmp_path):
+    train(RECIPE, tmp_path, replace(HERE, steps=2), console=quiet())
+    mine = [tmp_path / "notes.txt", tmp_path / "step-by-step.md", tmp_path / "step-mine" / "a"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    train(RECIPE, tmp_path, replace(HERE, steps=1, overwrite=True), console=quiet())
+    assert all(path.read_text() == "mine" for path in mine)
+    assert sorted(path.name for path in tmp_path.glob("step-0*")) == ["step-000001"]
+
+
+def nothing(seed):
+    return iter(())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"streams": (Stream("none", f"{__name__}:nothing", 30),)},
+        {"streams": (Stream("none", f"{__name__}:nowhere", 30),)},
+        {"tokenizer": NANO.with_name("nowhere.spm")},
+        {"init": NANO},
+        {"evaluate": {"vqav3": (0,)}, "evaluate_every": 1},
+    ],
+)
+def test_a_start_that_fails_removes_nothing(tmp_path, broken):
+    train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(KosmosEvalError):
+        train(replace(RECIPE, **broken), tmp_path, replace(HERE, overwrite=True), console=quiet())
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("{", r"\.kosmos-eval cannot be read"),
+        (
+            '{"made_by": "kosmos-eval clean", "made": ["model"]}',
+            "was made by 'kosmos-eval clean', not 'kosmos-eval train'",
+        ),
+        ('{"made_by": "kosmos-eval train", "made": ["../other"]}', r"names '\.\./other'; expected names of entries"),
+    ],
+)
+def test_a_marker_that_is_not_of_training_removes_nothing(tmp_path, marker, message):
+    folder, other = tmp_path / "run", tmp_path / "other"
+    for path in (folder / "model", other):
+        path.mkdir(parents=True)
+    (folder / MARKER).write_text(marker)
+    with pytest.raises(RunError, match=message):
+        train(RECIPE, folder, replace(HERE, overwrite=True), console=quiet())
+    assert (folder / "model").is_dir() and other.is_dir()
+
+
+def test_an_empty_out_is_refused_before_anything(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr("sys.argv", ["kosmos-eval", "train", "nano", "--out", "", "--overwrite"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: --out is empty; expected the name of a folder\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_more_steps_go_on_from_the_last(tmp_path):
@@ -182,7 +262,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", full)
-        with pytest.raises(RunError, match=r"No space left on device; its last checkpoint is kept, mend this and run"):
+        with pytest.raises(RunError, match=r"No space left on device; its last checkpoint is kept, fix this and run"):
             train(RECIPE, tmp_path, replace(HERE, steps=4), console=quiet())
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-000003"]
     train(RECIPE, tmp_path, replace(HERE, steps=4), console=quiet())

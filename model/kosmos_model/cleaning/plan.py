@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os.path import expandvars
 from pathlib import Path
+from re import fullmatch
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -29,6 +30,8 @@ from kosmos_model.data.shards import shards
 from kosmos_model.data.streams import resolve
 from kosmos_model.toml import checked, made, toml
 
+OWN = ("work", "skipped", "counts.json")
+"""Entries of the output folder that are no corpora."""
 KINDS = ("text", "pairs", "interleaved")
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -142,6 +145,11 @@ def read(path: Path) -> Plan:
 
 
 def _check(corpus: Corpus) -> None:
+    if not fullmatch(r"[\w-][\w.-]*", corpus.name) or corpus.name in OWN:
+        raise KosmosEvalError(
+            f"corpus {corpus.name!r} is not the name of a folder; expected letters, digits, '_', '-' and '.', "
+            f"and none of {', '.join(OWN)}"
+        )
     if corpus.rules not in KINDS:
         raise UnknownName(f"kind of corpus ({corpus.name})", corpus.rules, KINDS)
     if corpus.source not in SOURCES and ":" not in corpus.source:

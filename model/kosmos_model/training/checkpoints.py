@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.errors import ModelError, RunError
+from kosmos_eval.files import made_by, mark_made
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import as_json, from_json
 from kosmos_model.modeling.distributed import Ranks, dealt, gathered, whole
@@ -24,6 +25,8 @@ from kosmos_model.modeling.kosmos import Kosmos
 from kosmos_model.modeling.tokenizer import Tokenizer
 from kosmos_model.training.recipes import completed
 
+MADE_BY = "kosmos-eval train"
+MODEL, STEPS = "model", "step-[0-9]*"
 OPTIMISER, STATE = "optimiser.safetensors", "state.json"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -60,6 +63,7 @@ def save(
         if not ranks.first:
             return
         final, begun = folder / f"step-{position.step:06}", folder / f".step-{position.step:06}.tmp"
+        mark_made(folder, MADE_BY, [final.name, begun.name])
         shutil.rmtree(begun, ignore_errors=True)
         checkpoint.save(model, begun, tokenizer=tokenizer)
     save_file(moments, begun / OPTIMISER)
@@ -73,13 +77,14 @@ def save(
 
 
 def latest(folder: Path) -> Path | None:
-    """The checkpoint that a run goes on from, if there is one."""
+    """Return the checkpoint that a run goes on from, if there is one."""
     return max(_folders(folder), default=None)
 
 
 def finish(folder: Path) -> None:
     """Make the model of the latest checkpoint the folder's own, ``model``; its weights come last, each file whole."""
-    saved, model = max(_folders(folder)), folder / "model"
+    saved, model = max(_folders(folder)), folder / MODEL
+    mark_made(folder, MADE_BY, [MODEL])
     model.mkdir(exist_ok=True)
     for name in (checkpoint.CONFIG, checkpoint.TOKENIZER, checkpoint.WEIGHTS):
         shutil.copyfile(saved / name, model / f".{name}.tmp")
@@ -97,12 +102,12 @@ def read(saved: Path, *, identity: Mapping[str, Any]) -> Position:
         step, steps = state.pop("step"), state.pop("steps")
         state["config"] = as_json(from_json(state["config"]))
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{saved / STATE} cannot be read ({error}); remove {saved} or train with --fresh") from error
+        raise RunError(f"{saved / STATE} cannot be read ({error}); remove {saved} or train with --overwrite") from error
     for name in (*identity, *state):
         if identity.get(name) != state.get(name):
             raise RunError(
                 f"{saved} has {name} {state.get(name)!r}, but now it is {identity.get(name)!r}; "
-                "train with --fresh or another --out"
+                "train with --overwrite or another --out"
             )
     return Position(step, steps, identity)
 
@@ -123,11 +128,12 @@ def restore(saved: Path, model: Kosmos, optimiser: torch.optim.AdamW) -> None:
                 spread = (dealt(moment, like=weight) for moment in moments)
                 optimiser.state[weight] = dict(zip(MOMENTS, (step, *spread), strict=True))
     except KeyError as error:
-        raise ModelError(f"{saved / OPTIMISER} lacks {error}; remove {saved} or train with --fresh") from error
+        raise ModelError(f"{saved / OPTIMISER} lacks {error}; remove {saved} or train with --overwrite") from error
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    made = made_by(folder, MADE_BY)
+    return sorted(path for path in folder.glob(STEPS) if path.is_dir() and path.name in made)
 
 
 def _trained(model: Kosmos) -> dict[str, torch.nn.Parameter]:

@@ -17,7 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-LOSSES, SCORES = "losses.csv", "scores.csv"
+from kosmos_eval.files import mark_made
+from kosmos_model.training.checkpoints import MADE_BY
+
+LOSSES, SCORES, TENSORBOARD = "losses.csv", "scores.csv", "tensorboard"
 QUIET = 10.0
 """Seconds between two lines in a pipe."""
 
@@ -71,6 +74,7 @@ class Log:
 
     def __init__(self, folder: Path, kinds: Sequence[str], *, begun: int = 0) -> None:
         self.kinds = kinds
+        mark_made(folder, MADE_BY, [LOSSES])
         _begin(folder / LOSSES, ["step", "seconds", "tokens", "rate", "norm", *kinds], begun=begun)
         self._file = (folder / LOSSES).open("a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file, lineterminator="\n")
@@ -109,7 +113,8 @@ def _board(folder: Path, begun: int) -> Any:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=begun + 1)
+    mark_made(folder, MADE_BY, [TENSORBOARD])
+    return SummaryWriter(str(folder / TENSORBOARD), purge_step=begun + 1)
 
 
 @dataclass

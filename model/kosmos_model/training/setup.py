@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 
 from kosmos_eval.errors import ModelError
+from kosmos_model.data.corpora import SOURCES
 from kosmos_model.data.shards import shards
+from kosmos_model.data.streams import resolve
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import KosmosConfig, as_json
 from kosmos_model.modeling.distributed import Ranks, shard
@@ -30,7 +32,7 @@ class Options:
         minutes: a time budget that decides the steps instead, once the first have been measured.
         device: auto, cpu, cuda, ...
         seed: decides weights and data.
-        fresh: begin anew rather than go on.
+        overwrite: begin anew rather than go on, and replace what training has made in the folder before.
         workers: processes that draw batches ahead; 0 draws them in this one.
     """
 
@@ -38,7 +40,7 @@ class Options:
     minutes: float | None = None
     device: str = "auto"
     seed: int = 0
-    fresh: bool = False
+    overwrite: bool = False
     workers: int = 1
 
 
@@ -57,16 +59,19 @@ def begin(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Ru
 
     Raises:
         BadData: if a stream's files are not there.
+        PlugInError: if its function is not there.
         ModelError: if the tokenizer, the weights to begin with or the checkpoint are not of this model.
         RunError: if the checkpoint is of another recipe or seed.
     """
     for stream in recipe.streams:
         if stream.paths:
             shards(tuple(stream.paths))
+        if stream.source not in SOURCES:
+            resolve(stream.source)
     config = recipes.shaped(recipe)
     tokenizer = _tokenizer(recipe, config)
     identity = {**recipes.identity(recipe), "config": as_json(config), "seed": options.seed}
-    saved = checkpoints.latest(folder)
+    saved = None if options.overwrite else checkpoints.latest(folder)
     if saved is None:
         position = Position(0, options.steps or (recipe.steps if options.minutes is None else None), identity)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +17,16 @@ from torch.distributed.fsdp import FSDPModule
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.run_folder import locked
+from kosmos_eval.files import clear_made, mark_made, refuse_foreign
 from kosmos_eval.hook import EvalHook
 from kosmos_model.adapters.kosmos import live
 from kosmos_model.data.batches import Batches, Plan, drawn, in_step, loader
 from kosmos_model.data.streams import seed_of
 from kosmos_model.modeling.distributed import Ranks, joined, whole
 from kosmos_model.training import checkpoints
+from kosmos_model.training.checkpoints import MADE_BY, MODEL
 from kosmos_model.training.flops import Price
-from kosmos_model.training.log import LOSSES, SCORES, Log, Measured, Shown, shown
+from kosmos_model.training.log import LOSSES, SCORES, TENSORBOARD, Log, Measured, Shown, shown
 from kosmos_model.training.optim import accumulate, rate, update
 from kosmos_model.training.recipes import Recipe
 from kosmos_model.training.setup import Options, Run, begin
@@ -51,8 +52,9 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
     """
     options = options or Options()
     with joined(options.device) as ranks, locked(folder) if ranks.first else nullcontext():
-        if options.fresh and ranks.first:
-            _discard(folder)
+        if ranks.first:
+            found = (path.name for path in folder.glob(checkpoints.STEPS))
+            refuse_foreign(folder, MADE_BY, (LOSSES, SCORES, TENSORBOARD, MODEL, *found))
         ranks.most(0)  # none looks for a checkpoint before the first has the folder
         if console is None:
             console = Console(stderr=True, width=None if sys.stderr.isatty() else 250, quiet=not ranks.first)
@@ -60,34 +62,39 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
         with shown(console, begun=run.position.step) as display:
             if run.position.step:
                 display.say(f"going on after step {run.position.step} of {run.position.steps or '?'} in {folder}")
-            taken = steps(run, recipe, options=options, ranks=ranks)
+            batches = _batches(run, recipe, options, ranks)
+            hook = evaluation(recipe, run, folder=folder, say=display.say)
+            if options.overwrite:
+                batches[0]  # nothing is removed before what replaces it can be read
+                if ranks.first:
+                    clear_made(folder, MADE_BY)
+                ranks.most(0)
+            taken = steps(run, recipe, batches, options=options, ranks=ranks)
             try:
-                keep(taken, run, recipe, folder=folder, ranks=ranks, display=display)
+                keep(taken, run, recipe, folder=folder, ranks=ranks, display=display, hook=hook)
             except (OSError, SafetensorError) as error:
-                raise RunError(f"{folder}: {error}; its last checkpoint is kept, mend this and run again") from error
-        console.print(f"the model is in {folder / 'model'}: kosmos-eval run --model kosmos:{folder / 'model'}")
-    return folder / "model"
+                raise RunError(f"{folder}: {error}; its last checkpoint is kept, fix this and run again") from error
+        console.print(f"the model is in {folder / MODEL}: kosmos-eval run --model kosmos:{folder / MODEL}")
+    return folder / MODEL
 
 
-def _discard(folder: Path) -> None:
-    for name in ("step-*", ".step-*.tmp", "tensorboard", LOSSES, SCORES, "model"):
-        for path in folder.glob(name):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def steps(run: Run, recipe: Recipe, *, options: Options, ranks: Ranks) -> Iterator[Measured]:
-    """Take the steps that are left, and tell of each what was measured."""
+def _batches(run: Run, recipe: Recipe, options: Options, ranks: Ranks) -> Batches:
     size = run.model.config.image_size
     plan = Plan(recipe.streams, options.seed, recipe.length, recipe.part_tokens, size, ranks.rank, ranks.ranks)
+    return Batches(plan, run.tokenizer)
+
+
+def steps(run: Run, recipe: Recipe, batches: Batches, *, options: Options, ranks: Ranks) -> Iterator[Measured]:
+    """Take the steps that are left, and tell of each what was measured."""
     price = Price.on(ranks.device, run.model.config, frozen=recipe.freeze_vision)
     started, times = time.monotonic(), list[float]()
     left = range(run.position.step, run.position.steps or sys.maxsize)
-    batches = drawn(loader(Batches(plan, run.tokenizer), left, workers=options.workers))
+    read = drawn(loader(batches, left, workers=options.workers))
     while run.position.steps is None or run.position.step < run.position.steps:
         before = time.monotonic()
-        parts = next(batches)
+        parts = next(read)
         if isinstance(run.model, FSDPModule):
-            parts = in_step(parts, ranks.most(len(parts)), image_size=size)
+            parts = in_step(parts, ranks.most(len(parts)), image_size=run.model.config.image_size)
         torch.manual_seed(seed_of("step", options.seed, run.position.step, ranks.rank))  # dropout's
         run.model.vision.rest(run.position.step in range(*recipe.vision_rests))
         peak = rate(run.position.step, recipe, steps=run.position.steps or sys.maxsize)
@@ -108,12 +115,22 @@ def steps(run: Run, recipe: Recipe, *, options: Options, ranks: Ranks) -> Iterat
         yield Measured(run.position.step, times[-1], int(sums[:, 2].sum()), peak, norm, losses, busy)
 
 
-def keep(taken: Iterator[Measured], run: Run, recipe: Recipe, *, folder: Path, ranks: Ranks, display: Shown) -> None:
+def keep(
+    taken: Iterator[Measured],
+    run: Run,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    ranks: Ranks,
+    display: Shown,
+    hook: EvalHook | None,
+) -> None:
     """Write and show what is measured, save and evaluate on the way, and write the model in the end.
 
     Every rank saves and evaluates with the others; the first one writes.
     """
-    hook = evaluation(recipe, run, folder=folder, say=display.say)
+    if hook is not None and ranks.first:
+        mark_made(folder, MADE_BY, [SCORES])
     kinds = [stream.kind for stream in recipe.streams]
     with closing(Log(folder, kinds, begun=run.position.step)) if ranks.first else nullcontext() as log:
         for measured in taken:
