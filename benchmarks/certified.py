@@ -17,14 +17,14 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+from benchscores.models import KNOWN, MODELS, NAMES, digits, engine, untrained
+from benchscores.stock import batches
+from benchscores.timing import one_thread, race
 
-from benchmarks.models import KNOWN, MODELS, NAMES, digits, engine, untrained
-from benchmarks.stock import batches
-from benchmarks.timing import one_thread, race
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_model.adapters.kosmos import KosmosModel
-from kosmos_model.engine.encoding import endings
+from kosmos_model.engine.encoding import continuation_tree
 from kosmos_model.engine.engine import Engine
 from kosmos_model.modeling.tokenizer import EOS
 
@@ -67,14 +67,14 @@ def agree(requests: Sequence[LogLikelihood], found: Sequence[Likelihoods], expec
     """Assert that the best are the best, exactly, and that the others are bounded."""
     for request, likelihoods, reference in zip(requests, found, expected, strict=True):
         divisors = likelihoods.tokens if request.by != "sum" else [1] * len(reference)
-        marks = [value / divisor for value, divisor in zip(reference, divisors, strict=True)]
-        order = sorted(range(len(marks)), key=marks.__getitem__, reverse=True)
-        for index, at_most in enumerate(likelihoods.at_most or [False] * len(marks)):
+        scores = [value / divisor for value, divisor in zip(reference, divisors, strict=True)]
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+        for index, at_most in enumerate(likelihoods.at_most or [False] * len(scores)):
             apart = likelihoods.logprobs[index] - reference[index]
             assert apart > -1e-4 if at_most else abs(apart) < 1e-4
         for index in order[: request.best]:
             exact = not (likelihoods.at_most and likelihoods.at_most[index])
-            assert exact or marks[index] < marks[order[(request.best or 1) - 1]] + 1e-4
+            assert exact or scores[index] < scores[order[(request.best or 1) - 1]] + 1e-4
 
 
 def every(subject: KosmosModel, requests: Sequence[LogLikelihood]) -> list[list[float]]:
@@ -101,8 +101,8 @@ def measure(subject: KosmosModel, names: Sequence[str], *, by: str, images: int,
         timed, found, (expected,) = race(ours, [theirs], rounds=rounds, warm=rounds > 1)
         likelihoods = [found[index] for index in range(images)]
         agree(requests, [each for each in likelihoods if isinstance(each, Likelihoods)], expected)
-        _, after = endings(subject.tokenizer, prompts[0], texts, terminated=True)
-        nodes = f"{engines[-1].searched / images:,.0f} of {len(after.tree):,} nodes an image"
+        _, after = continuation_tree(subject.tokenizer, prompts[0], texts, terminated=True)
+        nodes = f"{engines[-1].work.tokens_computed / images:,.0f} tokens an image for {len(after.tree):,} nodes"
         print(f"top {best} by {RULES[by]:14} {timed}  {nodes}", flush=True)
 
 

@@ -18,7 +18,7 @@ from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_model.adapters.kosmos import KosmosModel
 from kosmos_model.engine import batched_search
 from kosmos_model.engine.cost import image_price
-from kosmos_model.engine.decode_step import Step
+from kosmos_model.engine.decode_step import DecodeStep
 from kosmos_model.engine.engine import Engine
 from kosmos_model.engine.prefill import Budget
 from kosmos_model.modeling.config import PRESETS
@@ -103,13 +103,13 @@ def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(batched_search, "ROWS", 4)
     monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
     rows: list[int] = []
-    stepped = Step.__call__
+    stepped = DecodeStep.__call__
 
-    def counted(self: Step, tokens: Tensor, **others: object) -> Tensor:
+    def counted(self: DecodeStep, tokens: Tensor, **others: object) -> Tensor:
         rows.append(len(tokens))
         return stepped(self, tokens, **others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(DecodeStep, "__call__", counted)
     lengths = [2, 9, 2, 9, 2, 9, 2, 9, 2, 9, 2, 9]
     found = _answers(_engine(), [Generate(Prompt(f"{n}"), length) for n, length in enumerate(lengths)])
     assert [one.tokens for one in found] == lengths

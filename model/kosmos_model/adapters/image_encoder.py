@@ -23,11 +23,11 @@ class KosmosImages:
     """
 
     def __init__(self, model: KosmosModel) -> None:
-        from kosmos_model.engine.image_cache import Gallery
+        from kosmos_model.engine.image_cache import ImageCache
 
         network, weight = model.model, model.model.decoder.embed_tokens.weight
         self.name, self.fingerprint = model.name, model.fingerprint
-        self._gallery = Gallery(
+        self._image_cache = ImageCache(
             lambda batch: network.embed_images(batch.to(weight.device, weight.dtype)), pixels=model.pixels, capacity=0
         )
 
@@ -36,7 +36,7 @@ class KosmosImages:
         import torch
 
         with torch.inference_mode():
-            found, failed = self._gallery.embeddings({image.digest: image for image in images})
+            found, failed = self._image_cache.embeddings({image.digest: image for image in images})
         flat = {digest: embedding.flatten().float().cpu().numpy() for digest, embedding in found.items()}
         return [failed.get(image.digest) or flat[image.digest] for image in images]
 

@@ -78,12 +78,12 @@ class KosmosModel(Model):
 
     def fits(self, request: Request) -> bool:
         """Whether prompt, images and the longest possible answer are within the model's context."""
-        from kosmos_model.engine.encoding import endings
+        from kosmos_model.engine.encoding import continuation_tree
 
         length = len(self.tokenizer.prompt(request.prompt)[0])
         texts = request.continuations if isinstance(request, LogLikelihood) else request.choices
         if texts is not None:
-            root, after = endings(self.tokenizer, request.prompt, tuple(texts), terminated=True)
+            root, after = continuation_tree(self.tokenizer, request.prompt, tuple(texts), terminated=True)
             length = max(length, root + after.depth)
         elif not isinstance(request, LogLikelihood):
             length += request.max_tokens

@@ -17,7 +17,7 @@ from kosmos_eval.prompt import Image
 from kosmos_model.engine.prefill import out_of_memory
 
 
-class Gallery:
+class ImageCache:
     """The embeddings of images by digest.
 
     Args:

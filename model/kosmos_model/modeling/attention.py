@@ -68,8 +68,8 @@ def rotate(states: Tensor, factors: Tensor) -> Tensor:
     return torch.view_as_real(pairs * factors).flatten(-2).to(states.dtype)
 
 
-class Memory(Protocol):
-    """What a layer remembers, where that is more than rows of slots."""
+class AttendingCache(Protocol):
+    """A layer's keys and values, where they are more than rows of slots."""
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Take in rotated keys, and values, (B, S, H, d) each, and let rotated queries of that shape attend."""
@@ -77,10 +77,10 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True)
-class Memories:
-    """A memory for each layer."""
+class KVCaches:
+    """A cache for each layer, which attends by itself."""
 
-    layers: Sequence[Memory]
+    layers: Sequence[AttendingCache]
 
 
 class LayerCache:
@@ -159,7 +159,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        incremental_state: LayerCache | Memory | None = None,
+        incremental_state: LayerCache | AttendingCache | None = None,
         key_padding_mask: Tensor | None = None,
         attn_mask: Tensor | None = None,
         rel_pos: Rotation | None = None,
@@ -171,7 +171,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
             query: (B, S, D).
             key: the same; attention here is always to oneself.
             value: the same.
-            incremental_state: this layer's cache, which the chunk is added to, or a memory that attends by itself.
+            incremental_state: this layer's cache, which the chunk is added to, or one that attends by itself.
             key_padding_mask: (B, T), true where a key is padding.
             attn_mask: (S, T) or (B, 1, S, T), added to the scores; None is causal.
             rel_pos: the rotation of the chunk; None for positions that follow the cache's slots.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kosmos_model.modeling.attention import Cache, Memories, MultiheadAttention, Rotation, additive
+from kosmos_model.modeling.attention import Cache, KVCaches, MultiheadAttention, Rotation, additive
 from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.tokenizer import PAD
 
@@ -76,7 +76,7 @@ class KosmosDecoder(Decoder):  # type: ignore[misc]
         positions: Tensor | None = None,
         longest: int | None = None,
         visible: Tensor | None = None,
-        cache: Cache | Memories | None = None,
+        cache: Cache | KVCaches | None = None,
     ) -> Tensor:
         """The last layer's states after the final layer norm.
 

@@ -252,10 +252,10 @@ def test_images_are_encoded_once_and_kept_for_later_windows() -> None:
     requests = [Generate(Prompt(_image(n % 2), f"{n}"), max_tokens=1) for n in range(6)]
     _answers(engine, requests)
     _answers(engine, requests)
-    assert engine.gallery.encoded == 2
+    assert engine.image_cache.encoded == 2
     small = _engine(images=1)
     _answers(small, requests)
-    assert small.gallery.encoded == 6  # alternating, and only one is kept
+    assert small.image_cache.encoded == 6  # alternating, and only one is kept
 
 
 def test_a_broken_image_fails_its_own_requests_only(tmp_path: object) -> None:
@@ -296,7 +296,7 @@ def test_out_of_memory_halves_the_work_and_loses_no_answer(where: str, monkeypat
         return model.embed_images(pixels)
 
     if where == "images":
-        engine.gallery.encode = encode
+        engine.image_cache.encode = encode
     else:
         monkeypatch.setattr(Layers, "hidden", scarce)
     for found, reference in zip(_answers(engine, requests), expected, strict=True):
