@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import ModelError
 from kosmos_eval.model import Model
+from kosmos_eval.models.device import pick_device
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 
 if TYPE_CHECKING:
@@ -255,26 +256,9 @@ def checked(device: str, dtype: str, *, batch_tokens: int | str, fit: str = "squ
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if dtype not in ("auto", *types):
         raise ModelError(f"dtype is {dtype!r}; expected auto, {' or '.join(types)}")
-    place = _device(device)
+    place = pick_device(device)
     precise = types.get(dtype, torch.bfloat16 if place.type == "cuda" else torch.float32)
     return Settings(place, precise, batch_tokens=None if batch_tokens == "auto" else int(batch_tokens))
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device is {name!r}; expected auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ModelError(f"device is {name!r}; expected auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ModelError(f"device is {name!r}, but this machine has {count} GPUs that torch can use; try cpu")
-    return device
 
 
 def _budget(model: Kosmos, tokens: int | None) -> Budget:

@@ -19,7 +19,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from kosmos_eval.errors import KosmosEvalError, ModelError
+from kosmos_eval.errors import ModelError
+from kosmos_eval.models.device import pick_device
 from kosmos_model.modeling.kosmos import Kosmos
 
 
@@ -53,17 +54,12 @@ def joined(device: str) -> Iterator[Ranks]:
         device: auto, cpu, cuda, ...; each rank takes the GPU of its local number.
 
     Raises:
-        KosmosEvalError: if there is no such device.
+        ModelError: if there is no such device.
     """
     ranks, local = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.empty(0, device=f"cuda:{local}" if device == "cuda" else device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise KosmosEvalError(f"device {device} cannot be used ({reason}); expected auto, cpu or cuda") from error
+    place = pick_device(device)
     if place.type == "cuda":
+        place = pick_device(f"cuda:{local if place.index is None else place.index}")
         torch.cuda.set_device(place)
     if ranks == 1 or distributed.is_initialized():
         yield Ranks(distributed.get_rank(), ranks, place) if ranks > 1 else Ranks(0, 1, place)
