@@ -74,7 +74,7 @@ class Engine:
         self.image_cache = ImageCache(
             lambda batch: model.embed_images(batch.to(weight.device, weight.dtype)), pixels=pixels, capacity=images
         )
-        self.work = Work(device=str(weight.device), dtype=str(weight.dtype).removeprefix("torch."))
+        self.work = Work()
         self._forbidden = torch.tensor(tokenizer.unspoken, dtype=torch.long, device=weight.device)
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
