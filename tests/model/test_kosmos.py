@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from kosmos_model.modeling.config import PRESETS
-from kosmos_model.modeling.kosmos import build, parameter_counts, positions_of, splice, text_weights
+from kosmos_model.modeling.kosmos import build, positions_of, splice, text_weights
 
 TINY = dataclasses.replace(
     PRESETS["kosmos-nano"],
@@ -202,6 +202,11 @@ def test_the_seed_decides_the_weights_and_leaves_the_outside_alone():
         assert torch.equal(weight, again), name
     assert not torch.equal(one.decoder.embed_tokens.weight, other.decoder.embed_tokens.weight)
     assert not torch.equal(one.resampler.dense.weight, other.resampler.dense.weight)
+
+
+def parameter_counts(model):
+    counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in model.named_children()}
+    return counts | {"total": sum(counts.values())}
 
 
 def test_kosmos_1_has_the_parameters_of_the_paper():

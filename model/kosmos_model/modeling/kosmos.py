@@ -179,9 +179,3 @@ def build(config: KosmosConfig, *, seed: int) -> Kosmos:
             vision=ImageEncoder(config),
             resampler=build_resampler(config),
         )
-
-
-def parameter_counts(model: Kosmos) -> dict[str, int]:
-    """How many parameters each part has, tied ones counted once, and all together as ``total``."""
-    counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in model.named_children()}
-    return counts | {"total": sum(counts.values())}
