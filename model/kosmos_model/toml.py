@@ -42,12 +42,21 @@ def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T
         UnknownName: if there is a value that the dataclass has no field for.
         KosmosEvalError: if one is missing or cannot be.
     """
-    fields = [known.name for known in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    check_names(kind, values, path, *table)
+    right: T = checked(kind, values, path, *table)
+    return right
+
+
+def check_names(kind: type[Any], values: Mapping[str, Any], path: Path, *table: str) -> None:
+    """Make sure that a dataclass has a field for each value of a table.
+
+    Raises:
+        UnknownName: if there is none.
+    """
+    fields = [known.name for known in dataclasses.fields(kind)]
     for name in values:
         if name not in fields:
             raise UnknownName(f"setting of {'.'.join(table)} ({path})" if table else f"setting ({path})", name, fields)
-    right: T = checked(kind, values, path, *table)
-    return right
 
 
 def checked(kind: Any, value: object, path: Path, *names: str) -> Any:

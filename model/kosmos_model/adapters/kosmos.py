@@ -202,9 +202,9 @@ def _put(model: Kosmos, settings: Settings, *, fsdp: bool) -> None:
     if not fsdp:
         model.to(settings.device)
         return
-    from kosmos_model.modeling.distributed import spread
+    from kosmos_model.modeling.distributed import shard_for_inference
 
-    spread(model, settings.device)
+    shard_for_inference(model, settings.device)
 
 
 def live(model: Kosmos, tokenizer: Tokenizer, *, name: str = "kosmos", fit: str = "squash") -> KosmosModel:
@@ -272,9 +272,9 @@ def _budget(model: Kosmos, tokens: int | None) -> Budget:
         return Budget(tokens or 2048, 16 * (tokens or 2048))
     free, _ = torch.cuda.mem_get_info(weight.device)
     if any(hasattr(weight, "device_mesh") for weight in model.parameters()):
-        from kosmos_model.modeling.distributed import least
+        from kosmos_model.modeling.distributed import all_reduce_min
 
-        free = least(free)
+        free = all_reduce_min(free)
     slot = 2 * model.config.layers * model.config.width * weight.element_size()  # keys and values of a token
     slots = max(8192, min(1 << 20, int(free * 0.25) // slot))  # a batch, and a copy of it for those that go on
     return Budget(min(65_536, slots), slots)

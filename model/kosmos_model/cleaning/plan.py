@@ -26,8 +26,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
 from kosmos_model.data.corpora import SOURCES, Place, Reading
+from kosmos_model.data.datasets import resolve
 from kosmos_model.data.shards import shards
-from kosmos_model.data.streams import resolve
 from kosmos_model.toml import checked, made, toml
 
 OWN = ("work", "skipped", "counts.json")

@@ -1,6 +1,6 @@
 """Corpora: what the rows of shards mean, as texts and as prompts of text and images (KOSMOS-1 section 3.1).
 
-A recipe names one of these functions as a stream's ``source`` beside its ``paths``: ``text``, ``pairs``, ``mmc4``,
+A recipe names one of these functions as a dataset's ``source`` beside its ``paths``: ``text``, ``pairs``, ``mmc4``,
 ``obelics``, or ``package.module:function`` of one's own. Columns are found by the names that public data sets give
 them, or by ``columns = {text = "content"}``. Images are bytes in the row, or files under ``images``.
 """

@@ -16,7 +16,7 @@ class Document:
     """A token sequence and how much the prediction *of* each of its tokens counts.
 
     Args:
-        kind: the stream that it comes from.
+        kind: the dataset that it comes from.
         tokens: ids, with ``slots`` places for each image.
         weights: one for each token; 0 for what is only given.
         images: in reading order.
@@ -37,7 +37,7 @@ def lesson(samples: Sequence[Sample], tokenizer: Tokenizer, *, kind: str, prompt
     Args:
         samples: what is asked, in order; each answer is its sample's ``target``.
         tokenizer: gives ids and the number of slots.
-        kind: the stream that they come from.
+        kind: the dataset that they come from.
         prompt_weight: how much the text of prompts counts; answers and what ends them count 1.
     """
     tokens, weights = [BOS], [0.0]

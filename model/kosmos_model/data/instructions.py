@@ -1,6 +1,6 @@
 """Instruction data: an instruction with its input is given, the output is learned (KOSMOS-1 section 3.3).
 
-A recipe names one of these functions as a stream's ``source`` beside its ``paths``, as
+A recipe names one of these functions as a dataset's ``source`` beside its ``paths``, as
 ``kosmos_model.data.instructions:unnatural``, and ``prompt_weight = 0.0``, so that the loss is on outputs alone. The
 paper does not say what stands between input and output; here it is ``Answer:``, as in its prompts for questions, unless
 the input ends in a colon itself.

@@ -37,7 +37,7 @@ class Ranks:
         """Whether this is the one that writes files and speaks."""
         return self.rank == 0
 
-    def most(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """The largest number that a rank has; every rank has to ask."""
         if self.ranks == 1:
             return number
@@ -45,9 +45,13 @@ class Ranks:
         distributed.all_reduce(told, distributed.ReduceOp.MAX)
         return int(told)
 
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.all_reduce_max(0)
+
 
 @contextmanager
-def joined(device: str) -> Iterator[Ranks]:
+def process_group(device: str) -> Iterator[Ranks]:
     """Join the processes that torchrun has started, if it has, until the context ends; what is joined stays so.
 
     Args:
@@ -81,7 +85,7 @@ def shard(model: Kosmos) -> None:
 
 
 @contextmanager
-def whole(model: Kosmos) -> Iterator[None]:
+def full_parameters(model: Kosmos) -> Iterator[None]:
     """Give every rank all weights while the context lasts, so that each can use the model by itself."""
     shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in shards:
@@ -95,18 +99,18 @@ def whole(model: Kosmos) -> Iterator[None]:
             module.set_reshard_after_forward(depth > 0, recurse=False)  # the root's are needed again at once
 
 
-def gathered(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """The whole of what is shared out; every rank has to ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def dealt(value: Tensor, *, like: Tensor) -> Tensor:
+def shard_like(value: Tensor, *, like: Tensor) -> Tensor:
     """A tensor on the device of another, and shared out as that one is."""
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
 
 
-def spread(model: Kosmos, device: torch.device) -> None:
+def shard_for_inference(model: Kosmos, device: torch.device) -> None:
     """Leave on this rank's device its share of every layer, and all that is no layer.
 
     Args:
@@ -126,7 +130,7 @@ def spread(model: Kosmos, device: torch.device) -> None:
             tensor.data = tensor.data.to(device)
 
 
-def least(value: int) -> int:
+def all_reduce_min(value: int) -> int:
     """The smallest value of any rank, so that all plan alike; each of them has to ask."""
     told = torch.tensor(value)
     distributed.all_reduce(told, distributed.ReduceOp.MIN)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kosmos_model.data.batches import Part
+from kosmos_model.data.batches import MicroBatch
 from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.kosmos import build
 from kosmos_model.modeling.tokenizer import PAD
@@ -77,7 +77,7 @@ class Price:
             peak=peak,
         )
 
-    def part(self, part: Part) -> float:
+    def part(self, part: MicroBatch) -> float:
         """The operations of a part of a batch."""
         lengths = (part.tokens != PAD).sum(1)  # (B,)
         pairs = int((lengths * (lengths + 1) // 2).sum())
@@ -89,7 +89,7 @@ class Price:
             + self.image * len(part.pixels)
         )
 
-    def utilisation(self, parts: Sequence[Part], *, seconds: float) -> float:
+    def utilisation(self, parts: Sequence[MicroBatch], *, seconds: float) -> float:
         """The part of the peak that some parts take when they are computed in so many seconds."""
         return sum(map(self.part, parts)) / seconds / self.peak
 

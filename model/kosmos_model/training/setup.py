@@ -9,8 +9,8 @@ import torch
 
 from kosmos_eval.errors import ModelError
 from kosmos_model.data.corpora import SOURCES
+from kosmos_model.data.datasets import resolve
 from kosmos_model.data.shards import shards
-from kosmos_model.data.streams import resolve
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import KosmosConfig, as_json
 from kosmos_model.modeling.distributed import Ranks, shard
@@ -18,7 +18,7 @@ from kosmos_model.modeling.kosmos import Kosmos, build
 from kosmos_model.modeling.tokenizer import Tokenizer
 from kosmos_model.modeling.vision import freeze_all_but_last_layer, load_clip
 from kosmos_model.training import checkpoints, recipes
-from kosmos_model.training.checkpoints import Position
+from kosmos_model.training.checkpoints import TrainState
 from kosmos_model.training.optim import optimiser
 from kosmos_model.training.recipes import Recipe
 
@@ -51,32 +51,32 @@ class Run:
     model: Kosmos
     tokenizer: Tokenizer
     optimiser: torch.optim.AdamW
-    position: Position
+    state: TrainState
 
 
-def begin(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Run:
+def setup(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Run:
     """The state before the next step: fresh, or the latest checkpoint's.
 
     Raises:
-        BadData: if a stream's files are not there.
+        BadData: if a dataset's files are not there.
         PlugInError: if its function is not there.
         ModelError: if the tokenizer, the weights to begin with or the checkpoint are not of this model.
         RunError: if the checkpoint is of another recipe or seed.
     """
-    for stream in recipe.streams:
-        if stream.paths:
-            shards(tuple(stream.paths))
-        if stream.source not in SOURCES:
-            resolve(stream.source)
+    for dataset in recipe.datasets:
+        if dataset.paths:
+            shards(tuple(dataset.paths))
+        if dataset.source not in SOURCES:
+            resolve(dataset.source)
     config = recipes.shaped(recipe)
     tokenizer = _tokenizer(recipe, config)
     identity = {**recipes.identity(recipe), "config": as_json(config), "seed": options.seed}
     saved = None if options.overwrite else checkpoints.latest(folder)
     if saved is None:
-        position = Position(0, options.steps or (recipe.steps if options.minutes is None else None), identity)
+        state = TrainState(0, options.steps or (recipe.steps if options.minutes is None else None), identity)
     else:
-        position = checkpoints.read(saved, identity=identity)
-        position = replace(position, steps=options.steps or position.steps)
+        state = checkpoints.read(saved, identity=identity)
+        state = replace(state, steps=options.steps or state.steps)
     model = build(config, seed=options.seed)
     _fill(model, recipe, saved)
     model.to(ranks.device).train()
@@ -92,7 +92,7 @@ def begin(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Ru
     adam = optimiser(model, recipe)
     if saved is not None:
         checkpoints.restore(saved, model, adam)
-    return Run(model, tokenizer, adam, position)
+    return Run(model, tokenizer, adam, state)
 
 
 def _tokenizer(recipe: Recipe, config: KosmosConfig) -> Tokenizer:

@@ -30,14 +30,14 @@ TASKS = ["vqav2", "rendered_sst2", "imagenet"]
 SCRIPT = """
 import os, sys, traceback
 from kosmos_eval.cli import app as cli
-from kosmos_model.modeling import distributed as spread
+from kosmos_model.modeling import distributed
 
-def told(model, device, original=spread.spread):
+def told(model, device, original=distributed.shard_for_inference):
     original(model, device)
     weight = model.decoder.layers[0].self_attn.q_proj.weight
     print(f"share {weight.to_local().numel() / weight.numel()}", file=sys.stderr)
 
-spread.spread = told
+distributed.shard_for_inference = told
 code = 1
 try:
     cli.main()
