@@ -19,7 +19,7 @@ from kosmos_eval.source import Source
 from kosmos_eval.task import Score, Task
 from kosmos_model.cleaning import plan as plans
 from kosmos_model.cleaning.command import cleaned
-from kosmos_model.cleaning.looks import Pictures, look
+from kosmos_model.cleaning.image_stats import KnownImages, image_stats
 from kosmos_model.cleaning.plan import Plan
 from kosmos_model.cleaning.rules import RULES, Measures, Page
 from kosmos_model.data.corpora import obelics, pairs, text
@@ -343,18 +343,18 @@ def test_half_of_the_documents_with_one_image_are_dropped_by_seed_and_text():
 
 
 def test_images_of_one_color_and_small_ones_are_known():
-    assert look(Image(one_color())).plain and look(Image(one_color())).side == 99
-    seen = look(Image(drawing(1, (63, 200))))
+    assert image_stats(Image(one_color())).plain and image_stats(Image(one_color())).side == 99
+    seen = image_stats(Image(drawing(1, (63, 200))))
     assert (seen.plain, seen.side) == (False, 63)
 
 
 def test_a_scaled_and_recompressed_copy_is_found_and_others_are_not():
-    asked = [look(Image(drawing(number, (300, 240)))) for number in range(12)]
-    known = Pictures([], [seen.digest for seen in asked if seen.digest is not None])
-    copies = [known.has(look(Image(drawing(number, (120, 96), "JPEG")))) for number in range(12)]
+    asked = [image_stats(Image(drawing(number, (300, 240)))) for number in range(12)]
+    known = KnownImages([], [seen.digest for seen in asked if seen.digest is not None])
+    copies = [known.has(image_stats(Image(drawing(number, (120, 96), "JPEG")))) for number in range(12)]
     assert sum(copies) >= 11
-    assert not any(known.has(look(Image(drawing(number)))) for number in range(100, 140))
-    assert Pictures([asked[0].content], []).has(asked[0])
+    assert not any(known.has(image_stats(Image(drawing(number)))) for number in range(100, 140))
+    assert KnownImages([asked[0].content], []).has(asked[0])
 
 
 def fasttext_model(words):

@@ -63,9 +63,9 @@ def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) 
         KosmosEvalError: if the folder holds another plan, or evaluation data cannot be read.
     """
     from kosmos_model.cleaning import evaluated
+    from kosmos_model.cleaning.counts import print_counts
     from kosmos_model.cleaning.pipeline import check_executor, executor, stages
     from kosmos_model.cleaning.plan import OWN
-    from kosmos_model.cleaning.tally import print_counts
 
     work, names = out / "work", [*OWN, *(corpus.name for corpus in plan.corpora)]
     asked = work / "evaluated" if plan.against else None
@@ -100,7 +100,7 @@ def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) 
         console.print("the plan names no language_model: no other language was looked for")
     if not plan.against:
         console.print("the plan names no tasks in against: evaluation data was not looked for")
-    if any(tally["skipped"] for tally in counts.values()):
+    if any(one["skipped"] for one in counts.values()):
         console.print(f"what was skipped is named in {out / 'skipped'}", highlight=False, soft_wrap=True)
     return counts
 

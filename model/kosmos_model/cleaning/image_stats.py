@@ -18,7 +18,7 @@ PLAIN = 4
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStats:
     """An image as the rules see it.
 
     Args:
@@ -36,7 +36,7 @@ class Look:
 
 
 @lru_cache(maxsize=64)
-def look(image: Image) -> Look | BadImage:
+def image_stats(image: Image) -> ImageStats | BadImage:
     """How an image looks, or why it cannot be seen."""
     try:
         pixels = image.pixels()
@@ -47,12 +47,12 @@ def look(image: Image) -> Look | BadImage:
         digest = sum(bit << place for place, bit in enumerate(bits))
         telling = BANDS < digest.bit_count() < SIDE * SIDE - BANDS
         plain = all(high - low <= PLAIN for low, high in ranges)
-        return Look(min(pixels.size), plain, digest if telling else None, image.digest)
+        return ImageStats(min(pixels.size), plain, digest if telling else None, image.digest)
     except BadImage as error:
         return error
 
 
-class Pictures:
+class KnownImages:
     """Images by their digests, found again in copies.
 
     Args:
@@ -67,7 +67,7 @@ class Pictures:
             for band in _bands(digest):
                 self.bands.setdefault(band, []).append(digest)
 
-    def has(self, seen: Look) -> bool:
+    def has(self, seen: ImageStats) -> bool:
         """Whether an image is a copy of one of these: the same file, or alike in all but ``BANDS`` - 1 bits."""
         if seen.content in self.contents:
             return True
