@@ -7,10 +7,11 @@ from torch import Tensor
 from kosmos_model.engine import layers as module
 from kosmos_model.engine.decode_step import DecodeStep, KVCache
 from kosmos_model.engine.layers import Layers
-from kosmos_model.modeling.config import PRESETS, KosmosConfig
+from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.decoder import KosmosDecoder, build_decoder
+from tests.model.conftest import TINY
 
-SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
+SMALL = replace(TINY, vocab_size=40)
 LENGTHS = (5, 9, 3)
 COMMON = 3
 

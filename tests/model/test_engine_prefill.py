@@ -8,10 +8,10 @@ from torch import Tensor
 from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.prefill import Budget, EmbeddingTable, prefill
 from kosmos_model.engine.token_tree import Ints, Tree
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.decoder import build_decoder
+from tests.model.conftest import TINY
 
-SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
+SMALL = replace(TINY, vocab_size=40)
 BEHIND = 2 * (32 * 32 + 2 * 32 * 64)  # operations of the last layer behind its attention
 TREE = Tree.build([[7, 8, 9, 10, 11], [7, 8, 12, 13], [7, 8, 9, 14]])
 ALL = np.arange(len(TREE))

@@ -7,22 +7,9 @@ from torch.nn import functional as F
 
 from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.kosmos import build, positions_of, splice, text_weights
+from tests.model.conftest import NARROW
 
-TINY = dataclasses.replace(
-    PRESETS["kosmos-nano"],
-    vocab_size=20,
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    image_size=16,
-    patch_size=4,
-    vision_width=16,
-    vision_layers=2,
-    vision_heads=2,
-    vision_ffn=32,
-)
+TINY = dataclasses.replace(NARROW, vocab_size=20, patch_size=4, vision_layers=2)
 BOS, PAD, EOS, SLOT, IMAGE, IMAGE_END = 0, 1, 2, 4, 5, 6
 BLOCK = [IMAGE, SLOT, SLOT, IMAGE_END]
 

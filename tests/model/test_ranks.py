@@ -26,21 +26,9 @@ from kosmos_model.training import checkpoints
 from kosmos_model.training.recipes import Recipe
 from kosmos_model.training.setup import Options
 from kosmos_model.training.train import train
+from tests.model.conftest import NARROW
 
 LESSONS = "kosmos_tasks.lessons.scenes"
-TINY = replace(
-    PRESETS["kosmos-nano"],
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
 DATASETS = (
     Dataset("captions", f"{LESSONS}:captions", tokens=60),
     Dataset("text", f"{LESSONS}:sentences", tokens=30, after=1),
@@ -72,7 +60,7 @@ CLOSE = 1e-6
 
 def run(recipe: Recipe, folder: Path, *, steps: int) -> None:
     """Train on a CPU, in silence."""
-    PRESETS["tiny"] = TINY
+    PRESETS["tiny"] = NARROW
     train(recipe, folder, Options(steps=steps, device="cpu", workers=0), console=Console(file=io.StringIO()))
 
 
@@ -152,7 +140,7 @@ def test_a_sharded_model_is_evaluated_and_is_a_model_like_any(folders):
             (step, "0", "3") for step in "12"
         ]
     model, _ = checkpoint.load(folders / "sharded" / "model")
-    assert model.config == TINY
+    assert model.config == NARROW
 
 
 def test_ranks_in_step_get_as_many_parts_each_with_an_image():

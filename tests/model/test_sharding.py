@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,8 @@ from kosmos_eval.evaluation.setup import build_tasks
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import kosmos, kosmos_nano
 from kosmos_model.modeling import checkpoint
-from kosmos_model.modeling.config import PRESETS
-from kosmos_model.modeling.kosmos import build
-from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from tests.model.conftest import TOKENIZER, tiny_model
 
-TOKENIZER = Tokenizer.read(NANO, slots=3)
-SIZES = {"width": 32, "layers": 2, "heads": 4, "ffn": 64, "latents": 3, "image_size": 16}
-VISION = {"vision_width": 16, "vision_layers": 1, "vision_heads": 2, "vision_ffn": 32}
 TASKS = ["vqav2", "rendered_sst2", "imagenet"]
 
 SCRIPT = """
@@ -58,8 +52,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_two_processes_answer_in_step_what_one_answers(tmp_path: Path) -> None:
-    config = replace(PRESETS["kosmos-nano"], vocab_size=len(TOKENIZER), **SIZES, **VISION)
-    checkpoint.save(build(config, seed=0), tmp_path / "model", tokenizer=TOKENIZER)
+    checkpoint.save(tiny_model(), tmp_path / "model", tokenizer=TOKENIZER)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]

@@ -1,11 +1,9 @@
 """What a training begins with, and how it computes."""
 
-import io
 from dataclasses import replace
 
 import pytest
 import torch
-from rich.console import Console
 
 from kosmos_eval.errors import BadData, ModelError
 from kosmos_model.data.batches import Batches, Plan, loader, prefetch
@@ -19,21 +17,10 @@ from kosmos_model.training.optim import accumulate, token_losses
 from kosmos_model.training.recipes import Recipe
 from kosmos_model.training.setup import Options, setup
 from kosmos_model.training.train import train
+from tests.model.conftest import NARROW, quiet
 
 LESSONS = "kosmos_tasks.lessons.scenes"
-TINY = replace(
-    PRESETS["kosmos-nano"],
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    image_size=16,
-    vision_width=16,
-    vision_layers=2,
-    vision_heads=2,
-    vision_ffn=32,
-)
+TINY = replace(NARROW, vision_layers=2)
 CAPTIONS = Dataset("captions", f"{LESSONS}:captions", tokens=60)
 TEXT = Dataset("text", f"{LESSONS}:sentences", tokens=30)
 RECIPE = Recipe(
@@ -45,10 +32,6 @@ HERE, ALONE = Options(workers=0), Ranks(0, 1, torch.device("cpu"))
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=250)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 import csv
-import io
 import json
 from dataclasses import replace
 from errno import ENOSPC
 
 import pytest
 import torch
-from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 from kosmos_eval.cli.app import main
@@ -28,22 +26,10 @@ from kosmos_model.training.optim import accumulate, learning_rate, optimiser, or
 from kosmos_model.training.recipes import Recipe
 from kosmos_model.training.setup import Options, setup
 from kosmos_model.training.train import train
+from tests.model.conftest import NARROW, quiet
 
 LESSONS = "kosmos_tasks.lessons.scenes"
-TINY = replace(
-    PRESETS["kosmos-nano"],
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    dropout=0.1,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
+TINY = replace(NARROW, dropout=0.1)
 DATASETS = (
     Dataset("captions", f"{LESSONS}:captions", tokens=60),
     Dataset("questions", f"{LESSONS}:questions", tokens=60, emphasis=2.0, prompt_weight=0.1),
@@ -59,10 +45,6 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=250)
 
 
 def rows(folder):
