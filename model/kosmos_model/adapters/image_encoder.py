@@ -1,4 +1,4 @@
-"""How alike images are to a Kosmos: by what its decoder sees of them."""
+"""Vectors of images by which a Kosmos finds similar ones: what its decoder sees of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KosmosImages:
         )
 
     def vectors(self, images: Sequence[Image]) -> Sequence[NDArray[float32] | BadImage]:
-        """For each image its vector (Q * D,), or why it has none."""
+        """Return for each image its vector (Q * D,), or why it has none."""
         import torch
 
         with torch.inference_mode():
@@ -42,7 +42,7 @@ class KosmosImages:
 
 
 def load(path: str = "", *, device: str = "auto") -> KosmosImages:
-    """The images of the bundled model, or of a Kosmos in a folder; in fp32, so that the same ones are nearest anywhere.
+    """Load the bundled model, or a Kosmos in a folder, to compare images; in fp32, so that results are the same anywhere.
 
     Raises:
         ModelError: if there is no such model or device.

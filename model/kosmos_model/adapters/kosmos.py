@@ -78,7 +78,7 @@ class KosmosModel(Model):
         return found
 
     def fits(self, request: Request) -> bool:
-        """Whether prompt, images and the longest possible answer are within the model's context."""
+        """Return whether prompt, images and the longest possible answer fit into the model's context."""
         from kosmos_model.engine.encoding import continuation_tree
 
         length = len(self.tokenizer.prompt(request.prompt)[0])
@@ -105,7 +105,7 @@ class KosmosModel(Model):
 
     @property
     def work(self) -> Work:
-        """What the engine that answers now has done so far."""
+        """The work of the engine that answers now."""
         from kosmos_eval.model import Work
         from kosmos_model.engine.cost import image_price
 
@@ -131,7 +131,7 @@ def kosmos_nano(
     batch_tokens: int | str = "auto",
     fsdp: bool = False,
 ) -> KosmosModel:
-    """The small KOSMOS-1 that is shipped; where its weights are not, it is untrained and says so.
+    """Load the small KOSMOS-1 that is shipped; without its weights it is untrained and says so.
 
     Args:
         device: auto, cpu, cuda, cuda:1.
@@ -141,7 +141,7 @@ def kosmos_nano(
         fsdp: spread the layers over the processes of torchrun, which then answer in step.
 
     Raises:
-        ModelError: if an option cannot be.
+        ModelError: if an option is invalid.
     """
     settings = checked(device, dtype, fit=fit, batch_tokens=batch_tokens)
 
@@ -171,7 +171,7 @@ def kosmos(
     batch_tokens: int | str = "auto",
     fsdp: bool = False,
 ) -> KosmosModel:
-    """A Kosmos in a folder of ``config.json``, ``model.safetensors`` and ``tokenizer.spm``.
+    """Load a Kosmos from a folder of ``config.json``, ``model.safetensors`` and ``tokenizer.spm``.
 
     Args:
         path: the folder.
@@ -182,7 +182,7 @@ def kosmos(
         fsdp: spread the layers over the processes of torchrun, which then answer in step.
 
     Raises:
-        ModelError: if an option cannot be, or the folder holds no model.
+        ModelError: if an option is invalid, or the folder holds no model.
     """
     settings = checked(device, dtype, fit=fit, batch_tokens=batch_tokens)
 
@@ -208,7 +208,7 @@ def _put(model: Kosmos, settings: Settings, *, fsdp: bool) -> None:
 
 
 def live(model: Kosmos, tokenizer: Tokenizer, *, name: str = "kosmos", fit: str = "squash") -> KosmosModel:
-    """A Kosmos in memory, for evaluation while it is trained; its mode and gradients are left as they were."""
+    """Wrap a Kosmos in memory for evaluation while it is trained; its mode and gradients stay as they were."""
     from kosmos_model.modeling.image import Square
 
     return KosmosModel(model, tokenizer, name=name, pixels=Square(model.config.image_size, fit), changes=True)
@@ -240,7 +240,7 @@ def checked(device: str, dtype: str, *, batch_tokens: int | str, fit: str = "squ
     """Options that all factories have, resolved; torch is first imported here.
 
     Raises:
-        ModelError: if one cannot be.
+        ModelError: if one is invalid.
     """
     # threads that spin while they wait take the cores from those that work: eight times slower on a busy machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
@@ -262,7 +262,7 @@ def checked(device: str, dtype: str, *, batch_tokens: int | str, fit: str = "squ
 
 
 def _budget(model: Kosmos, tokens: int | None) -> Budget:
-    """How much to compute at once: as asked, or what a processor's cache holds, or what a GPU's free memory allows."""
+    """Return how much to compute at once: as asked, or what a CPU's cache holds, or what a GPU's free memory allows."""
     import torch
 
     from kosmos_model.engine.prefill import Budget

@@ -1,4 +1,4 @@
-"""What evaluation asks, so that it can be kept out of training: runs of words, and pictures."""
+"""The content of evaluation data, to be kept out of training: runs of words, and pictures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write(tasks: Iterable[str], folder: Path, *, data: Path | None, ngram: int) 
 
 @lru_cache(maxsize=2)
 def pictures(folder: Path) -> KnownImages:
-    """The pictures that `write` found."""
+    """Return the pictures that `write` found."""
     stored = json.loads((folder / PICTURES).read_text())
     return KnownImages(stored["contents"], stored["digests"])
 

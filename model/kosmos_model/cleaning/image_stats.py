@@ -1,4 +1,4 @@
-"""How an image looks: its size, whether it has one color, and a digest that copies of it share."""
+"""Statistics of an image: its size, whether it has one color, and a digest that copies of it share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ImageStats:
 
 @lru_cache(maxsize=64)
 def image_stats(image: Image) -> ImageStats | BadImage:
-    """How an image looks, or why it cannot be seen."""
+    """Return the statistics of an image, or why it has none."""
     try:
         pixels = image.pixels()
         ranges: tuple[tuple[int, int], ...] = pixels.getextrema()  # type: ignore[assignment]
@@ -68,7 +68,7 @@ class KnownImages:
                 self.bands.setdefault(band, []).append(digest)
 
     def has(self, seen: ImageStats) -> bool:
-        """Whether an image is a copy of one of these: the same file, or alike in all but ``BANDS`` - 1 bits."""
+        """Return whether an image is a copy of one of these: the same file, or a digest that differs in few bits."""
         if seen.content in self.contents:
             return True
         digest = seen.digest

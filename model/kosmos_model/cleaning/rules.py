@@ -34,13 +34,13 @@ class Page:
     prompt: Prompt
 
     def without(self, dropped: Callable[[Image], bool]) -> Prompt:
-        """Its texts, and its images but for some."""
+        """Return its prompt without some images."""
         return Prompt(*(part for part in self.prompt.parts if isinstance(part, str) or not dropped(part)))
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What rules go by.
+    """The measures of the rules.
 
     Args:
         plan: its numbers.

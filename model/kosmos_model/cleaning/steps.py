@@ -1,4 +1,4 @@
-"""What cleaning does in datatrove's pipelines beside its own blocks: read and sift, read again, count, write."""
+"""Our steps in datatrove's pipelines: read and sift, read again, count, write."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sift:
     folder: Path
 
     def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
-        """The documents that one task keeps."""
+        """Yield the documents that one task keeps."""
         by_corpus = {corpus.name: Counts() for corpus in self.corpora}
         parts = [
             (corpus, shard, part)
@@ -111,7 +111,7 @@ class Stored:
     pictures: bool
 
     def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
-        """The documents of a task, always in the same order."""
+        """Yield the documents of a task, always in the same order."""
         import pyarrow.parquet as pq
 
         columns = ["id", "corpus", "texts", *["images"] * self.pictures]
@@ -140,7 +140,7 @@ class Count:
     folder: Path
 
     def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
-        """The documents as they come."""
+        """Yield the documents as they come."""
         kept: dict[str, int] = {}
         for document in data:
             name = document.metadata["corpus"]
@@ -178,7 +178,7 @@ class Sum:
 
 
 def as_page(writer: Any, document: Document) -> dict[str, Any]:
-    """A document as a row of OBELICS' columns."""
+    """Return a document as a row of OBELICS' columns."""
     page: Page = document.metadata["page"]
     parts = page.prompt.parts
     return {
@@ -190,12 +190,12 @@ def as_page(writer: Any, document: Document) -> dict[str, Any]:
 
 
 def as_text(writer: Any, document: Document) -> dict[str, Any]:
-    """A document as a row of a text corpus."""
+    """Return a document as a row of a text corpus."""
     return {"id": document.id, "text": document.text}
 
 
 def as_pair(writer: Any, document: Document) -> dict[str, Any]:
-    """A document as an image with its caption."""
+    """Return a document as an image with its caption."""
     prompt: Prompt = document.metadata["page"].prompt
     return {"id": document.id, "image": _cell(prompt.images[0]), "caption": prompt.text("")}
 

@@ -49,7 +49,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the batches of a run.
+    """The settings that decide the batches of a run.
 
     Args:
         datasets: what a step reads.
@@ -179,14 +179,14 @@ def in_step(parts: Sequence[MicroBatch], number: int, *, image_size: int) -> lis
 
 
 def loader(batches: Batches, steps: range, *, workers: int) -> DataLoader[list[MicroBatch]]:
-    """The batches of some steps in order, drawn ahead by ``workers`` processes (0: in this one)."""
+    """Return the batches of some steps in order, drawn ahead by ``workers`` processes (0: in this one)."""
     ahead: dict[str, Any] = {"prefetch_factor": 2, "persistent_workers": True} if workers else {}
     own = torch.Generator()  # else it would draw from the random state of the run
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, generator=own, **ahead)
 
 
 def prefetch(batches: DataLoader[list[MicroBatch]]) -> Iterator[list[MicroBatch]]:
-    """What a loader draws; what the user can fix is said in one line, whichever process it happened in.
+    """Yield the batches of a loader; errors that the user can fix are one line, whichever process they happened in.
 
     Raises:
         BadData: if a dataset is empty or cannot be read.

@@ -61,18 +61,18 @@ class Dataset:
     columns: dict[str, str] = field(default_factory=dict)
 
     def runs(self, step: int) -> bool:
-        """Whether a step (from 0) is one of its."""
+        """Return whether a step (from 0) reads it."""
         return self.after <= step and (self.until is None or step < self.until)
 
 
 def running(datasets: Sequence[Dataset], step: int) -> list[tuple[int, Dataset]]:
-    """The datasets that a step reads, each with its number among all."""
+    """Return the datasets that a step reads, each with its number among all."""
     found = [(number, dataset) for number, dataset in enumerate(datasets) if dataset.runs(step)]
     return [entry for entry in found if entry[1].alone] or found
 
 
 def resolve(source: str) -> Any:
-    """The function that ``package.module:function`` names.
+    """Return the function that ``package.module:function`` names.
 
     Raises:
         PlugInError: if it does not import or is not there.
@@ -85,14 +85,14 @@ def resolve(source: str) -> Any:
 
 
 def seed_of(*names: object) -> int:
-    """A seed that differs wherever one of the names does."""
+    """Return a seed that differs wherever one of the names does."""
     return int.from_bytes(sha256(repr(names).encode()).digest()[:8], "big")
 
 
 def documents(
     dataset: Dataset, tokenizer: Tokenizer, *, seed: int, step: int, length: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[Document]:
-    """The documents that a step reads from a dataset; of files, one rank's share of them.
+    """Yield the documents that a step reads from a dataset; of files, one rank's share of them.
 
     Args:
         dataset: where from, and how many tokens.
@@ -138,7 +138,7 @@ MARGIN = 1.05
 
 
 def _bytes_per_token(dataset: Dataset, corpus: files.Corpus, tokenizer: Tokenizer, length: int) -> float:
-    """How many bytes of its files a token of a dataset takes; measured once a process, on rows from all over them."""
+    """Return how many bytes of its files a token takes; measured once a process, on rows from all over them."""
     key = (dataset.source, corpus, tokenizer, length)
     if key not in _RATES:
         read = tokens = 0.0

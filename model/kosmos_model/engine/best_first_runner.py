@@ -116,7 +116,7 @@ def run_best_first(
 
 
 class _Computer:
-    """What has been computed of the requests that are still together."""
+    """The computed nodes of requests that are still together."""
 
     def __init__(self, layers: Layers, prefixes: Prefixes, search: BestFirstSearch) -> None:
         self.layers, self.search, self.lengths = layers, search, prefixes.lengths
@@ -172,7 +172,7 @@ def _grouped(nodes: Ints) -> Ints:
 
 
 def _above(index: TrieIndex, groups: Ints) -> Ints:
-    """The nodes (rows, G, U) of groups (rows, G, C) and all above them, -1 behind them."""
+    """Return the nodes (rows, G, U) of groups (rows, G, C) and all above them, -1 behind them."""
     paths = index.paths[groups].reshape(-1, groups.shape[2] * index.paths.shape[1])
     unions = [np.unique(path[path >= 0]) for path in paths]
     table = np.full((len(unions), max(map(len, unions))), -1, dtype=np.int64)

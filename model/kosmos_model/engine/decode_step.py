@@ -40,7 +40,7 @@ class KVCache:
             self.own = grown
 
     def select(self, rows: Tensor, slots: Tensor, *, spare: int) -> KVCache:
-        """Some slots (N, T) of some rows (N,), with room for ``spare`` more."""
+        """Return some slots (N, T) of some rows (N,), with room for ``spare`` more."""
         layers, two, _, heads, _, width = self.own.shape
         own = self.own.new_empty(layers, two, len(rows), heads, slots.shape[1] + spare, width)
         head = torch.arange(heads, device=rows.device)[:, None]
@@ -48,7 +48,7 @@ class KVCache:
         return KVCache(self.shared, own, slots.shape[1])
 
     def joined(self, other: KVCache, *, spare: int) -> KVCache:
-        """The rows of both, which share the same; the shorter ones have empty slots behind."""
+        """Return the rows of both, which share the same; the shorter ones have empty slots behind."""
         layers, two, rows, heads, _, width = self.own.shape
         used = max(self.used, other.used)
         own = self.own.new_zeros(layers, two, rows + other.own.shape[2], heads, used + spare, width)
@@ -68,7 +68,7 @@ class DecodeStep:
         self.layers = layers
 
     def __call__(self, tokens: Tensor, *, positions: Tensor, longest: int, visible: Tensor, slots: KVCache) -> Tensor:
-        """The states after some tokens, which are added to the slots.
+        """Return the states after some tokens, which are added to the slots.
 
         Args:
             tokens: (B, K)
@@ -92,7 +92,7 @@ class DecodeStep:
 
 
 class _LayerCache:
-    """What the new tokens of a layer see: slots that are shared, (2, H, P, d), and own ones, (2, B, H, capacity, d)."""
+    """A layer's keys and values: shared slots, (2, H, P, d), and those of each row, (2, B, H, capacity, d)."""
 
     def __init__(self, shared: Tensor, own: Tensor, used: int, mask: Tensor) -> None:
         self.shared, self.own, self.used, self.mask = shared, own, used, mask

@@ -35,7 +35,7 @@ class ContinuationTree:
 
 
 def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str, int]) -> list[int]:
-    """The tokens of a prompt, in which every image has slots of its own.
+    """Return the tokens of a prompt, in which every image has slots of its own.
 
     Args:
         tokenizer: it encodes each text of a prompt by itself.
@@ -75,7 +75,7 @@ def continuation_tree(
 
 
 def _tail(tokenizer: PromptTokenizer, prompt: Prompt) -> tuple[str, int]:
-    """The last text of a prompt, and how many tokens come before it."""
+    """Return the last text of a prompt, and how many tokens come before it."""
     tail = prompt.parts[-1] if prompt.parts and isinstance(prompt.parts[-1], str) else ""
     return tail, len(tokenizer.prompt(prompt)[0]) - len(_encoded(tokenizer, tail))
 
@@ -141,7 +141,7 @@ class Choices:
 
 
 def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> Choices:
-    """The trie of strings that may continue a prompt; the tokens of all begin at the earliest boundary of any."""
+    """Return the trie of strings that may continue a prompt; all begin at the earliest boundary of any."""
     tail, before = _tail(tokenizer, prompt)
     root, trie = _trie(tokenizer, tail, texts)
     return Choices(before + root, *trie)

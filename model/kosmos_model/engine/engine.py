@@ -176,7 +176,7 @@ class Engine:
             yield from self._planned([replace(one, trie_index=None) for one in asked if one.index in part], embeddings)
 
     def _decodings(self, tree: Tree, continued: Ints, widths: Iterable[int]) -> dict[int, Decoding]:
-        """For each width of searches where they run."""
+        """Return where searches run, by their width."""
         return {
             width: Decoding(
                 DecodeStep(self._layers), tree, continued, width=width, forbidden=self._forbidden, budget=self.budget

@@ -29,12 +29,12 @@ Product = Callable[[Tensor], Tensor]
 
 
 def product(weight: Tensor, bias: Tensor | None) -> Product:
-    """What makes (..., out) of states (..., in) by a weight (out, in)."""
+    """Return the function that makes (..., out) of states (..., in) by a weight (out, in)."""
     return partial(linear, weight=weight, bias=bias)
 
 
 def blocked(weight: Tensor, bias: Tensor | None) -> Product:
-    """The same, over a copy of the weight in blocks where this is faster: in fp32 on a CPU, if its entries are many."""
+    """Return the same over a copy of the weight in blocks, if that is faster: for a large one in fp32 on a CPU."""
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     there = there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not there or weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() < BLOCKED:
@@ -100,7 +100,7 @@ class Layers:
         caches: Sequence[AttendingCache],
         wanted: Tensor | None = None,
     ) -> Tensor:
-        """The last layer's states after the final layer norm.
+        """Return the last layer's states after the final layer norm.
 
         Args:
             embeddings: (B, S, D) tokens and images, not yet scaled.

@@ -19,7 +19,7 @@ from kosmos_model.modeling.attention import LayerCache, additive
 
 @dataclass
 class View:
-    """What the nodes of a step see, the same in every layer.
+    """The nodes that each node of a step sees, the same in every layer.
 
     Args:
         prompts: (R, P) true for the slots of the prompts that count.

@@ -80,19 +80,19 @@ class Batch:
     slots: list[tuple[Tensor, Tensor]]
 
     def within(self, ordered: Ints) -> slice:
-        """The entries of an ascending array of nodes that are in the batch."""
+        """Return the entries of an ascending array of nodes that are in the batch."""
         low, high = np.searchsorted(ordered, (self.start, self.stop))
         return slice(int(low), int(high))
 
     def of(self, nodes: Ints) -> Tensor:
-        """The states of nodes that are wanted and in the batch, a row each."""
+        """Return the states of nodes that are wanted and in the batch, a row each."""
         place = np.searchsorted(self.wanted, nodes)
         if not np.array_equal(self.wanted.take(place, mode="clip"), nodes):
             raise ValueError("the states of these nodes were not wanted")
         return self.states[torch.from_numpy(place).to(self.states.device)]
 
     def prefixes(self, nodes: Ints, *, spare: int) -> Prefixes:
-        """The sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
+        """Return the sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
         lengths = self.tree.depths[nodes] + 1
         seen = (self.kept <= nodes[:, None]) & (nodes[:, None] < self.tree.ends[self.kept])  # (N, K)
         if not np.array_equal(seen.sum(1), lengths):
@@ -112,7 +112,7 @@ class Batch:
 
 @dataclass
 class Budget:
-    """How much is computed at once; it halves when memory runs out.
+    """The limits of what is computed at once; they halve when memory runs out.
 
     Args:
         tokens: new tokens of a batch.
@@ -157,12 +157,12 @@ def prefill(
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on an accelerator or on the CPU."""
+    """Return whether an error says that memory ran out, on an accelerator or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
-    """Where a batch that begins at a node has to end: at least one node later."""
+    """Return where a batch that begins at a node has to end: at least one node later."""
     stop = min(len(tree), start + budget.tokens)
     low, high = np.searchsorted(continued, (start, stop))
     slots = np.cumsum(tree.depths[continued[low:high]] + 1)
@@ -173,7 +173,7 @@ def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
 def _computed(
     layers: Layers, embeddings: EmbeddingTable, *, after: Batch, stop: int, wanted: Ints, continued: Ints
 ) -> Batch:
-    """The batch that follows another, under the part of what that one kept which is still above it."""
+    """Return the batch that follows another, under the part of what that one kept which is still above it."""
     tree, start = after.tree, after.stop
     weight = layers.decoder.embed_tokens.weight
     standing = tree.ends[after.kept] > start

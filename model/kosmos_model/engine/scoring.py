@@ -72,7 +72,7 @@ class Scores:
 
 
 def scored(layers: Layers, states: Tensor, after: Ints, tokens: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-    """What follows some states, scored in parts that a cache can hold.
+    """Score the tokens that follow some states, in parts that a cache can hold.
 
     Args:
         layers: what makes scores of states.

@@ -44,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True)
 class TreeMask:
-    """What nodes ``start`` to ``stop`` of a tree see.
+    """The mask of nodes ``start`` to ``stop`` of a tree.
 
     Args:
         size: C.

@@ -40,14 +40,14 @@ def _rotations(length: int, head_dim: int, base: float, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Rotation:
-    """What xPos multiplies queries and keys by at the positions of a chunk; both (B or 1, S, 1, d/2), complex."""
+    """The factors of xPos for queries and keys at the positions of a chunk; both (B or 1, S, 1, d/2), complex."""
 
     queries: Tensor
     keys: Tensor
 
     @classmethod
     def at(cls, positions: Tensor, *, longest: int, head_dim: int, base: float) -> Rotation:
-        """The rotation at given positions.
+        """Return the rotation at given positions.
 
         Args:
             positions: (B or 1, S), each below ``longest``.
@@ -113,13 +113,13 @@ class Cache:
 
     @classmethod
     def empty(cls, like: Tensor, *, layers: int, heads: int, capacity: int) -> Cache:
-        """A cache with no slot filled, for embeddings (B, S, D) of the type and device of ``like``."""
+        """Return a cache with no slot filled, for embeddings (B, S, D) of the type and device of ``like``."""
         shape = like.shape[0], heads, capacity, like.shape[-1] // heads
         return cls([LayerCache(like.new_zeros(shape), like.new_zeros(shape), used=0) for _ in range(layers)])
 
     @property
     def used(self) -> int:
-        """How many slots are filled."""
+        """The number of filled slots."""
         return self.layers[0].used
 
     @property
@@ -128,7 +128,7 @@ class Cache:
         return self.layers[0].keys.shape[0]
 
     def select(self, rows: Tensor, slots: Tensor, *, spare: int = 0) -> Cache:
-        """A copy of some slots of some rows, with room for more.
+        """Return a copy of some slots of some rows, with room for more.
 
         Args:
             rows: (N,) of this cache, repeats allowed.
@@ -231,12 +231,12 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
 
 
 def causal(queries: int, keys: int, *, like: Tensor) -> Tensor:
-    """The additive mask (S, T) under which each of the last S positions sees itself and all before."""
+    """Return the additive mask (S, T) under which each of the last S positions sees itself and all before."""
     return like.new_full((queries, keys), -math.inf).triu(keys - queries + 1)
 
 
 def additive(visible: Tensor, *, like: Tensor) -> Tensor:
-    """The mask to add to scores: 0 where visible, minus infinity elsewhere."""
+    """Return the mask to add to scores: 0 where visible, minus infinity elsewhere."""
     return torch.zeros(visible.shape, dtype=like.dtype, device=visible.device).masked_fill_(~visible, -math.inf)
 
 

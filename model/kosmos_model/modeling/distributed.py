@@ -26,7 +26,7 @@ from kosmos_model.modeling.kosmos import Kosmos
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is, of how many, and where it computes."""
+    """The rank of this process, the number of ranks, and the device of this one."""
 
     rank: int
     ranks: int
@@ -34,11 +34,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """True for the rank that writes files and prints."""
         return self.rank == 0
 
     def all_reduce_max(self, number: int) -> int:
-        """The largest number that a rank has; every rank has to ask."""
+        """Return the largest number that a rank has; every rank has to ask."""
         if self.ranks == 1:
             return number
         told = torch.tensor(number, device=self.device)
@@ -100,12 +100,12 @@ def full_parameters(model: Kosmos) -> Iterator[None]:
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """The whole of what is shared out; every rank has to ask."""
+    """Return a sharded tensor as a whole; every rank has to ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def shard_like(value: Tensor, *, like: Tensor) -> Tensor:
-    """A tensor on the device of another, and shared out as that one is."""
+    """Move a tensor to the device of another, and shard it as that one is."""
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
 
@@ -131,7 +131,7 @@ def shard_for_inference(model: Kosmos, device: torch.device) -> None:
 
 
 def all_reduce_min(value: int) -> int:
-    """The smallest value of any rank, so that all plan alike; each of them has to ask."""
+    """Return the smallest value of any rank, so that all plan alike; each of them has to ask."""
     told = torch.tensor(value)
     distributed.all_reduce(told, distributed.ReduceOp.MIN)
     return int(told)

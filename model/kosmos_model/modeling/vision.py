@@ -99,7 +99,7 @@ class ConvStem(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """What CLIP asks for the dtype of its input."""
+        """The weight by whose dtype CLIP casts its input."""
         return self.projection.weight
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a run is: folders ``step-N`` with the model and the optimiser, so that it can go on.
+"""Checkpoints of a run: folders ``step-N`` with the model and the optimiser, from which it can go on.
 
 Only safetensors and JSON are written, the same whether weights are shared out among ranks or not. A folder appears
 whole or not at all, and the one before goes only then. Random states are not kept: each step has its own.
@@ -33,7 +33,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class TrainState:
-    """How far a run is.
+    """The progress of a run.
 
     Args:
         step: steps done, which is also the number of the next one; it decides the next batch.
@@ -92,7 +92,7 @@ def finish(folder: Path) -> None:
 
 
 def read(saved: Path, *, identity: Mapping[str, Any]) -> TrainState:
-    """How far the run of ``step-N`` is.
+    """Return the progress of the run of ``step-N``.
 
     Raises:
         RunError: if it is of another recipe or seed, or its state is damaged.

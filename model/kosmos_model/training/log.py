@@ -1,4 +1,4 @@
-"""What a run reports: ``losses.csv``, TensorBoard where it is installed, and the console.
+"""Logs of a run: ``losses.csv``, TensorBoard where it is installed, and the console.
 
 The scores of evaluations on the way are in ``scores.csv``, which `kosmos_eval.hook.eval_hook` writes.
 """

@@ -93,14 +93,14 @@ def optimiser(model: Kosmos, recipe: Recipe) -> Muon:
 
 
 def learning_rate(step: int, recipe: Recipe, *, steps: int) -> float:
-    """The learning rate of a step (from 0): a linear rise in the warm-up, then a linear fall to 0 at the end."""
+    """Return the learning rate of a step (from 0): a linear rise in the warm-up, then a linear fall to 0 at the end."""
     rise = min(1.0, (step + 1) / max(recipe.warmup, 1))
     fall = (steps - step) / max(steps - recipe.warmup, 1)
     return recipe.learning_rate * max(0.0, min(rise, fall))
 
 
 def token_losses(model: Kosmos, part: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of each token that counts.
+    """Return the loss of each token that counts.
 
     Returns:
         (K,) losses in nats, (K,) their weights, (K,) the datasets that they are of.

@@ -1,4 +1,4 @@
-"""What a training begins with: a fresh model, given weights, or the latest checkpoint of its folder."""
+"""The start of a training: a fresh model, given weights, or the latest checkpoint of its folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kosmos_model.training.recipes import Recipe
 
 @dataclass(frozen=True)
 class Options:
-    """How a recipe is run.
+    """Options of a run of a recipe.
 
     Args:
         steps: how many; None for the recipe's.
@@ -46,7 +46,7 @@ class Options:
 
 @dataclass
 class Run:
-    """What a run changes."""
+    """The objects that a run changes."""
 
     model: Kosmos
     tokenizer: Tokenizer
@@ -55,7 +55,7 @@ class Run:
 
 
 def setup(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Run:
-    """The state before the next step: fresh, or the latest checkpoint's.
+    """Return the state before the next step: fresh, or the latest checkpoint's.
 
     Raises:
         BadData: if a dataset's files are not there.
@@ -106,7 +106,7 @@ def _tokenizer(recipe: Recipe, config: KosmosConfig) -> Tokenizer:
 
 
 def _fill(model: Kosmos, recipe: Recipe, saved: Path | None) -> None:
-    """The weights of a checkpoint, else those that the recipe begins with, else fresh ones."""
+    """Fill in the weights of a checkpoint, else those that the recipe begins with; else leave the fresh ones."""
     given = saved or recipe.init
     if given is not None:
         path = given / checkpoint.WEIGHTS if given.is_dir() else given

@@ -152,7 +152,7 @@ def fit(
 
 
 def evaluation(recipe: Recipe, run: Run, *, folder: Path, say: Callable[[str], None]) -> EvalHook | None:
-    """What evaluates the model in training, which leaves no trace in it and whose errors do not end it.
+    """Return the hook that evaluates the model in training; it leaves no trace, and its errors do not end the run.
 
     Raises:
         KosmosEvalError: if a task cannot be evaluated.

@@ -24,7 +24,7 @@ NANO = "kosmos_tasks.lessons.texts:texts"
 
 
 def texts(items: Iterable[Item]) -> Iterator[str]:
-    """The text in what a dataset gives: lessons with their answers, prompts, or texts."""
+    """Yield the text in what a dataset gives: lessons with their answers, prompts, or texts."""
     for item in items:
         if isinstance(item, str):
             yield item
@@ -34,7 +34,7 @@ def texts(items: Iterable[Item]) -> Iterator[str]:
 
 
 def lines(files: Iterable[Path]) -> Iterator[str]:
-    """The lines of UTF-8 text files.
+    """Yield the lines of UTF-8 text files.
 
     Raises:
         ModelError: if a file cannot be read or is no UTF-8.
@@ -50,7 +50,7 @@ def lines(files: Iterable[Path]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     assert __doc__
     parser = ArgumentParser(prog="python -m kosmos_model.training.train_tokenizer", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the file to write")

@@ -94,7 +94,7 @@ class Recipe:
 
 
 def read(name: str) -> Recipe:
-    """A recipe by its name, or by the path of a TOML file.
+    """Return a recipe by its name, or by the path of a TOML file.
 
     Raises:
         UnknownName: if no recipe has the name, or there is no such setting or model.
@@ -114,7 +114,7 @@ def _file(name: str) -> Path:
 
 
 def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
-    """What a file says, over what the recipe says that it extends; ``heirs`` extend this one."""
+    """Return the settings of a file over those of the recipe that it extends; ``heirs`` extend this one."""
     values = toml(path, "recipe")
     for name in re.findall(r"\$\{?(\w+)", json.dumps(values)):
         if name not in os.environ:
@@ -166,7 +166,7 @@ def _together(recipe: Recipe, path: Path) -> None:
 
 
 def shaped(recipe: Recipe) -> KosmosConfig:
-    """The shapes of the model that a recipe trains.
+    """Return the shapes of the model that a recipe trains.
 
     Raises:
         UnknownName: if it gives a setting that no model has.
@@ -187,13 +187,13 @@ NEUTRAL = frozenset(
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
-    """What decides the losses of a recipe, as plain values."""
+    """Return the settings that decide the losses of a recipe, as plain values."""
     values = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
     return {name: value for name, value in values.items() if name not in NEUTRAL}
 
 
 def completed(state: Mapping[str, Any]) -> dict[str, Any]:
-    """An `identity` as it was once written, with the defaults of settings that are newer."""
+    """Return an `identity` as it was once written, with the defaults of settings that are newer."""
     datasets = [{**_defaults(Dataset), **dataset} for dataset in state["datasets"]]
     return {**_defaults(Recipe), **state, "datasets": datasets}
 
