@@ -8,7 +8,7 @@ import pytest
 import kosmos_model
 
 ROOT = Path(kosmos_model.__file__).parent
-FLOORS = ({"modeling", "toml"}, {"engine", "data"}, {"adapters", "cleaning"}, {"training"}, {"commands"})
+FLOORS = ({"modeling"}, {"engine", "data"}, {"adapters", "cleaning"}, {"training"}, {"commands"})
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 

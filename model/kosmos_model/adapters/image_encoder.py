@@ -42,7 +42,7 @@ class KosmosImages:
 
 
 def load(path: str = "", *, device: str = "auto") -> KosmosImages:
-    """Load the bundled model, or a Kosmos in a folder, to compare images; in fp32, so that results are the same anywhere.
+    """Load the bundled model, or a Kosmos in a folder, to compare images; in fp32, for the same results anywhere.
 
     Raises:
         ModelError: if there is no such model or device.

@@ -39,7 +39,7 @@ def clean(
     try:
         import datatrove  # noqa: F401
     except ImportError as error:
-        raise KosmosEvalError("cleaning wants datatrove; pip install 'kosmos-eval[train]'") from error
+        raise KosmosEvalError("cleaning needs datatrove; pip install 'kosmos-eval[train]'") from error
     from kosmos_model.cleaning import plan as plans
 
     read = plans.read(plan)

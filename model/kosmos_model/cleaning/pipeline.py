@@ -108,9 +108,9 @@ def check_executor(plan: Plan) -> None:
         KosmosEvalError: if Slurm or Ray is not.
     """
     if plan.executor == "ray" and find_spec("ray") is None:
-        raise KosmosEvalError('executor = "ray" wants Ray; pip install "ray[default]"')
+        raise KosmosEvalError('executor = "ray" needs Ray; pip install "ray[default]"')
     if plan.executor == "slurm" and which("sbatch") is None:
-        raise KosmosEvalError('executor = "slurm" wants sbatch, which is not in PATH; submit from a login node')
+        raise KosmosEvalError('executor = "slurm" needs sbatch, which is not in PATH; submit from a login node')
 
 
 def executor(stage: Stage, plan: Plan, out: Path, *, after: Any) -> Any:

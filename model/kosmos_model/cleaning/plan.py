@@ -28,7 +28,7 @@ from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
 from kosmos_model.data.corpora import SOURCES, Place, Reading
 from kosmos_model.data.datasets import resolve
 from kosmos_model.data.shards import shards
-from kosmos_model.toml import checked, made, toml
+from kosmos_model.data.toml import checked, made, toml
 
 OWN = ("work", "skipped", "counts.json")
 """Entries of the output folder that are no corpora."""

@@ -141,7 +141,7 @@ def _unpacked(path: Path) -> Iterator[Any]:
         try:
             import zstandard
         except ImportError as error:
-            raise BadData(f"{path} wants zstandard; pip install 'kosmos-eval[train]'") from error
+            raise BadData(f"{path} needs zstandard; pip install 'kosmos-eval[train]'") from error
         unpacker = zstandard.ZstdDecompressor(max_window_size=2**31)
         with path.open("rb") as stored, unpacker.stream_reader(stored, read_across_frames=True) as file:
             yield file

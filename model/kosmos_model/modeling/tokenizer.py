@@ -50,7 +50,7 @@ class PromptTokenizer(Protocol):
         ...
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], tuple[Image, ...]]:
-        """Return the ids of a prompt, which end in those of its last text, and its images; each takes ``slots`` places."""
+        """Return the ids of a prompt, which end in those of its last text, and its images, ``slots`` ids each."""
         ...
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kosmos_eval.files import mark_made
+from kosmos_eval.files import mark_made, write_text
 from kosmos_model.training.checkpoints import MADE_BY
 
 LOSSES, SCORES, TENSORBOARD = "losses.csv", "scores.csv", "tensorboard"
@@ -51,11 +52,9 @@ class StepMetrics:
 def _begin(path: Path, columns: Sequence[str], *, begun: int) -> None:
     """Write the columns, and what was written before of steps up to ``begun``; later ones are taken again."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    part = path.with_name(f".{path.name}.tmp")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerow(columns)
-        file.writelines(line for line in lines if _number(line) <= begun)
-    part.replace(path)
+    header = StringIO()
+    csv.writer(header, lineterminator="\n").writerow(columns)
+    write_text(path, "".join([header.getvalue(), *(line for line in lines if _number(line) <= begun)]))
 
 
 def _number(line: str) -> int:

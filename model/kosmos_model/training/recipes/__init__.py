@@ -19,8 +19,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_model.data.datasets import Dataset
+from kosmos_model.data.toml import check_names, checked, made, toml
 from kosmos_model.modeling.config import PRESETS, KosmosConfig, as_json, from_json
-from kosmos_model.toml import check_names, checked, made, toml
 
 FOLDER = Path(__file__).parent
 PATHS = ("tokenizer", "init", "vision_weights")
