@@ -148,11 +148,12 @@ class ProgressDisplay:
 
 
 def summary(steps: Sequence[StepMetrics]) -> str:
-    """Tokens a second, the part of the device's peak that is used, and the mean loss of each dataset.
+    """Return tokens a second, the part of the device's peak that is used, and the mean loss of each dataset.
 
-    >>> summary([Measured(1, 2.0, 100, 1e-3, 1.0, {"text": 3.0}), Measured(2, 2.0, 300, 1e-3, 1.0, {"text": 2.0})])
+    >>> first, second = (StepMetrics(n, 2.0, 200 * n - 100, 1e-3, 1.0, {"text": 4.0 - n}) for n in (1, 2))
+    >>> summary([first, second])
     '100 tokens/s, text 2.500'
-    >>> summary([Measured(1, 2.0, 100, 1e-3, 1.0, {"text": 3.0}, 0.25)])
+    >>> summary([StepMetrics(1, 2.0, 100, 1e-3, 1.0, {"text": 3.0}, 0.25)])
     '50 tokens/s, MFU 25.0 %, text 3.000'
     """
     seconds = sum(step.seconds for step in steps)
