@@ -1,10 +1,12 @@
-"""Safe files: atomic writes, redacted secrets, CSV cells without formulas, and no reading from pipes or devices."""
+"""Safe files: atomic writes, removal of what we made alone, redacted secrets, no formulas, no pipes or devices."""
 
+import json
 import os
 import re
+import shutil
 import stat
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
@@ -68,6 +70,89 @@ def regular(path: str | Path) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(0, "it is a folder, a pipe or a device; expected a regular file", str(path))
     return found
+
+
+MARKER = ".kosmos-eval"
+"""The file in which a folder says what this program has made in it."""
+
+
+def output_folder(text: str) -> Path:
+    """Return the folder that ``--out`` names; an empty name would be the current folder.
+
+    Raises:
+        RunError: if it is empty.
+    """
+    if not text.strip():
+        raise RunError("--out is empty; expected the name of a folder")
+    return Path(text)
+
+
+def made_by(folder: Path, command: str) -> frozenset[str]:
+    """Return the names of the entries that a command has marked as its own.
+
+    Raises:
+        RunError: if the marker is damaged or another command's.
+    """
+    path = folder / MARKER
+    if not path.exists():
+        return frozenset()
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        owner, names = marker["made_by"], frozenset(map(str, marker["made"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); choose another --out") from error
+    if owner != command:
+        raise RunError(f"{folder} was made by {owner!r}, not {command!r}; choose another --out")
+    if odd := [name for name in names if Path(name).name != name or name in ("", "..")]:
+        raise RunError(f"{path} names {odd[0]!r}; expected names of entries of {folder}; choose another --out")
+    return names
+
+
+def refuse_foreign(folder: Path, command: str, names: Iterable[str]) -> None:
+    """Make sure that a command has made whatever is already there of what it writes.
+
+    Raises:
+        RunError: if one of the names is there without the command's mark.
+    """
+    made = made_by(folder, command)
+    for name in names:
+        if name not in made and os.path.lexists(folder / name):
+            raise RunError(f"{folder / name} was not made by {command!r}; move it away or choose another --out")
+
+
+def mark_made(folder: Path, command: str, names: Iterable[str]) -> None:
+    """Note, right before a command makes some entries of a folder, that they are its own.
+
+    Args:
+        folder: made if need be.
+        command: such as ``kosmos-eval train``.
+        names: of the entries.
+
+    Raises:
+        RunError: if one is already there and not the command's, or the folder cannot be written to.
+    """
+    names = frozenset(names)
+    refuse_foreign(folder, command, names)
+    made = made_by(folder, command)
+    if not names <= made:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / MARKER, json.dumps({"made_by": command, "made": sorted(made | names)}) + "\n")
+
+
+def clear_made(folder: Path, command: str) -> None:
+    """Remove what a command has marked as its own in a folder, and nothing else.
+
+    Raises:
+        RunError: if it cannot be removed, or the marker is damaged or another command's.
+    """
+    with writing(folder):
+        for path in (folder / name for name in made_by(folder, command)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        (folder / MARKER).unlink(missing_ok=True)
 
 
 FORMULA = ("=", "+", "-", "@")
