@@ -13,7 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -37,15 +39,16 @@ def sample_of(row: Row, reading: Reading) -> Sample:
     return Sample(row["id"], Prompt(asked), target=choices[row["label"]], choices=choices)
 
 
-ROWS = TextRows(
-    task="copa",
+ROWS = Splits(
+    "copa",
     get="https://super.gluebenchmark.com/tasks: COPA/{val,train}.jsonl, there or under superglue/",
-    folders=("COPA", "superglue/COPA", "combined/COPA", "superglue"),
-    files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
-    read=read,
     synthetic=everyday.copa,
-    hub=("aps/super_glue", "copa"),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("COPA", "superglue/COPA", "combined/COPA", "superglue"),
+        {"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
+        read,
+    ),
+    hub=Hub("aps/super_glue", ("validation", "train"), config="copa"),
 )
 COPA = ranking(
     ROWS, "Which of two sentences is the cause or the effect of another.", sample=sample_of, readings=READINGS

@@ -16,10 +16,8 @@ puts the answers of several models next to each other.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from kosmos_eval import dialogue
 from kosmos_eval.dialogue import Form, Turn
@@ -28,16 +26,22 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, read_json, table
+from kosmos_eval.source import Source, read_json
 from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.splits import Splits
 from kosmos_tasks.families.suites import SYNTHETIC
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from kosmos_tasks.synthetic import dialogues
 
 SHEET = "dialogues.json"
 TURNS = 3
 """Turns of a generated dialogue."""
+GET = f"a sheet of your own: {SHEET} with its images beside it, as the task's docstring shows"
+GENERATED = Splits(
+    "dialogue",
+    get=GET,
+    synthetic=lambda split: dialogues.dialogues(split, turns=TURNS),
+    sizes={"test": 100},
+)
 
 
 @register("dialogue")
@@ -58,7 +62,7 @@ class Dialogue(Task):
     info: ClassVar[TaskInfo] = TaskInfo(
         metric="answered",
         splits={"synthetic": ("test",), "data": ("test",)},
-        get=f"a sheet of your own: {SHEET} with its images beside it, as the task's docstring shows",
+        get=GET,
         extension=True,
         suites=(SYNTHETIC,),
     )
@@ -71,7 +75,7 @@ class Dialogue(Task):
         """The dialogues; their prompts are all that is said in them, and ``extra`` has it turn by turn."""
         if self.source.kind == "data":
             return _read(self.source.folder())
-        return Samples(rows(), _generated)
+        return Samples(GENERATED.rows(self.source, "test"), _generated)
 
     def examples(self) -> Sequence[Sample]:
         """None: what a model has said to others is no demonstration."""
@@ -145,11 +149,3 @@ def _generated(row: Mapping[str, Any]) -> Sample:
     first, *others = row["questions"]
     said = [Prompt(Image.of(row["image"]), first), *map(Prompt, others)]
     return _sample(row["id"], said, [[answer] for answer in row["answers"]])
-
-
-@lru_cache(maxsize=1)
-def rows() -> "Dataset":
-    """The generated dialogues: ``id``, ``image``, ``questions`` and ``answers`` (three each)."""
-    from kosmos_tasks.synthetic.dialogues import TEST, dialogues
-
-    return table(islice(dialogues("test", turns=TURNS), TEST), images=["image"])

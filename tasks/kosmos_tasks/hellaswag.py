@@ -14,7 +14,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Columns, Row, columns, json_lines, one_of, string, text, texts
 from kosmos_tasks.synthetic import everyday
 
@@ -49,14 +51,13 @@ def cleaned(passage: str) -> str:
     return re.sub(r"\[.*?\]", "", passage).replace("  ", " ")
 
 
-ROWS = TextRows(
-    task="hellaswag",
+ROWS = Splits(
+    "hellaswag",
     get="https://github.com/rowanz/hellaswag/tree/master/data: hellaswag_{val,train}.jsonl, under hellaswag/",
-    folders=("hellaswag/data", "hellaswag"),
-    files={"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)},
-    read=read,
     synthetic=everyday.hellaswag,
-    hub=("Rowan/hellaswag", None),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("hellaswag/data", "hellaswag"), {"val": ("hellaswag_val.jsonl",), "train": ("hellaswag_train.jsonl",)}, read
+    ),
+    hub=Hub("Rowan/hellaswag", ("validation", "train")),
 )
 HellaSwag = ranking(ROWS, "Which of four sentences continues a description.", sample=sample_of, readings=READINGS)

@@ -14,7 +14,9 @@ from pathlib import Path
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, json_lines, lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -43,14 +45,15 @@ def sample_of(row: Row, reading: Reading) -> Sample:
     return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
 
 
-ROWS = TextRows(
-    task="piqa",
+ROWS = Splits(
+    "piqa",
     get="https://yonatanbisk.com/piqa/data: {valid,train}.jsonl and {valid,train}-labels.lst, under piqa/",
-    folders=("piqa/physicaliqa-train-dev", "piqa", "physicaliqa-train-dev"),
-    files={"valid": ("valid.jsonl", "dev.jsonl"), "train": ("train.jsonl",)},
-    read=read,
     synthetic=everyday.piqa,
-    hub=("baber/piqa", None),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("piqa/physicaliqa-train-dev", "piqa", "physicaliqa-train-dev"),
+        {"valid": ("valid.jsonl", "dev.jsonl"), "train": ("train.jsonl",)},
+        read,
+    ),
+    hub=Hub("baber/piqa", ("validation", "train")),
 )
 PIQA = ranking(ROWS, "Which of two ways reaches a goal.", sample=sample_of, readings=READINGS)

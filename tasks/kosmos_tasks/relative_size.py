@@ -17,7 +17,9 @@ from pathlib import Path
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, commonsense
+from kosmos_tasks.families.splits import Splits
+from kosmos_tasks.families.text_ranking import Reading, commonsense
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, lines
 from kosmos_tasks.synthetic import appearance
 
@@ -53,13 +55,13 @@ def sample_of(row: Row, reading: Reading) -> Sample:
     return Sample(row["id"], prompt, target=ANSWERS[order], choices=ANSWERS, group=group, kind=ORDERS[order])
 
 
-ROWS = TextRows(
-    task="relative_size",
+ROWS = Splits(
+    "relative_size",
     get="https://github.com/Victorwz/VaLM/tree/main/data/object_size: sizePairsFull.txt, under relative_size/",
-    folders=("visual_commonsense/relative_size", "relative_size", "object_size"),
-    files={"test": ("sizePairsFull.txt",)},
-    read=read,
     synthetic=lambda split: (row for pair in appearance.sizes(split) for row in both(pair)),
+    files=text_files(
+        ("visual_commonsense/relative_size", "relative_size", "object_size"), {"test": ("sizePairsFull.txt",)}, read
+    ),
 )
 RelativeSize = commonsense(
     ROWS, "Is one thing larger than another, asked in both orders.", sample=sample_of, readings=READINGS

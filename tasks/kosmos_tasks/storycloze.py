@@ -13,7 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, csv_rows, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -42,19 +44,21 @@ def sample_of(row: Row, reading: Reading) -> Sample:
     return Sample(row["id"], prompt, target=choices[row["answer_right_ending"] - 1], choices=choices)
 
 
-ROWS = TextRows(
-    task="storycloze",
+ROWS = Splits(
+    "storycloze",
     get=(
         "https://cs.rochester.edu/nlp/rocstories, on request: cloze_test_{test,val}__spring2016*.csv, under storycloze/"
     ),
-    folders=("storycloze", "story_cloze", "rocstories"),
-    files={
-        "test": ("cloze_test_test__spring2016*.csv",),
-        "val": ("cloze_test_val__spring2016*.csv",),
-        "val2018": ("cloze_test_val__winter2018*.csv",),
-    },
-    read=read,
     synthetic=everyday.storycloze,
-    examples=("train", "val"),
+    files=text_files(
+        ("storycloze", "story_cloze", "rocstories"),
+        {
+            "test": ("cloze_test_test__spring2016*.csv",),
+            "val": ("cloze_test_val__spring2016*.csv",),
+            "val2018": ("cloze_test_val__winter2018*.csv",),
+        },
+        read,
+        examples=("train", "val"),
+    ),
 )
 StoryCloze = ranking(ROWS, "Which of two sentences ends a story of four.", sample=sample_of, readings=READINGS)

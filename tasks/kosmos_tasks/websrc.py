@@ -18,9 +18,8 @@ here; demonstrations are questions about other pages.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.fewshot.selection import few_shot
@@ -28,14 +27,13 @@ from kosmos_eval.metrics import span
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, read_json, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source, read_json
+from kosmos_eval.task import Score
+from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import websrc
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from kosmos_tasks.synthetic import pages
 
 EXAMPLE = (
     "Given the context below from web page, extract the answer from the given text like this: "
@@ -44,10 +42,20 @@ EXAMPLE = (
 WITHOUT = "_without_text"
 """What the names of the marks end with where the text was not given."""
 
+SPLITS = Splits(
+    "websrc",
+    get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
+    "DOMAIN/NN/processed_data/, under websrc/",
+    synthetic=pages.rows,
+    sizes={"test": 120, "train": 120},
+    files=websrc.FILES,
+    hub=Hub(websrc.HUB, ("dev", "train"), read=websrc.hub_rows),
+)
+
 
 @register("websrc")
 @dataclass(frozen=True)
-class WebSRC(Task):
+class WebSRC(SplitTask):
     """Questions about web pages, with and without their text.
 
     Args:
@@ -62,33 +70,12 @@ class WebSRC(Task):
     max_characters: int = 6000
     max_tokens: int = 32
 
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="EM",
-        splits={"synthetic": ("test", "train"), "data": websrc.SPLITS, "hub": ("dev", "train")},
-        hub="rootsautomation/websrc",
-        get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
-        "DOMAIN/NN/processed_data/, under websrc/",
-        extension=True,
-        suites=(KOSMOS1, SYNTHETIC),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="websrc", folders=websrc.FOLDERS)
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("EM", suites=(KOSMOS1, SYNTHETIC), extension=True)
 
     @property
     def notes(self) -> Sequence[str]:
-        """Why a source has no rows with text."""
         return ["the hub's copy has no texts"] if self.source.kind == "hub" else []
-
-    def samples(self) -> Sequence[Sample]:
-        """The questions of the split; those about a page are a group."""
-        return Samples(rows(self.source, self.split), self._sample)
-
-    def examples(self) -> Sequence[Sample]:
-        """Questions about the training sites; the evaluated ones where there are none."""
-        return Samples(rows(self.source, "train" if "train" in self._splits() else self.split), self._sample)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         """One greedy answer with the text, one without."""
@@ -117,11 +104,9 @@ class WebSRC(Task):
         return {str(id): str(answer) for id, answer in found.items()}
 
     def score_answer(self, sample: Sample, answer: str) -> Score:
-        """Mark one answer."""
         return replace(self, text="with").score(sample, [Completion(answer)])
 
     def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
-        """What the authors mark, where the answers are not public."""
         if not samples or samples[0].references:
             return None
         return "prediction.json", json.dumps({s.id: score.answer for s, score in zip(samples, scores, strict=True)})
@@ -134,10 +119,7 @@ class WebSRC(Task):
     def _without(self) -> bool:
         return self.text != "with" or self.source.kind == "hub"
 
-    def _splits(self) -> Sequence[str]:
-        return websrc.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
-    def _sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Mapping[str, Any]) -> Sample:
         answer = row.get("answer") or ""
         prompt = Prompt(Image.of(row["image"]), f"{EXAMPLE} Q: {row['question']} A:")
         context = (row.get("text") or "")[: self.max_characters]
@@ -156,16 +138,3 @@ def _with(sample: Sample) -> Sample:
     assert isinstance(words, str)
     context = f"{EXAMPLE} Context: {sample.extra['context']}"
     return replace(sample, prompt=Prompt(image, context, words.removeprefix(EXAMPLE)))
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str) -> "Dataset":
-    """The questions of a split: ``id, image, question, answer, page, text``."""
-    if source.kind == "data":
-        return websrc.rows(source, split)
-    if source.kind == "hub":
-        return websrc.hub_rows(WebSRC.info.hub, source, split)
-    from kosmos_tasks.synthetic import pages
-
-    count = {"test": pages.TEST, "train": pages.TRAIN}[split]
-    return table(pages.rows("test" if split == "test" else "train", count), images=["image"])

@@ -40,7 +40,7 @@ def test_the_users_rule_gives_the_first_mark_in_either_reading() -> None:
     marks = task.score(sample, [output]).values
     assert list(marks) == ["acc_per_token", "acc_norm", "acc"]
     assert marks["acc_per_token"] == float(sample.target == sample.choices[0])
-    assert "by mean per token of log-probabilities" in task.notes
+    assert "scored by length-normalised log-likelihood (per token)" in task.notes
     other = build_task("piqa", Source(), {"rule": "sum", "prompt": "gpt3"})
     assert other.score(sample, [output]).values == {"acc": 0.5}
 

@@ -1,4 +1,4 @@
-"""Winograd schemas: partial evaluation, fitted options, twins as a group, and what can be wrong."""
+"""Winograd schemas: partial scoring, fitted options, twins as a group, and what can be wrong."""
 
 import os
 from pathlib import Path

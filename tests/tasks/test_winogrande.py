@@ -1,4 +1,4 @@
-"""WinoGrande: partial evaluation, twins, marks, and what can be wrong."""
+"""WinoGrande: partial scoring, twins, marks, and what can be wrong."""
 
 import json
 import os

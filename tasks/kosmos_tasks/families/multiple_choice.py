@@ -21,6 +21,13 @@ MARKS: Mapping[Rule, str] = {
     "mean per token": "acc_per_token",
     "difference": "acc_difference",
 }
+RULES: Mapping[Rule, str] = {
+    "sum": "scored by log-likelihood",
+    "mean per character": "scored by length-normalised log-likelihood (per character)",
+    "mean per token": "scored by length-normalised log-likelihood (per token)",
+    "difference": "scored by pointwise mutual information",
+}
+"""The notes of the rules."""
 PARAGRAPH = "\n\n"
 """What lm-evaluation-harness puts between demonstrations."""
 
@@ -33,7 +40,7 @@ def asked(prompt: Prompt, choices: Sequence[str], *, rule: Rule = "sum") -> list
 
 
 def asked_in_context(sample: Sample, shots: Sequence[Sample], *, separator: str = PARAGRAPH) -> list[LogLikelihood]:
-    """The same ending after each of several contexts, which hold the choices (partial evaluation).
+    """The same ending after each of several contexts, which hold the choices (partial scoring).
 
     Args:
         sample: its ``extra["contexts"]`` are the contexts, in the order of its choices; its target is the ending.

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, images_in, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
 from kosmos_tasks.formats.records import Columns, Row, columns, each, identity, one_of, string, text
 
@@ -45,7 +45,6 @@ def shown(source: Source, split: str) -> str:
     return wanted if _annotations(folder, wanted).is_file() and _pictured(folder, wanted) else split
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
     """One row per image: ``id`` (the official image id), ``image``, ``captions``.
 
@@ -146,3 +145,6 @@ def _annotations(folder: Path, split: str) -> Path:
         return file_of(folder, *(place + name for name in ("dataset_coco.json", "dataset.json") for place in places))
     name = f"captions_{split}.json"
     return file_of(folder, f"annotations/{name}", name, f"*/{name}", f"*/annotations/{name}")
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, images_in, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, some, string, text
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ SPLITS = tuple(KARPATHY)
 WHOLE = ("dataset_flickr30k.json", "dataset.json", "flickr_annotations_30k.csv")
 """Files with all splits, the first that is there counts."""
 SPLITLESS = ("results_20130124.token", "results.csv", "captions.txt")
+FOLDERS = ("flickr30k", "Flickr30k")
 IMAGES = ("flickr30k-images", "flickr30k_images", "images", "Images")
 
 
@@ -50,7 +51,6 @@ def splits(source: Source) -> tuple[str, ...]:
     return found
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
     """A row per image: ``id`` (the file's name), ``image``, ``captions``; the images may be missing.
 
@@ -66,6 +66,12 @@ def rows(source: Source, split: str) -> Dataset:
     return table((row | {"image": str(images / row["id"])} for row in found), images=["image"])
 
 
+def shown(source: Source, split: str) -> str:
+    """The split that demonstrations come from: the training or the validation one, else the same."""
+    there = splits(source)
+    return next((each for each in ("train", "validation") if each in there and each != split), split)
+
+
 def images_of(source: Source) -> Path:
     """The folder of the images: the first that has any."""
     folder = _folder(source)
@@ -75,7 +81,7 @@ def images_of(source: Source) -> Path:
 
 
 def _folder(source: Source) -> Path:
-    return source.folder("flickr30k", "Flickr30k")
+    return source.folder(*FOLDERS)
 
 
 def _places(folder: Path, name: str) -> list[Path]:
@@ -126,3 +132,6 @@ def _json_texts(value: Any) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(said, str) for said in found):
         raise expected
     return found
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

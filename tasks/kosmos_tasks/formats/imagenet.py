@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, packed, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def classes() -> Mapping[str, str]:
     return dict(line.split("\t") for line in lines)
 
 
+@cache
+def names() -> tuple[str, ...]:
+    """The names in that order."""
+    return tuple(classes().values())
+
+
 def splits(source: Source) -> tuple[str, ...]:
     """The splits of which there are images in the source's folder."""
     folder = source.folder(*FOLDERS)
@@ -53,7 +60,6 @@ def shown(source: Source, split: str) -> str:
     return "train" if images.name == "train" and any(images.glob("n????????/")) else split
 
 
-@lru_cache(maxsize=4)
 def rows(source: Source, split: str) -> Dataset:
     """One row per image: ``id``, ``image``, ``label`` (0..999).
 
@@ -147,3 +153,6 @@ def _kit(meta: Path) -> dict[int, str]:
     if len(found) != len(classes()):
         raise BadData(f"{meta} names {len(found)} of the {len(classes())} classes; get the development kit again")
     return found
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from zipfile import BadZipFile, ZipFile
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image
 from kosmos_eval.source import Source, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
 if TYPE_CHECKING:
@@ -35,13 +35,17 @@ LETTERS = "abcdefgh"
 FOLDERS = ("raven", "raven_iq", "raven-10000", "i-raven")
 
 
+def shown(source: Source, split: str) -> str:
+    """The split that demonstrations come from: the training one, for the paper's puzzles themselves."""
+    return split if split == "iq50" or "train" not in splits(source) else "train"
+
+
 def splits(source: Source) -> tuple[str, ...]:
     """The splits of which a puzzle lies in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if next(iter(_found(folder, split)), None) is not None)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str, configuration: str = "") -> Dataset:
     """One row per puzzle: ``id, context, candidates, target, configuration``; RAVEN is read when looked at.
 
@@ -142,3 +146,6 @@ def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
         raise ValueError(f"images of shape {pixels.shape} and type {pixels.dtype}")
     cells = [{"bytes": Image.drawn(PIL.Image.fromarray(panel)).encoded(), "path": None} for panel in pixels]
     return cells, target
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

@@ -7,12 +7,12 @@ Layout, under ``vizwiz/`` or the root itself: ``{val,train,test}.json``, there o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
 from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, identity, listed, some, string, text
 
@@ -30,15 +30,15 @@ def splits(source: Source) -> tuple[str, ...]:
     return tuple(split for split in SPLITS if _questions(folder, split).is_file())
 
 
-def shown(source: Source) -> list[str]:
-    """The splits that demonstrations may come from, the best first: those with answers whose images are there."""
+def shown(source: Source, split: str) -> str | None:
+    """Return the split that demonstrations come from: another one with answers and images, else itself or none."""
     folder, there = source.folder(*FOLDERS), splits(source)
-    return [split for split in ("train", "val") if split in there and has_images(_images(folder, split))]
+    found = [each for each in ("train", "val") if each in there and has_images(_images(folder, each))]
+    return next((each for each in found if each != split), split if split in found else None)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
-    """One row per question: ``question_id, image, image_id, question, answers, answer_type``.
+    """One row per question: ``id, image, image_id, question, answers, answer_type``.
 
     Splits without public answers have none in their rows.
 
@@ -49,7 +49,8 @@ def rows(source: Source, split: str) -> Dataset:
     file, images = _questions(folder, split), _images(folder, split)
     found = some(distinct(_rows(file, split), "question_id", named_by=file), named_by=file)
     existing(images, (row["image_id"] for row in found), named_by=file)
-    return table(({**row, "image": str(images / row["image_id"])} for row in found), images=["image"])
+    rows = ({**row, "image": str(images / row["image_id"])} for row in found)
+    return table(rows, images=["image"]).rename_column("question_id", "id")
 
 
 def _rows(file: Path, split: str) -> Iterator[Row]:
@@ -91,3 +92,6 @@ def _questions(folder: Path, split: str) -> Path:
 
 def _images(folder: Path, split: str) -> Path:
     return images_of(folder / split, folder / "images" / split, folder / "Images" / split)
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, from_hub, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import columns, csv_rows, distinct, some, text
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ HELD_OUT = {
     "test": ("au02", "au14", "ga06", "ga08", "ga38", "ho07", "ho08", "mo08", "sp16", "un08"),
 }
 """The sites of the official splits (``dataset_split_release.json``); all others are for training."""
+HUB = "rootsautomation/websrc"
 SPLITS = ("dev", "train", "test")
 FOLDERS = ("websrc", "websrc_v1.0")
 MARKUP = re.compile(
@@ -40,7 +42,6 @@ def splits(source: Source) -> tuple[str, ...]:
     return tuple(split for split in SPLITS if split in there)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
     """A row per question: ``id, image, question, answer, page``, and ``text``, which is read when looked at.
 
@@ -52,13 +53,11 @@ def rows(source: Source, split: str) -> Dataset:
     return table(some(found, named_by=files[0])).with_transform(_read)
 
 
-def hub_rows(name: str, source: Source, split: str) -> Dataset:
-    """The same from a copy on the hub that has screenshots in base 64 and no texts."""
-    found = from_hub(name, source=source, split=split)
+def hub_rows(source: Source, split: str) -> Dataset:
+    """The same from the copy on the hub, which has screenshots in base 64 and no texts."""
+    found = from_hub(HUB, source=source, split=split)
     pages = [f"{domain}/{page}" for domain, page in zip(found["domain"], found["page_id"], strict=True)]
     found = found.rename_column("image", "screenshot").add_column("page", pages)
-    if "id" not in found.column_names:
-        found = found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
     return found.with_transform(_decoded)
 
 
@@ -116,3 +115,6 @@ def _decoded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     if shots is None:
         return batch
     return {**batch, "image": [{"bytes": b64decode(shot), "path": None} for shot in shots]}
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows)

@@ -11,9 +11,6 @@ from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scene_questions import Question, askable, fairest
 from kosmos_tasks.synthetic.scenes import draw, scenes
 
-TEST = 100
-"""How many dialogues the task uses."""
-
 
 def dialogues(split: Split, seed: int = 0, *, turns: int) -> Iterator[dict[str, Any]]:
     """Scenes with ``turns`` questions of different types each, as ``id``, ``image``, ``questions``, ``answers``."""

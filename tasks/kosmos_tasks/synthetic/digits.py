@@ -22,10 +22,6 @@ from kosmos_tasks.synthetic.recipe import Split, cell, digest, side
 if TYPE_CHECKING:
     from PIL import Image
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 DATA = Path(__file__).parent / "data" / "digits.csv.gz"

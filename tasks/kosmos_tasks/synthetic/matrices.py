@@ -24,10 +24,6 @@ from kosmos_tasks.synthetic.shapes import mask
 if TYPE_CHECKING:
     from PIL import Image
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 SIDE = 48
 """Width and height of a panel, in pixels."""
 

@@ -6,16 +6,11 @@ Nobody real is spoken of. Both kinds use the same opening and the same targets, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from random import Random
 from typing import Any
 
 from kosmos_tasks.synthetic.opinions import render, words
 from kosmos_tasks.synthetic.recipe import Split, cell, stream
-
-TRAIN = 60
-TEST = 60
-"""How many items the task uses."""
 
 OPENINGS = ("all", "these", "those", "my", "your", "the", "most", "our")
 TARGETS = words("robots martians cyborgs androids goblins trolls elves gnomes giants dragons")
@@ -55,7 +50,7 @@ def memes(split: Split, seed: int = 0) -> Iterator[tuple[str, tuple[str, int]]]:
     return stream("memes", split, seed, draw=draw, content=lambda item: item[0])
 
 
-def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
-    """Memes: ``id``, ``image``, ``label``, ``text``."""
-    for identity, (text, label) in islice(memes(split), count):
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    """Endless memes: ``id``, ``image``, ``label``, ``text``."""
+    for identity, (text, label) in memes(split):
         yield {"id": identity, "image": cell(render(text)), "label": label, "text": text}

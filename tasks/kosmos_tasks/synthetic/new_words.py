@@ -15,10 +15,6 @@ from kosmos_tasks.synthetic.recipe import Split, cell, side, stream
 if TYPE_CHECKING:
     from PIL import Image
 
-TRAIN = 400
-TEST = 300
-"""How many episodes the task uses."""
-
 ROUNDS = 8
 """How often an episode shows each of its names."""
 

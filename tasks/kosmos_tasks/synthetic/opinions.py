@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFont import FreeTypeFont
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 FONT = Path(__file__).parent / "data" / "DejaVuSans.ttf"
 SMALLEST = 4
 """The smallest font size that ``render`` tries, in pixels."""

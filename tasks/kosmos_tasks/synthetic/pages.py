@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,6 @@ from kosmos_tasks.synthetic.recipe import Split, cell, digest, stream
 
 if TYPE_CHECKING:
     from PIL import Image
-
-TRAIN = 120
-TEST = 120
-"""How many questions the task uses; there are three about a page."""
 
 SIDE = 128
 NAMES = words("Alba Bruno Cora Dune Elba Fjord Gala Hugo Iris Juno Kiru Luna Mira Nova Oslo Pico Rosa Sol Tara Uma")
@@ -87,12 +82,8 @@ def pages(split: Split, seed: int = 0) -> Iterator[tuple[str, Page]]:
     return stream("pages", split, seed, draw=page, content=lambda item: item)
 
 
-def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
-    """Questions about pages: ``id, image, question, answer, page, text``."""
-    return islice(_every(split), count)
-
-
-def _every(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    """Endless questions about pages: ``id, image, question, answer, page, text``."""
     for identity, shown in pages(split):
         picture = cell(render(shown))
         for number, (question, answer) in enumerate(questions(shown, Random(f"pages/{identity}"))):

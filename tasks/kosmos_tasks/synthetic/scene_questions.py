@@ -12,10 +12,6 @@ from typing import Any
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scenes import COLORS, KINDS, Scene, Thing, draw, scenes
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 PER_SCENE = 3
 LEAD = 2
 """An answer may be given so many times more often than the rarest answer of its question type."""

@@ -10,10 +10,6 @@ from typing import Any
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scenes import Scene, Thing, draw, scenes
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 REFERENCES = 5
 
 SYNONYMS = {"large": ("large", "large", "big"), "small": ("small", "small", "little", "tiny")}
