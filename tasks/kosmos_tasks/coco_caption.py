@@ -93,7 +93,7 @@ class CocoCaption(captioning.CaptionTask):
         return super().counted() if self.document_frequencies == "split" else {}
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Image id to caption, from COCO results json: ``[{"image_id", "caption"}]``."""
+        """Read COCO results json: ``[{"image_id", "caption"}]``."""
         return results_json(file, ("image_id", "caption"), set(self.rows(self.split)["id"]), split=self.split)
 
     def official(self) -> Self:

@@ -86,12 +86,10 @@ class CUBDescriptions(SplitTask):
         )
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One greedy answer with the descriptions, one without."""
         prompts = (few_shot(_described(sample), [_described(shot) for shot in shots]), few_shot(sample, shots))
         return [Generate(prompt, self.max_tokens, stop=("\n",)) for prompt in prompts]
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """Whether the right category is named, and only it."""
         described, plain = (output.text.strip() for output in outputs)
         marks = {"accuracy_with_descriptions": described, "accuracy_without_descriptions": plain}
         given = {name: float(names(said, sample.target, sample.choices)) for name, said in marks.items()}

@@ -72,21 +72,19 @@ class Dialogue(Task):
             raise KosmosEvalError(f"dialogue: the form {self.form!r} is not known; expected question or plain")
 
     def samples(self) -> Sequence[Sample]:
-        """The dialogues; their prompts are all that is said in them, and ``extra`` has it turn by turn."""
+        """Return the dialogues; their prompts hold all turns, ``extra`` has them one by one."""
         if self.source.kind == "data":
             return _read(self.source.folder())
         return Samples(GENERATED.rows(self.source, "test"), _generated)
 
     def examples(self) -> Sequence[Sample]:
-        """None: what a model has said to others is no demonstration."""
+        """Return none: what a model has said in one dialogue does not demonstrate another."""
         return ()
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The first turn."""
         return self.follow_up(sample, shots, ())
 
     def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Completion]) -> Sequence[Request]:
-        """The next turn, after those before it with their answers."""
         said: Sequence[Prompt] = sample.extra["said"]
         if len(outputs) == len(said):
             return ()
@@ -94,7 +92,7 @@ class Dialogue(Task):
         return [dialogue.asked(before, said[len(outputs)], form=self.form, max_tokens=self.max_tokens)]
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """Which share of the turns is answered, and of those that expect something, as expected."""
+        """Return the share of turns that are answered, and of those with expectations the share that meets them."""
         answers = [output.text.strip() for output in outputs]
         pairs = zip(answers, sample.extra["expected"], strict=True)
         right = [any(_occurs(phrase, answer) for phrase in phrases) for answer, phrases in pairs if phrases]

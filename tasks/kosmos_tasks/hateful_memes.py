@@ -67,17 +67,14 @@ class HatefulMemes(SplitTask):
         return Sample(row["id"], prompt, target=ANSWERS[row["label"]], choices=ANSWERS, group=row["id"])
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """Both answers."""
         return asked(few_shot(sample, shots), ANSWERS)
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right answer is the likelier one, and by how much yes is."""
         answer, mark = chosen(ANSWERS, outputs, target=ANSWERS.index(sample.target))
         no, yes = outputs[0].logprobs
         return Score({"accuracy": mark}, answer, {"yes": yes - no})
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
-        """The area under the ROC curve, then the accuracy."""
         if not samples:
             return {}
         ranks: dict[str, list[float]] = {answer: [] for answer in ANSWERS}

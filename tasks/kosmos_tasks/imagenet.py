@@ -87,7 +87,6 @@ class ImageNet(SplitTask):
         return [f"class names {RULES[self.rule]}"]
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The constrained answer, then the free one."""
         prompt = few_shot(sample, shots)
         words = tuple(f" {name}" for name in sample.choices)
         constrained: Request = Generate(prompt, self.max_tokens, beams=2, choices=tuple(dict.fromkeys(words)))
@@ -97,7 +96,6 @@ class ImageNet(SplitTask):
         return [constrained, Generate(prompt, self.max_tokens, stop=("\n",), beams=2)]
 
     def score(self, sample: Sample, outputs: Sequence[Output]) -> Score:
-        """Whether the name is said, constrained and free."""
         constrained, free = outputs
         assert isinstance(free, Completion)
         if isinstance(constrained, Likelihoods):
@@ -108,7 +106,7 @@ class ImageNet(SplitTask):
         return Score(marks, answer, {"unconstrained": free.text.strip()})
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Sample id to answer, from a name a line, in the order of the split."""
+        """Read a name a line, in the order of the split."""
         return label_lines(file, self.samples(), closed=False)
 
     def score_answer(self, sample: Sample, answer: str) -> Score:

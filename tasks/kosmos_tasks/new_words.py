@@ -79,7 +79,7 @@ class NewWords(SplitTask):
         return ()
 
     def choose_shots(self, sample: Sample, count: int) -> Sequence[Sample]:
-        """``count`` demonstrations of each name of the episode, in rounds that show each name once.
+        """Return ``count`` demonstrations of each name of the episode, in rounds that show each name once.
 
         Raises:
             KosmosEvalError: if the episode has fewer.
@@ -94,11 +94,9 @@ class NewWords(SplitTask):
         ]
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The names of the episode."""
         return asked(few_shot(sample, shots), sample.choices)
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right name is the likeliest; of m that tie, each earns 1/m."""
         target = sample.choices.index(sample.target)
         answer, mark = chosen(sample.choices, outputs, target=target, rule=self.rule)
         return Score({"accuracy": mark}, answer)

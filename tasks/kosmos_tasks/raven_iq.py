@@ -29,7 +29,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source, from_hub
+from kosmos_eval.source import Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC, TRANSFER
@@ -44,43 +44,14 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 PROMPT = "Here are {count} images:{context}The following image is:{candidate}Is it correct?"
 """The paper's prompt."""
 
-CONFIGURATIONS = (
-    "center_single",
-    "distribute_four",
-    "distribute_nine",
-    "in_center_single_out_center_single",
-    "in_distribute_four_out_center_single",
-    "left_center_single_right_center_single",
-    "up_center_single_down_center_single",
-)
-HUB = "HuggingFaceM4/RAVEN"
-IMAGES = ("context", "candidates")
-
-
-def of_hub(source: Source, split: str, *, configuration: str) -> "Dataset":
-    """Return the puzzles of one of the hub's configurations, or of all."""
-    import datasets
-
-    parts = []
-    for name in (configuration,) if configuration else CONFIGURATIONS:
-        part = from_hub(HUB, source=source, split=split, config=name)
-        ids = [f"{name}/{number}" for number in part["id"]]
-        part = part.select_columns(["panels", "choices", "target"]).add_column("id", ids)
-        parts.append(part.add_column("configuration", [name] * len(part)))
-    found = datasets.concatenate_datasets(parts).rename_columns({"panels": "context", "choices": "candidates"})
-    for column in IMAGES:
-        found = found.cast_column(column, datasets.List(datasets.Image(decode=False)))
-    return found
-
-
 SPLITS = Splits(
     "raven_iq",
     get="https://github.com/WellyZhang/RAVEN: CONFIGURATION/RAVEN_N_SPLIT.npz; https://aka.ms/kosmos-iq50: exp-N/ "
     "with query-K.png, answer-a.png .. answer-f.png and the right letter in answer.txt; all under raven/",
     synthetic=lambda split, configuration: matrices.rows(split),
     files=raven.FILES,
-    hub=Hub(HUB, ("test", "validation", "train"), read=of_hub),
-    images=IMAGES,
+    hub=Hub(raven.HUB, ("test", "validation", "train"), read=raven.hub_rows),
+    images=raven.IMAGES,
 )
 
 
@@ -118,21 +89,20 @@ class RavenIQ(SplitTask):
         return self.splits.rows(self.source, split, configuration=self.configuration)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One for each candidate, in order."""
         words = (" Yes",) if self.rule == "yes" else (" Yes", " No")
         wording, context = self.prompt_variants[self.prompt], sample.extra["context"]
         prompts = [question(context, candidate, wording) for candidate in sample.extra["candidates"]]
         return [LogLikelihood(few_shot(replace(sample, prompt=prompt), shots), words) for prompt in prompts]
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right candidate is the most likely one; of m that tie, each earns 1/m."""
+        """Score the likeliest candidate; of m that tie, each earns 1/m."""
         logprobs = [output.logprobs for output in outputs]
         found = [yes - sum(no) for yes, *no in logprobs]
         chosen = "=".join(sample.choices[index] for index in best(found))
         return Score({"accuracy": credit(found, [sample.extra["target"]])}, chosen)
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Sample id to answer, from the number of the chosen candidate (1 is the first), one a line."""
+        """Read the number of a candidate a line, 1 for the first."""
         return label_lines(file, self.samples())
 
     def score_answer(self, sample: Sample, answer: str) -> Score:

@@ -77,16 +77,14 @@ class RenderedSST2(SplitTask):
         return [RULES[self.rule]]
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """Both answers; for ``difference`` also what they get without the prompt."""
         return asked(few_shot(sample, shots), LABELS, rule=self.rule)
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right answer is the likelier one; a tie is half right."""
         answer, mark = chosen(LABELS, outputs, target=LABELS.index(sample.target), rule=self.rule)
         return Score({"accuracy": mark}, answer)
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Sample id to answer, from ``positive`` or ``negative`` a line, in the order of the split."""
+        """Read ``positive`` or ``negative`` a line, in the order of the split."""
         return label_lines(file, self.samples())
 
     def score_answer(self, sample: Sample, answer: str) -> Score:

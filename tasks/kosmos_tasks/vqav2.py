@@ -80,7 +80,7 @@ class VQAv2(vqa.VQATask):
         return vqa.sample_of(row, self.prompt_variants[self.prompt])
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Question id to answer, from VQA results json: ``[{"question_id", "answer"}]``."""
+        """Read VQA results json: ``[{"question_id", "answer"}]``."""
         known = {str(number) for number in self.rows(self.split)["id"]}
         return results_json(file, ("question_id", "answer"), known, split=self.split)
 

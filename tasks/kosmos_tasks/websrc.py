@@ -2,7 +2,7 @@
 
 Prompt: the screenshot, then ``Given the context below from web page, extract the answer from the given text like this:
 Qusestion: Who is the publisher of this book? Answer: Penguin Books Ltd. Context: {WebText} Q: {question} A:``; greedy.
-The typing error is the paper's. Each question is also asked without the extracted text. Marks are the exact match and
+The typing error is the paper's. Each question is also asked without the extracted text. Scores are the exact match and
 the F1 of the authors' program, which are SQuAD's.
 
 Source: https://x-lance.github.io/WebSRC, MIT. The answers of its test sites are not public: the paper does not name its
@@ -16,7 +16,7 @@ here; demonstrations are questions about other pages.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -40,7 +40,7 @@ EXAMPLE = (
     "Qusestion: Who is the publisher of this book? Answer: Penguin Books Ltd."
 )
 WITHOUT = "_without_text"
-"""What the names of the marks end with where the text was not given."""
+"""The ending of metrics of answers without the text."""
 
 SPLITS = Splits(
     "websrc",
@@ -78,26 +78,24 @@ class WebSRC(SplitTask):
         return ["the hub's copy has no texts"] if self.source.kind == "hub" else []
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One greedy answer with the text, one without."""
         return [
             Generate(few_shot(form(sample), [form(shot) for shot in shots]), self.max_tokens, stop=("\n",))
-            for form in ([_with] if self._with else []) + ([_without] if self._without else [])
+            for form in self._forms.values()
         ]
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """Exact match and F1 of each answer; no mark where the right ones are not public."""
-        names = ([""] if self._with else []) + ([WITHOUT] if self._without else [])
-        answers = {name: output.text.strip() for name, output in zip(names, outputs, strict=True)}
-        answer, *others = answers.values()
-        marks = {
-            f"{metric}{name}": of(said, sample.target)
-            for name, said in answers.items()
+        """Return exact match and F1 of each answer; no value where the right ones are not public."""
+        answers = [output.text.strip() for output in outputs]
+        values = {
+            f"{metric}{ending}": of(answer, sample.target)
+            for ending, answer in zip(self._forms, answers, strict=True)
             for metric, of in (("EM", span.exact), ("F1", span.f1))
         }
-        return Score(marks if sample.references else {}, answer, {"without_text": others[0]} if others else {})
+        record = {"without_text": answers[1]} if len(answers) > 1 else {}
+        return Score(values if sample.references else {}, answers[0], record)
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Id to answer, from the ``prediction.json`` of the official program."""
+        """Read the ``prediction.json`` of the official program."""
         found = read_json(file)
         if not isinstance(found, Mapping):
             raise BadData(f'{file} is not {{"id": "answer", ...}}; expected a prediction.json')
@@ -112,12 +110,11 @@ class WebSRC(SplitTask):
         return "prediction.json", json.dumps({s.id: score.answer for s, score in zip(samples, scores, strict=True)})
 
     @property
-    def _with(self) -> bool:
-        return self.text != "without" and self.source.kind != "hub"
-
-    @property
-    def _without(self) -> bool:
-        return self.text != "with" or self.source.kind == "hub"
+    def _forms(self) -> dict[str, Callable[[Sample], Sample]]:
+        """The ending of a metric's name to the form that its answer is to."""
+        forms: dict[str, Callable[[Sample], Sample]] = {"": _with_text, WITHOUT: lambda sample: sample}
+        asked = "without" if self.source.kind == "hub" else self.text
+        return {ending: form for ending, form in forms.items() if asked in ("both", "without" if ending else "with")}
 
     def sample(self, row: Mapping[str, Any]) -> Sample:
         answer = row.get("answer") or ""
@@ -128,12 +125,8 @@ class WebSRC(SplitTask):
         return Sample(row["id"], prompt, target=answer, references=references, group=row["page"], extra=extra)
 
 
-def _without(sample: Sample) -> Sample:
-    return sample
-
-
-def _with(sample: Sample) -> Sample:
-    """The sample with the page's text before its question."""
+def _with_text(sample: Sample) -> Sample:
+    """Return the sample with the page's text before its question."""
     image, words = sample.prompt.parts
     assert isinstance(words, str)
     context = f"{EXAMPLE} Context: {sample.extra['context']}"

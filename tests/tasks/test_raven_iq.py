@@ -277,7 +277,7 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
     (sample,) = task.samples()
     assert (sample.id, sample.target, sample.kind) == ("distribute_four/11", "4", "distribute_four")
     assert grey(sample.extra["candidates"][7]) == 7
-    monkeypatch.setattr("kosmos_tasks.raven_iq.CONFIGURATIONS", ("center_single", "distribute_four"))
+    monkeypatch.setattr("kosmos_tasks.formats.raven.CONFIGURATIONS", ("center_single", "distribute_four"))
     assert [sample.kind for sample in RavenIQ(Source("hub", tmp_path)).samples()] == [
         "center_single",
         "distribute_four",

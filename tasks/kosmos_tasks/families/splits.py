@@ -19,8 +19,6 @@ from kosmos_tasks.formats.records import Row
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SYNTHETIC = ("test", "train")
-
 
 @dataclass(frozen=True, eq=False)
 class Hub:
@@ -53,7 +51,7 @@ class Splits:
         synthetic: the generated rows of ``test`` or ``train``.
         files: its official files.
         hub: its copy on the hub.
-        sizes: how many rows are generated at most, by split.
+        sizes: how many rows are generated at most, by split, the default split first.
         images: the columns that hold images.
     """
 
@@ -69,7 +67,7 @@ class Splits:
     def known(self) -> dict[str, tuple[str, ...]]:
         """Source to all of its splits."""
         others = {"data": self.files, "hub": self.hub}
-        return {"synthetic": SYNTHETIC} | {source: found.splits for source, found in others.items() if found}
+        return {"synthetic": tuple(self.sizes)} | {source: found.splits for source, found in others.items() if found}
 
     def info(self, metric: str, *, suites: tuple[str | Suite, ...], extension: bool = False) -> TaskInfo:
         """Return what a task of these splits says of itself."""

@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image
-from kosmos_eval.source import Source, read_json, table
+from kosmos_eval.source import Source, from_hub, read_json, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
@@ -32,6 +32,17 @@ SPLITS = ("iq50", "test", "val", "train")
 """All splits, in the order in which one is chosen where none is asked for; the first is the paper's."""
 PANELS = 8
 LETTERS = "abcdefgh"
+CONFIGURATIONS = (
+    "center_single",
+    "distribute_four",
+    "distribute_nine",
+    "in_center_single_out_center_single",
+    "in_distribute_four_out_center_single",
+    "left_center_single_right_center_single",
+    "up_center_single_down_center_single",
+)
+HUB = "HuggingFaceM4/RAVEN"
+IMAGES = ("context", "candidates")
 FOLDERS = ("raven", "raven_iq", "raven-10000", "i-raven")
 
 
@@ -54,7 +65,7 @@ def rows(source: Source, split: str, configuration: str = "") -> Dataset:
     """
     folder = source.folder(*FOLDERS)
     if split == "iq50":
-        return table(_iq50(_found(folder, split)), images=["context", "candidates"])
+        return table(_iq50(_found(folder, split)), images=IMAGES)
     files = [file for file in _found(folder, split) if configuration in ("", file.parent.name)]
     if not files:
         raise BadData(f"{folder} has no configuration {configuration!r} with puzzles of split {split!r}")
@@ -64,6 +75,22 @@ def rows(source: Source, split: str, configuration: str = "") -> Dataset:
         for file in files
     )
     return table(found).with_transform(_read)
+
+
+def hub_rows(source: Source, split: str, *, configuration: str) -> Dataset:
+    """Return the same columns from the hub, of one configuration or of all."""
+    import datasets
+
+    parts = []
+    for name in (configuration,) if configuration else CONFIGURATIONS:
+        part = from_hub(HUB, source=source, split=split, config=name)
+        ids = [f"{name}/{number}" for number in part["id"]]
+        part = part.select_columns(["panels", "choices", "target"]).add_column("id", ids)
+        parts.append(part.add_column("configuration", [name] * len(part)))
+    found = datasets.concatenate_datasets(parts).rename_columns({"panels": "context", "choices": "candidates"})
+    for column in IMAGES:
+        found = found.cast_column(column, datasets.List(datasets.Image(decode=False)))
+    return found
 
 
 def _found(folder: Path, split: str) -> Iterator[Path]:
