@@ -1,7 +1,6 @@
 """COCO captions: prompts, corpus marks, official files and what can be wrong with them."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -356,16 +355,13 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
     assert [shot.id for shot in task.examples()] == ["139"]
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_captions_get_the_official_tools_figures() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = at(root, "val2017").official()
+def test_real_captions_get_the_official_tools_figures(real_data: Path) -> None:
+    task = at(real_data, "val2017").official()
     samples = task.samples()
     assert (len(samples), len(task.examples())) == (60, 32)
     name = "coco/results/captions_val2017_VinVLbase_results.json"
-    reference = json.loads((root / "reference_scores.json").read_text())[name]
-    answers = task.read_answers(root / name)
+    reference = json.loads((real_data / "reference_scores.json").read_text())[name]
+    answers = task.read_answers(real_data / name)
     scores = [task.score_answer(sample, answers[sample.id]) for sample in samples]
     for metric, figure in task.aggregate(samples, scores, seed=0).items():
         assert figure.value == pytest.approx(reference[metric], abs=1e-6)

@@ -1,6 +1,5 @@
 """ImageNet: prompts, exact names, duplicates and prefixes among them, folders and flat files and what can be wrong."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -277,10 +276,8 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
     assert sample.prompt.images[0].encoded() == encoded
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_photographs_join_their_names_by_wnid() -> None:
-    samples = {sample.prompt.images[0].name: sample for sample in at(Path(os.environ["KOSMOS_EVAL_DATA"])).samples()}
+def test_real_photographs_join_their_names_by_wnid(real_data: Path) -> None:
+    samples = {sample.prompt.images[0].name: sample for sample in at(real_data).samples()}
     assert len(samples) == 84
     targets = {Path(name).stem: sample.target for name, sample in samples.items()}
     # CLIP's names differ from those of the files where these are ambiguous.

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -284,10 +283,8 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
     ]
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_puzzles_have_the_targets_of_their_files() -> None:
-    task = at(Path(os.environ["KOSMOS_EVAL_DATA"]), "test")
+def test_real_puzzles_have_the_targets_of_their_files(real_data: Path) -> None:
+    task = at(real_data, "test")
     samples = task.samples()
     assert {sample.id: sample.target for sample in samples} == {
         "center_single/RAVEN_18_test": "5",

@@ -1,6 +1,5 @@
 """Rendered SST-2: prompts, rules of choice, folders of images, sentences drawn by us, and what can be wrong."""
 
-import os
 from pathlib import Path
 
 import PIL.Image
@@ -205,12 +204,9 @@ def test_synthetic_opinions_of_train_and_test_differ() -> None:
     assert asked[0].prompt.text() == f"<image>{QUESTION}"
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_sentences_load_with_their_labels() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = at(root)
-    assert (len(task.samples()), len(at(root, "valid").samples()), len(task.examples())) == (1821, 872, 500)
+def test_real_sentences_load_with_their_labels(real_data: Path) -> None:
+    task = at(real_data)
+    assert (len(task.samples()), len(at(real_data, "valid").samples()), len(task.examples())) == (1821, 872, 500)
     rows = task.samples().rows.with_format(None)  # type: ignore[attr-defined]
     assert (rows[0]["text"], rows[0]["label"]) == ("no movement , no yuks , not much of anything", 0)
     assert sum(rows["label"]) == 909, "as the card of the rendered images says"

@@ -1,7 +1,6 @@
 """VizWiz: prompts, marks without answer ids, both official formats, and what can be wrong."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -150,10 +149,8 @@ def test_one_generated_question_in_five_cannot_be_answered() -> None:
     assert {sample.id for sample in asked}.isdisjoint(shot.id for shot in shown)
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_questions_load_and_no_human_answer_beats_the_most_common_one() -> None:
-    task = at(Path(os.environ["KOSMOS_EVAL_DATA"]))
+def test_real_questions_load_and_no_human_answer_beats_the_most_common_one(real_data: Path) -> None:
+    task = at(real_data)
     samples = list(task.samples())
     assert (len(samples), sum(sample.kind == "unanswerable" for sample in samples)) == (28, 10)
     for sample in samples:

@@ -1,7 +1,6 @@
 """VQAv2: prompts, the official marks, official files and what can be wrong with them."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -284,15 +283,12 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
     assert dev.examples()[0].target == "cat"
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_answer_files_get_the_official_tools_figures() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = at(root, "train2014")
+def test_real_answer_files_get_the_official_tools_figures(real_data: Path) -> None:
+    task = at(real_data, "train2014")
     samples = {sample.id: sample for sample in task.samples()}
     assert len(samples) == 88
-    reference = json.loads((root / "reference_scores.json").read_text())["vqav2/results"]
-    for file in sorted((root / "vqav2" / "results").glob("*.json")):
+    reference = json.loads((real_data / "reference_scores.json").read_text())["vqav2/results"]
+    for file in sorted((real_data / "vqav2" / "results").glob("*.json")):
         expected = reference[file.stem.removeprefix("v2_OpenEnded_mscoco_train2014_").removesuffix("_results")]
         marks = {
             number: task.score_answer(samples[number], answer).values["vqa_accuracy"]
