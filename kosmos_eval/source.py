@@ -119,7 +119,7 @@ def existing(folder: Path, names: Iterable[str], *, named_by: Path) -> None:
     if missing:
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         problem = f"{named_by} names image {missing[0]}, which is not in {folder}{others}"
-        raise BadData(f"{problem}{packed(folder if folder.is_dir() else folder.parent)}; add it or mend the file")
+        raise BadData(f"{problem}{packed(folder if folder.is_dir() else folder.parent)}; add it or fix the file")
 
 
 def packed(folder: Path) -> str:

@@ -119,7 +119,7 @@ class ChainOfThought(ReasonedTask):
 def _introduced(sample: Sample, asked: Sequence[Request], rationale: str) -> Prompt:
     """The images that are asked about at first, or the text where there are none, and what asks for the rationale.
 
-    Where a text is asked about in several contexts (partial scoring), it is what they begin with alike, because the
+    Where a text is asked about in several contexts (partial evaluation), it is what they begin with alike, because the
     sample's own prompt gives the right one away.
     """
     first = asked[0].prompt

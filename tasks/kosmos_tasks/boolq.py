@@ -29,7 +29,7 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of SuperGLUE's file, or of the original with its titles put before its passages as SuperGLUE does."""
+    """Yield the rows of SuperGLUE's file, or of the original with its titles before its passages as in SuperGLUE."""
     whether = one_of(False, True, labels=(0, 1))
     for place, row in json_lines(file):
         if not isinstance(row, dict) or "title" not in row:
@@ -41,7 +41,7 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A passage with its question."""
+    """Return a passage with its question."""
     prompt = Prompt(reading.wording.format(**row))
     return Sample(row["id"], prompt, target=ANSWERS[row["label"]], choices=ANSWERS)
 

@@ -34,13 +34,13 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of SuperGLUE's file."""
+    """Yield the rows of SuperGLUE's file."""
     wanted = {"premise": text, "hypothesis": text, "label": one_of(*LABELS, labels=(0, 1, 2))}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A text with its hypothesis."""
+    """Return a text with its hypothesis."""
     prompt, choices = Prompt(reading.wording.format(**row)), reading.answers
     return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
 

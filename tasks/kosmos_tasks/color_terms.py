@@ -19,7 +19,7 @@ from kosmos_tasks.synthetic import appearance
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The things of the official file."""
+    """Yield the things of the official file."""
     wanted: Columns = {"object": text, "color": one_of(*COLORS)}
     return (columns(row, wanted, place=place) for place, row in csv_rows(file))
 

@@ -27,13 +27,13 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of SuperGLUE's file."""
+    """Yield the rows of SuperGLUE's file."""
     wanted = {"premise": text, "choice1": text, "choice2": text, "question": one_of(*CONNECTORS), "label": one_of(0, 1)}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A sentence with two others."""
+    """Return a sentence with two others."""
     asked = reading.wording.format(premise=row["premise"].strip()[:-1], connector=CONNECTORS[row["question"]])
     choices = tuple(f"{reading.gap}{choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"]))
     return Sample(row["id"], Prompt(asked), target=choices[row["label"]], choices=choices)

@@ -48,7 +48,7 @@ SPLITS = Splits(
 @register("cub_descriptions")
 @dataclass(frozen=True)
 class CUBDescriptions(SplitTask):
-    """Which of two categories a picture shows, with their descriptions and without.
+    """Two categories, one of which a picture shows, with their descriptions and without.
 
     Args:
         source: where the pictures come from.
@@ -91,13 +91,13 @@ class CUBDescriptions(SplitTask):
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
         described, plain = (output.text.strip() for output in outputs)
-        marks = {"accuracy_with_descriptions": described, "accuracy_without_descriptions": plain}
-        given = {name: float(names(said, sample.target, sample.choices)) for name, said in marks.items()}
-        return Score(given, described, {"without_descriptions": plain})
+        answers = {"accuracy_with_descriptions": described, "accuracy_without_descriptions": plain}
+        values = {name: float(names(answer, sample.target, sample.choices)) for name, answer in answers.items()}
+        return Score(values, described, {"without_descriptions": plain})
 
 
 def names(answer: str, target: str, choices: Sequence[str]) -> bool:
-    """Whether an answer names the target and no other choice.
+    """Return whether an answer names the target and no other choice.
 
     A choice is named by the words that the others do not have; a word may lack its ending.
 
@@ -120,7 +120,7 @@ def _words(text: str) -> list[str]:
 
 
 def _alike(word: str, other: str) -> bool:
-    """The same word but for its ending: they share all but the last letter of the shorter one, and at least three."""
+    """Return whether two words differ in the ending alone: they share all but the shorter one's last letter."""
     stem = max(3, min(len(word), len(other)) - 1)
     return word == other or (word[:stem] == other[:stem] and abs(len(word) - len(other)) < 3)
 

@@ -8,7 +8,7 @@ Source: a sheet of one's own, ``dialogues.json``, with its images beside it::
     [{"id": "cat", "turns": [{"say": "@cat.jpg What is it?", "expect": ["cat", "kitten"]}, {"say": "Where is it?"}]}]
 
 or scenes that we draw, with questions about them. The paper shows a few dialogues and measures none; this task is ours.
-Its metric is the share of turns that are answered at all; turns that say what they ``expect`` are also marked by
+Its metric is the share of turns that are answered at all; turns that say what they ``expect`` are also scored by
 whether one of these words or phrases occurs in the answer (``expected``). It is for reading: ``kosmos-eval beside``
 puts the answers of several models next to each other.
 """
@@ -96,10 +96,10 @@ class Dialogue(Task):
         answers = [output.text.strip() for output in outputs]
         pairs = zip(answers, sample.extra["expected"], strict=True)
         right = [any(_occurs(phrase, answer) for phrase in phrases) for answer, phrases in pairs if phrases]
-        marks = {"answered": sum(map(bool, answers)) / len(answers)}
+        values = {"answered": sum(map(bool, answers)) / len(answers)}
         if right:
-            marks["expected"] = sum(right) / len(right)
-        return Score(marks, "\n".join(answers))
+            values["expected"] = sum(right) / len(right)
+        return Score(values, "\n".join(answers))
 
 
 def _occurs(phrase: str, answer: str) -> bool:
@@ -113,7 +113,7 @@ def _sample(id: str, said: Sequence[Prompt], expected: Sequence[Sequence[str]]) 
 
 
 def _read(folder: Path) -> list[Sample]:
-    """The dialogues of a sheet.
+    """Return the dialogues of a sheet.
 
     Raises:
         BadData: naming the dialogue that is not as expected.

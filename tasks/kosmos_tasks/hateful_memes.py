@@ -5,7 +5,7 @@ compared by likelihood. No text of the picture is given.
 
 Source: https://hatefulmemeschallenge.com (a form has to be accepted): ``img/`` and ``train.jsonl``, ``dev_seen.jsonl``,
 ``test_seen.jsonl`` and their like, or ``dev.jsonl`` of the first release, also 500 memes, and its ``test.jsonl``. The
-paper's split is the validation set; a test file without labels cannot be marked. The hub's copies, such as
+paper's split is the validation set; a test file without labels cannot be scored. The hub's copies, such as
 neuralcatcher/hateful_memes, load without their images: use --data.
 
 Our defaults where the paper is silent: memes are ranked by log P("yes") - log P("no") for the area under the ROC curve.
@@ -70,9 +70,9 @@ class HatefulMemes(SplitTask):
         return asked(few_shot(sample, shots), ANSWERS)
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        answer, mark = chosen(ANSWERS, outputs, target=ANSWERS.index(sample.target))
+        answer, value = chosen(ANSWERS, outputs, target=ANSWERS.index(sample.target))
         no, yes = outputs[0].logprobs
-        return Score({"accuracy": mark}, answer, {"yes": yes - no})
+        return Score({"accuracy": value}, answer, {"yes": yes - no})
 
     def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
         if not samples:

@@ -1,8 +1,8 @@
 """HellaSwag: which of four sentences continues a description (KOSMOS-1 section 4.8).
 
 Prompt: ``{activity}: {beginning}``, cleaned as in lm-evaluation-harness 0.4.13 (task hellaswag), which is the default
-reading: marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is
-GPT-3's (its figure G.9): the same prompt, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
+reading: metrics ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"``
+is GPT-3's (its figure G.9): the same prompt, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://github.com/rowanz/hellaswag/tree/master/data, MIT. Hub: Rowan/hellaswag, as lm-evaluation-harness
 has it. The labels of its test split are not public.
@@ -28,21 +28,21 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file; ``ctx_b`` may be empty, and the hub's copies write labels as text."""
+    """Yield the rows of an official file; ``ctx_b`` may be empty, and the hub's copies write labels as text."""
     wanted: Columns = {"activity_label": text, "ctx_a": text, "ctx_b": string, "endings": texts(4)}
     wanted = {**wanted, "label": one_of(*range(4), *"0123", labels=(*range(4), *range(4)))}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A description with its four endings."""
+    """Return a description with its four endings."""
     prompt = Prompt(cleaned(reading.wording.format(**row | {"ctx_b": row["ctx_b"].capitalize()})))
     choices = tuple(cleaned(ending) for ending in row["endings"])
     return Sample(row["id"], prompt, target=choices[int(row["label"])], choices=choices)
 
 
 def cleaned(passage: str) -> str:
-    """Without the marks that the WikiHow part has in brackets.
+    """Return a passage without the tags in brackets of its WikiHow part.
 
     >>> cleaned("Clean: [header] How to clean [title] Sweep.")
     'Clean: How to clean. Sweep.'

@@ -99,11 +99,11 @@ class ImageNet(SplitTask):
         constrained, free = outputs
         assert isinstance(free, Completion)
         if isinstance(constrained, Likelihoods):
-            answer, mark = chosen(sample.choices, [constrained], target=sample.extra["label"], rule=self.rule)
+            answer, value = chosen(sample.choices, [constrained], target=sample.extra["label"], rule=self.rule)
         else:
-            answer, mark = constrained.text.strip(), _share(sample, constrained.text)
-        marks = {"accuracy_constrained": mark, "accuracy_unconstrained": _share(sample, free.text)}
-        return Score(marks, answer, {"unconstrained": free.text.strip()})
+            answer, value = constrained.text.strip(), _share(sample, constrained.text)
+        values = {"accuracy_constrained": value, "accuracy_unconstrained": _share(sample, free.text)}
+        return Score(values, answer, {"unconstrained": free.text.strip()})
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
         """Read a name a line, in the order of the split."""
@@ -123,5 +123,5 @@ class ImageNet(SplitTask):
 
 
 def _share(sample: Sample, text: str) -> float:
-    """Full credit for the exact name, shared where several classes bear it."""
+    """Return full credit for the exact name, shared where several classes bear it."""
     return exact(text, sample.target) / sample.choices.count(sample.target)

@@ -24,12 +24,12 @@ from kosmos_tasks.formats.records import Row, columns, csv_rows, json_lines, one
 from kosmos_tasks.synthetic import appearance
 
 COLORS = ("black", "blue", "brown", "green", "grey", "orange", "pink", "purple", "red", "white", "yellow")
-"""What may be answered, here and for ColorTerms."""
+"""The answers, here and for ColorTerms."""
 READINGS = {"paper": Reading("The color of {object} is?", COLORS, separator="\n")}
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The things of either file."""
+    """Yield the things of either file."""
     if file.suffix == ".jsonl":
         found, names = json_lines(file), ("descriptor", "item", "label")
     else:
@@ -41,7 +41,7 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A thing and its color."""
+    """Return a thing and its color."""
     return Sample(row["id"], Prompt(reading.wording.format(**row)), target=row["color"], choices=COLORS)
 
 

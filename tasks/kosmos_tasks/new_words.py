@@ -98,8 +98,8 @@ class NewWords(SplitTask):
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
         target = sample.choices.index(sample.target)
-        answer, mark = chosen(sample.choices, outputs, target=target, rule=self.rule)
-        return Score({"accuracy": mark}, answer)
+        answer, value = chosen(sample.choices, outputs, target=target, rule=self.rule)
+        return Score({"accuracy": value}, answer)
 
     def _asked(self, image: Image) -> Prompt:
         return Prompt(image, self.prompt_variants[self.prompt])

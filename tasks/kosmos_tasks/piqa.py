@@ -1,8 +1,8 @@
 r"""PIQA: which of two ways reaches a goal of everyday life (KOSMOS-1 section 4.8).
 
 Prompt: ``Question: {goal}\nAnswer:``, that of lm-evaluation-harness 0.4.13 (task piqa), which is the default reading:
-marks ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is GPT-3's
-(its figure G.4): the goal alone, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
+metrics ``acc_norm``, the headline, and ``acc``. The paper does not give its prompt or rule. ``prompt="gpt3"`` is
+GPT-3's (its figure G.4): the goal alone, and the mean over tokens (`kosmos_tasks.families.text_ranking`).
 
 Source: https://yonatanbisk.com/piqa, licence AFL-3.0. Hub: baber/piqa, as lm-evaluation-harness has it. The labels of
 the test split are not public.
@@ -27,7 +27,7 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file, whose labels stand in a file of their own."""
+    """Yield the rows of an official file, whose labels stand in a file of their own."""
     aside = file.with_name(f"{file.stem}-labels.lst")
     if not aside.is_file():
         raise BadData(f"{file} is there without its labels; add {aside.name} beside it")
@@ -40,7 +40,7 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A goal with its two ways."""
+    """Return a goal with its two ways."""
     prompt, choices = Prompt(reading.wording.format(**row)), (row["sol1"], row["sol2"])
     return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
 

@@ -1,7 +1,7 @@
 """Raven IQ: which image completes a matrix of images? (KOSMOS-1 section 4.2)
 
 Prompt: ``Here are three images:`` (or four, eight), the images row by row, ``The following image is:``, one candidate,
-``Is it correct?``. Every candidate is asked about by itself; the one with the highest p("Yes") is the answer. Other
+``Is it correct?``. Every candidate is asked about by itself; the one with the highest P("Yes") is the answer. Other
 wordings (``prompt_variants``) are ours.
 
 Source: the paper's 50 puzzles, said to be at https://aka.ms/kosmos-iq50 (licence not stated), and RAVEN,
@@ -62,7 +62,7 @@ class RavenIQ(SplitTask):
 
     Args:
         source: where the puzzles come from.
-        rule: ``yes`` compares log p("Yes") (the paper), ``yes_minus_no`` log p("Yes") - log p("No").
+        rule: ``yes`` compares log P("Yes") (the paper), ``yes_minus_no`` log P("Yes") - log P("No").
         configuration: one of RAVEN's configurations; empty for all that are there.
         prompt: which of ``prompt_variants`` asks about a candidate.
     """
@@ -131,7 +131,7 @@ class RavenIQ(SplitTask):
 
 
 def question(context: Sequence[Image], candidate: Image, wording: str = PROMPT) -> Prompt:
-    """The prompt for one candidate; by default the paper's."""
+    """Return the prompt for one candidate; by default the paper's."""
     between, _, after = wording.partition("{context}")[2].partition("{candidate}")
     return Prompt(_opening(context, wording), between, candidate, after)
 

@@ -33,7 +33,7 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """Each pair of the official file, in both orders."""
+    """Yield each pair of the official file, in both orders."""
     for place, line in lines(file):
         pair = line.split()
         if len(pair) != 2:
@@ -42,13 +42,13 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def both(pair: Row) -> Iterator[Row]:
-    """The two orders in which a pair is asked about."""
+    """Yield the two orders in which a pair is asked about."""
     yield {"first": pair["larger"], "second": pair["smaller"], "order": 0}
     yield {"first": pair["smaller"], "second": pair["larger"], "order": 1}
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A question about a pair."""
+    """Return a question about a pair."""
     prompt = Prompt(reading.wording.format(**row))
     group = " / ".join(sorted((row["first"], row["second"])))
     order = row["order"]

@@ -80,8 +80,8 @@ class RenderedSST2(SplitTask):
         return asked(few_shot(sample, shots), LABELS, rule=self.rule)
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        answer, mark = chosen(LABELS, outputs, target=LABELS.index(sample.target), rule=self.rule)
-        return Score({"accuracy": mark}, answer)
+        answer, value = chosen(LABELS, outputs, target=LABELS.index(sample.target), rule=self.rule)
+        return Score({"accuracy": value}, answer)
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
         """Read ``positive`` or ``negative`` a line, in the order of the split."""

@@ -31,7 +31,7 @@ READINGS = {"lm-eval": Reading(WORDING), "gpt3": Reading(WORDING, rule="mean per
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file, under the names that the hub gives its columns."""
+    """Yield the rows of an official file, under the names that the hub gives its columns."""
     convert = dict.fromkeys(COLUMNS, text) | {"AnswerRightEnding": one_of("1", "2", labels=(1, 2))}
     for place, row in csv_rows(file):
         said = columns(row, convert, place=place)
@@ -39,7 +39,7 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A story with its two endings."""
+    """Return a story with its two endings."""
     prompt, choices = Prompt(reading.wording.format(**row)), (row["sentence_quiz1"], row["sentence_quiz2"])
     return Sample(row["id"], prompt, target=choices[row["answer_right_ending"] - 1], choices=choices)
 

@@ -56,7 +56,7 @@ def command(
 
 
 def beside_the_paper(rows: tuple[Compared, ...], *, before: str) -> list[str]:
-    """For each row that the paper has too, our difference and the paper's, in its units and on its own data."""
+    """Return a line for each row that the paper has too: our difference and the paper's, in the paper's units."""
     lines = []
     for row in rows:
         first = published.reported(row.name, row.shots, row.metric, model=before)

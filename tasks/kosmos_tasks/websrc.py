@@ -111,7 +111,7 @@ class WebSRC(SplitTask):
 
     @property
     def _forms(self) -> dict[str, Callable[[Sample], Sample]]:
-        """The ending of a metric's name to the form that its answer is to."""
+        """The ending of a metric's name to the form of its question."""
         forms: dict[str, Callable[[Sample], Sample]] = {"": _with_text, WITHOUT: lambda sample: sample}
         asked = "without" if self.source.kind == "hub" else self.text
         return {ending: form for ending, form in forms.items() if asked in ("both", "without" if ending else "with")}

@@ -32,7 +32,7 @@ READINGS = {"lm-eval": Reading(WORDING, gap=" ", rule=None), "gpt3": Reading(WOR
 
 
 def read(file: Path) -> Iterator[Row]:
-    """All schemas of the official collection, white space made single."""
+    """Yield all schemas of the official collection, white space made single."""
     try:
         schemas = ElementTree.parse(file).getroot().findall("schema")
     except ElementTree.ParseError as error:
@@ -57,7 +57,7 @@ def _single(found: str | None) -> str:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A schema; as a demonstration it shows the right option in place of its pronoun."""
+    """Return a schema; as a demonstration it shows the right option in place of its pronoun."""
     text, at, label = row["text"].replace("  ", " "), row["pronoun_loc"], row["label"]
     options = tuple(_fitted(option, row["pronoun"], start=text[at - 2] == ".") for option in row["options"])
     contexts = tuple(reading.wording.format(before=text[:at], option=option) for option in options)
@@ -73,7 +73,7 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 
 
 def _fitted(option: str, pronoun: str, *, start: bool) -> str:
-    """An option in the pronoun's place; ``start`` where a sentence begins there."""
+    """Return an option in the pronoun's place; ``start`` where a sentence begins there."""
     option += "'s" if pronoun.lower() in POSSESSIVE else ""
     first = option.split()[0]
     return option.replace(first, first.lower()) if not start and first in CAPITALISED else option

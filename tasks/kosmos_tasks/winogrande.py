@@ -26,20 +26,20 @@ READINGS = {"lm-eval": Reading(WORDING, rule=None), "gpt3": Reading(WORDING, rul
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file."""
+    """Yield the rows of an official file."""
     wanted = {"qID": text, "sentence": blank, "option1": text, "option2": text, "answer": one_of("1", "2")}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def blank(value: object) -> str:
-    """A sentence with a blank."""
+    """Return a sentence with a blank."""
     if not isinstance(value, str) or "_" not in value:
         raise ValueError("a sentence with a blank, _")
     return value
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A sentence; as a demonstration it shows the right option in its blank."""
+    """Return a sentence; as a demonstration it shows the right option in its blank."""
     before, _, after = row["sentence"].partition("_")
     options, label = (row["option1"], row["option2"]), int(row["answer"]) - 1
     contexts = tuple(reading.wording.format(before=before, option=option) for option in options)

@@ -1,4 +1,4 @@
-"""BoolQ: prompts, SuperGLUE's file and the original one, marks, and what can be wrong."""
+"""BoolQ: prompts, SuperGLUE's file and the original one, scores, and what can be wrong."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CommitmentBank: prompts, the order of labels, marks, and what can be wrong."""
+"""CommitmentBank: prompts, the order of labels, scores, and what can be wrong."""
 
 import json
 from collections import Counter

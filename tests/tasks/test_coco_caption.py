@@ -1,4 +1,4 @@
-"""COCO captions: prompts, corpus marks, official files and what can be wrong with them."""
+"""COCO captions: prompts, corpus scores, official files and what can be wrong with them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""ColorTerms: prompts, marks, and what can be wrong."""
+"""ColorTerms: prompts, scores, and what can be wrong."""
 
 from pathlib import Path
 

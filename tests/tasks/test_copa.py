@@ -1,4 +1,4 @@
-"""COPA: connectives, the two spaces of lm-evaluation-harness, marks, and what can be wrong."""
+"""COPA: connectives, the two spaces of lm-evaluation-harness, scores, and what can be wrong."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Classification with descriptions: both prompts, lenient marks, a user's groups, CUB's folders, what can be wrong."""
+"""Classification with descriptions: both prompts, lenient scores, a user's groups, CUB's folders, what can be wrong."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""HellaSwag: prompts, cleaning, marks, and what can be wrong."""
+"""HellaSwag: prompts, cleaning, scores, and what can be wrong."""
 
 import json
 from pathlib import Path

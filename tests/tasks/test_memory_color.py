@@ -1,4 +1,4 @@
-"""MemoryColor: prompts with descriptors, both files, marks, and what can be wrong."""
+"""MemoryColor: prompts with descriptors, both files, scores, and what can be wrong."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""PIQA: prompts, labels in a file of their own, marks, and what can be wrong."""
+"""PIQA: prompts, labels in a file of their own, scores, and what can be wrong."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""StoryCloze: prompts, the official csv, which split shows what, marks, and what can be wrong."""
+"""StoryCloze: prompts, the official csv, which split shows what, scores, and what can be wrong."""
 
 from pathlib import Path
 

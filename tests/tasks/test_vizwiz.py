@@ -1,4 +1,4 @@
-"""VizWiz: prompts, marks without answer ids, both official formats, and what can be wrong."""
+"""VizWiz: prompts, scores without answer ids, both official formats, and what can be wrong."""
 
 import json
 import shutil

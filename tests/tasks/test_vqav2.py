@@ -1,4 +1,4 @@
-"""VQAv2: prompts, the official marks, official files and what can be wrong with them."""
+"""VQAv2: prompts, the official scores, official files and what can be wrong with them."""
 
 import json
 import shutil

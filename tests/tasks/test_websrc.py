@@ -1,4 +1,4 @@
-"""WebSRC: prompts with and without text, the authors' marks, official files, and what can be wrong."""
+"""WebSRC: prompts with and without text, the authors' scores, official files, and what can be wrong."""
 
 import base64
 import csv

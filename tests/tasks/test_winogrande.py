@@ -1,4 +1,4 @@
-"""WinoGrande: partial scoring, twins, marks, and what can be wrong."""
+"""WinoGrande: partial scoring, twins, scores, and what can be wrong."""
 
 import json
 from pathlib import Path

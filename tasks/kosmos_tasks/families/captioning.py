@@ -19,7 +19,7 @@ PROMPT = "An image of"
 """The paper's prompt."""
 
 Shown = Literal["first", "random"]
-"""Which human caption a demonstration shows: the first, or a random one, always the same."""
+"""The human caption that a demonstration shows: the first, or a random one, always the same."""
 Captions = tuple[tuple[str, tuple[str, ...]], ...]
 """Images with their captions, hashable."""
 
@@ -34,7 +34,7 @@ class CaptionTask(SplitTask):
 
     @property
     def wording(self) -> str:
-        """What asks for the caption."""
+        """The prompt after the image."""
         return PROMPT
 
     def sample(self, row: Mapping[str, Any]) -> Sample:
@@ -83,7 +83,7 @@ class CaptionTask(SplitTask):
 
 @lru_cache(maxsize=4)
 def _scored(captions: tuple[str, ...], references: Captions, counted: Captions, spice: bool) -> caption.CaptionScores:
-    """Kept, because the corpus' figures and those of its samples are asked for one after the other."""
+    """Return the scores of a corpus; cached, because those of its samples are needed next."""
     candidates = {image: text for (image, _), text in zip(references, captions, strict=True)}
     found = caption.caption_scores(candidates, dict(references), frequencies_from=dict(counted), spice=spice)
     for reason in found.unavailable.values():

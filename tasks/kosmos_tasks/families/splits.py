@@ -43,7 +43,7 @@ class Hub:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Where the rows of a benchmark come from; in all three sources they have the same columns.
+    """The splits of a benchmark, whose rows have the same columns in all sources.
 
     Args:
         task: the name of the task.

@@ -21,7 +21,7 @@ from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 from kosmos_eval.task import Score, Suite, Task
 from kosmos_tasks.families.multiple_choice import (
-    MARKS,
+    METRICS,
     PARAGRAPH,
     RULES,
     asked,
@@ -36,7 +36,7 @@ from kosmos_tasks.formats.records import Row
 
 @dataclass(frozen=True)
 class Reading:
-    """A way to ask for choices and to mark them.
+    """A way to ask for choices and to score them.
 
     Args:
         wording: the question, with what is filled in between braces.
@@ -44,7 +44,7 @@ class Reading:
         gap: what stands between question and choice beside one space.
         rule: how likelihoods are compared for the headline, unless the user says otherwise; None where the same text is
             compared after each choice (partial scoring), to which no rule of length applies.
-        also: rules that further marks are by.
+        also: rules of further scores.
         separator: what stands between demonstrations.
         notes: what a report says beside the rule.
     """
@@ -64,18 +64,18 @@ def ranking(
     *,
     sample: Callable[[Row, Reading], Sample],
     readings: Mapping[str, Reading],
-    mark: str = "",
+    metric: str = "",
     suites: tuple[str | Suite, ...] = (KOSMOS1, LANGUAGE, SYNTHETIC),
     extension: bool = False,
 ) -> Callable[..., Task]:
-    """The type of a task whose samples ask for the likeliest of their choices, registered by the name of its rows.
+    """Return the type of a task that asks for the likeliest choice, registered by the name of its rows.
 
     Args:
         rows: where its samples come from.
-        says: what it is, in a sentence.
+        says: its description, a sentence.
         sample: a row as a sample, in a reading.
-        readings: how it is asked and marked, by name, the usual reading first.
-        mark: what the mark of the rule is called; empty for its own name (`choices.MARKS`).
+        readings: how it is asked and scored, by name, the usual reading first.
+        metric: the name of the headline metric; empty for that of its rule (`multiple_choice.METRICS`).
         suites: the suites that it is part of.
         extension: the paper is zero-shot here.
     """
@@ -89,7 +89,7 @@ def ranking(
         prompt: str = usual
 
         splits: ClassVar[Splits] = rows
-        info = rows.info(mark or MARKS[readings[usual].rule or "sum"], suites=suites, extension=extension)
+        info = rows.info(metric or METRICS[readings[usual].rule or "sum"], suites=suites, extension=extension)
         prompt_variants: ClassVar[Mapping[str, str]] = {name: reading.wording for name, reading in readings.items()}
 
         def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ def ranking(
             return _requests(sample, shots, self._reading)
 
         def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-            return _score(sample, outputs, self._reading, mark)
+            return _score(sample, outputs, self._reading, metric)
 
         @property
         def _reading(self) -> Reading:
@@ -141,11 +141,11 @@ def _requests(sample: Sample, shots: Sequence[Sample], reading: Reading) -> Sequ
     return asked(few_shot(sample, shots, separator=reading.separator), sample.choices, rule=reading.rule)
 
 
-def _score(sample: Sample, outputs: Sequence[Likelihoods], reading: Reading, mark: str) -> Score:
+def _score(sample: Sample, outputs: Sequence[Likelihoods], reading: Reading, metric: str) -> Score:
     if reading.rule is None:
         return ranked_in_context(sample, outputs)
-    return ranked(sample, outputs, rule=reading.rule, also=reading.also, mark=mark)
+    return ranked(sample, outputs, rule=reading.rule, also=reading.also, metric=metric)
 
 
-commonsense = partial(ranking, mark="accuracy", suites=(KOSMOS1, SYNTHETIC), extension=True)
+commonsense = partial(ranking, metric="accuracy", suites=(KOSMOS1, SYNTHETIC), extension=True)
 """A task with one of the paper's prompts about what things look like."""

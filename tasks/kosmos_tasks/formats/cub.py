@@ -35,7 +35,7 @@ FOLDERS = ("cub_descriptions", "cub", "cub_200_2011", "cub-200-2011", "cub200201
 
 
 def rows(source: Source, split: str, *, images: int) -> Dataset:
-    """A row per picture: ``id, image, kind, names, descriptions, target``.
+    """Return a row per picture: ``id, image, kind, names, descriptions, target``.
 
     Raises:
         BadData: if ``groups.json`` is not of the expected form, or a category has no images or stands twice.
@@ -69,7 +69,7 @@ def _pair(value: object) -> list[Mapping[str, Any]]:
 
 
 def _pictures(folder: Path, name: str, most: int) -> list[Path]:
-    """The first pictures of a category's folder, which may bear CUB's number and lie in ``images/`` of the release."""
+    """Return the first pictures of a category's folder, with or without CUB's number, here or in its ``images/``."""
     nested = folder / "CUB_200_2011"
     for parent in (folder, folder / "images", nested / "images", nested / nested.name / "images"):
         for found in (parent / name, *sorted(parent.glob(f"[0-9][0-9][0-9].{name}"))):

@@ -38,7 +38,7 @@ IMAGES = ("flickr30k-images", "flickr30k_images", "images", "Images")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose captions lie in the source's folder.
+    """Return the splits whose captions lie in the source's folder.
 
     Raises:
         BadData: if there are captions, but nothing that says of which split.
@@ -52,7 +52,7 @@ def splits(source: Source) -> tuple[str, ...]:
 
 
 def rows(source: Source, split: str) -> Dataset:
-    """A row per image: ``id`` (the file's name), ``image``, ``captions``; the images may be missing.
+    """Return a row per image: ``id`` (the file's name), ``image``, ``captions``; the images may be missing.
 
     Raises:
         BadData: if an image has no caption or stands twice, or the file is not in an official format.
@@ -67,13 +67,13 @@ def rows(source: Source, split: str) -> Dataset:
 
 
 def shown(source: Source, split: str) -> str:
-    """The split that demonstrations come from: the training or the validation one, else the same."""
+    """Return the split that demonstrations come from: the training or the validation one, else the same."""
     there = splits(source)
     return next((each for each in ("train", "validation") if each in there and each != split), split)
 
 
 def images_of(source: Source) -> Path:
-    """The folder of the images: the first that has any."""
+    """Return the folder of the images: the first that has any."""
     folder = _folder(source)
     known = [folder / outer / inner for outer in IMAGES for inner in ("", outer)]
     known += [folder / "flickr30k" / name for name in IMAGES]
@@ -94,7 +94,7 @@ def _file(folder: Path, split: str) -> Path:
 
 
 def _captioned(file: Path, split: str) -> Iterator[Row]:
-    """Names and captions of a split, from any of the files."""
+    """Yield names and captions of a split, from any of the files."""
     if file.name in WHOLE:
         for image in _annotated(file) if file.suffix == ".csv" else _karpathy(file):
             if image["split"] == KARPATHY[split]:
@@ -123,7 +123,7 @@ def _annotated(file: Path) -> Iterator[Row]:
 
 
 def _json_texts(value: Any) -> list[str]:
-    """A cell with a JSON list of texts."""
+    """Return a cell with a JSON list of texts."""
     expected = ValueError("a JSON list of captions")
     try:
         found = json.loads(value)

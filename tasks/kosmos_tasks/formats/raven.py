@@ -47,18 +47,18 @@ FOLDERS = ("raven", "raven_iq", "raven-10000", "i-raven")
 
 
 def shown(source: Source, split: str) -> str:
-    """The split that demonstrations come from: the training one, for the paper's puzzles themselves."""
+    """Return the split that demonstrations come from: the training one, for the paper's puzzles themselves."""
     return split if split == "iq50" or "train" not in splits(source) else "train"
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits of which a puzzle lies in the source's folder."""
+    """Return the splits of which a puzzle lies in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if next(iter(_found(folder, split)), None) is not None)
 
 
 def rows(source: Source, split: str, configuration: str = "") -> Dataset:
-    """One row per puzzle: ``id, context, candidates, target, configuration``; RAVEN is read when looked at.
+    """Return one row per puzzle: ``id, context, candidates, target, configuration``; RAVEN is read when looked at.
 
     Raises:
         BadData: if a puzzle is incomplete or has no key.
@@ -94,7 +94,7 @@ def hub_rows(source: Source, split: str, *, configuration: str) -> Dataset:
 
 
 def _found(folder: Path, split: str) -> Iterator[Path]:
-    """The files or folders of puzzles, by the first pattern that anything matches."""
+    """Yield the files or folders of puzzles, by the first pattern that anything matches."""
     name = "exp-*/" if split == "iq50" else f"*/RAVEN_*_{split}.npz"
     outer = ("", "*[iI][qQ]*/") if split == "iq50" else ("", "*RAVEN*/", "*RAVEN*/*RAVEN*/")
     for each in outer:
@@ -130,7 +130,7 @@ def _iq50(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _key(folder: Path) -> str:
-    """The letter of the right candidate."""
+    """Return the letter of the right candidate."""
     own, common = folder / "answer.txt", folder.parent / "answers.json"
     if own.is_file():
         return content(own).strip().lower()
@@ -141,7 +141,7 @@ def _key(folder: Path) -> str:
 
 
 def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The rows with images and targets of their files; a broken file stands in every place of its images."""
+    """Return the rows with images and targets of their files; a broken file stands in every place of its images."""
     found: dict[str, list[Any]] = {"context": [], "candidates": [], "target": []}
     for file in batch.pop("file", ()):
         try:
@@ -155,7 +155,7 @@ def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
-    """The images of an npz file as cells of PNG bytes, and its target; pickled objects are refused."""
+    """Return the images of an npz file as cells of PNG bytes, and its target; pickled objects are refused."""
     import PIL.Image
     from numpy.lib.format import read_array
 

@@ -54,7 +54,7 @@ def _pictures(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _labelled(folder: Path, split: str) -> Path | None:
-    """The file of a split's sentences with their labels, if it is there; GLUE's test file has none."""
+    """Return the file of a split's sentences with their labels, if it is there; GLUE's test file has none."""
     files = sorted(folder.glob(SENTENCES[split]), key=lambda found: len(found.name))
     return next((file for file in files if UNLABELLED not in _beginning(file)), None)
 

@@ -25,7 +25,7 @@ FOLDERS = ("vizwiz", "vizwiz_vqa", "vizwiz-vqa")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose questions lie in the source's folder."""
+    """Return the splits whose questions lie in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if _questions(folder, split).is_file())
 
@@ -38,7 +38,7 @@ def shown(source: Source, split: str) -> str | None:
 
 
 def rows(source: Source, split: str) -> Dataset:
-    """One row per question: ``id, image, image_id, question, answers, answer_type``.
+    """Return one row per question: ``id, image, image_id, question, answers, answer_type``.
 
     Splits without public answers have none in their rows.
 
@@ -74,7 +74,7 @@ def _rows(file: Path, split: str) -> Iterator[Row]:
 
 
 def _annotations(file: Path, split: str) -> dict[str, Row]:
-    """Answers and their type by the ids of the questions, in the format of VQA."""
+    """Return answers and their type by the ids of the questions, in the format of VQA."""
     beside = file.with_name(f"{split}_annotations_vqa_format.json")
     if not beside.is_file():
         raise BadData(f"{file.name} is there without its annotations; add {beside}")
@@ -85,7 +85,7 @@ def _annotations(file: Path, split: str) -> dict[str, Row]:
 
 
 def _questions(folder: Path, split: str) -> Path:
-    """The file of the challenge, or the one in the format of VQA."""
+    """Return the file of the challenge, or the one in the format of VQA."""
     places = ("", "Annotations/", "annotations/", "Annotations/Annotations/")
     return file_of(folder, *(f"{place}{split}{end}.json" for end in ("", "_questions_vqa_format") for place in places))
 

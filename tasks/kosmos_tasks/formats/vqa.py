@@ -29,7 +29,7 @@ FOLDERS = ("vqav2", "vqa_v2", "vqa2", "vqa")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose question file lies in the source's folder."""
+    """Return the splits whose question file lies in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in IMAGES if _questions(folder, split).is_file())
 
@@ -42,7 +42,7 @@ def shown(source: Source, split: str) -> str | None:
 
 
 def rows(source: Source, split: str) -> Dataset:
-    """One row per question: ``id, image, image_id, question, answers, answer_type, multiple_choice_answer``.
+    """Return one row per question: ``id, image, image_id, question, answers, answer_type, multiple_choice_answer``.
 
     Splits without public answers have none in their rows.
 
@@ -71,7 +71,7 @@ def _joined(file: Path, annotations: Mapping[int, Row] | None, picture: Callable
 
 
 def _annotations(folder: Path, split: str) -> dict[int, Row]:
-    """The annotations by the ids of their questions."""
+    """Return the annotations by the ids of their questions."""
     name = f"v2_mscoco_{split}_annotations.json"
     file = file_of(folder, name, f"*/{name}")
     if not file.is_file():
@@ -99,7 +99,7 @@ def _has_images(source: Source, folder: Path, name: str) -> bool:
 
 
 def _pictured(source: Source, folder: Path, name: str) -> Path:
-    """Where the folders of images lie: beside the questions, or among those of COCO under the same root."""
+    """Return the parent of the folders of images: that of the questions, or that of COCO under the same root."""
     shared = source.folder(*coco.FOLDERS)
     own = coco.images(folder, name).is_dir()
     return folder if own or shared == source.root else shared

@@ -37,13 +37,13 @@ MARKUP = re.compile(
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits of which a site lies in the source's folder."""
+    """Return the splits of which a site lies in the source's folder."""
     there = {_split(file) for file in _sites(source)}
     return tuple(split for split in SPLITS if split in there)
 
 
 def rows(source: Source, split: str) -> Dataset:
-    """A row per question: ``id, image, question, answer, page``, and ``text``, which is read when looked at.
+    """Return a row per question: ``id, image, question, answer, page``, and ``text``, which is read when looked at.
 
     Raises:
         BadData: if a row is not in the official format, or a page is missing.
@@ -54,7 +54,7 @@ def rows(source: Source, split: str) -> Dataset:
 
 
 def hub_rows(source: Source, split: str) -> Dataset:
-    """The same from the copy on the hub, which has screenshots in base 64 and no texts."""
+    """Return the same from the copy on the hub, which has screenshots in base 64 and no texts."""
     found = from_hub(HUB, source=source, split=split)
     pages = [f"{domain}/{page}" for domain, page in zip(found["domain"], found["page_id"], strict=True)]
     found = found.rename_column("image", "screenshot").add_column("page", pages)
@@ -62,7 +62,7 @@ def hub_rows(source: Source, split: str) -> Dataset:
 
 
 def page_text(html: str) -> str:
-    """What stands between the tags, with single spaces.
+    """Return the text between the tags, with single spaces.
 
     >>> page_text('<p title="a > b">20&nbsp;<b>MPG</b></p><script>if (a < b) x()</script>')
     '20 MPG'
@@ -71,7 +71,7 @@ def page_text(html: str) -> str:
 
 
 def _sites(source: Source) -> list[Path]:
-    """The files of questions, a site each, as far down as the archives nest them."""
+    """Return the files of questions, a site each, as far down as the archives nest them."""
     folder = source.folder(*FOLDERS)
     found = (sorted(folder.glob(f"{outer}*/[0-9][0-9]/dataset.csv")) for outer in ("", "*/", "*/*/"))
     return next(filter(None, found), [])
@@ -83,7 +83,7 @@ def _split(file: Path) -> str:
 
 
 def _questions(file: Path) -> Iterator[dict[str, Any]]:
-    """The questions about a site; those without an answer column have empty answers."""
+    """Yield the questions about a site; those without an answer column have empty answers."""
     folder = file.parent / "processed_data"
     there = {page.name for page in folder.iterdir()} if folder.is_dir() else set()
     for place, row in csv_rows(file):
@@ -92,12 +92,12 @@ def _questions(file: Path) -> Iterator[dict[str, Any]]:
         page = said["id"][2:9]
         for name in (f"{page}.png", f"{page}.html"):
             if name not in there:
-                raise BadData(f"{place} asks about {name}, which is not in {folder}; add it or mend the file")
+                raise BadData(f"{place} asks about {name}, which is not in {folder}; add it or fix the file")
         yield said | {"file": str(folder / page), "page": said["id"][:9]}
 
 
 def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The rows with the screenshots and texts of their pages."""
+    """Return the rows with the screenshots and texts of their pages."""
     files = batch.pop("file", None)
     if files is None:
         return batch

@@ -20,13 +20,13 @@ SEED = 12
 
 
 def description(thing: Thing) -> str:
-    """What a creature looks like, in a sentence."""
+    """Return a description of a creature in a sentence."""
     marked = {"plain": "", "core": f" with a {thing.second} core"}
     return f"It is {thing.color}{marked.get(thing.pattern, f' with {thing.second} {thing.pattern}')}."
 
 
 def rows(split: Split) -> Iterator[dict[str, Any]]:
-    """Endless pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
+    """Yield endless pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
     for identity, pair in episodes(split, SEED, ways=2):
         said = {"kind": KIND, "names": list(pair.names), "descriptions": [description(thing) for thing in pair.things]}
         for place, (target, view) in enumerate(pair.shown[:VIEWS]):

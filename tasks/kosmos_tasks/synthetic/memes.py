@@ -40,17 +40,17 @@ SAID = (
 
 
 def draw(rng: Random) -> tuple[str, int]:
-    """A line of text and its label, 1 for hateful."""
+    """Return a line of text and its label, 1 for hateful."""
     label = rng.randrange(2)
     return f"{rng.choice(OPENINGS)} {rng.choice(TARGETS)} {rng.choice(SAID[label])}", label
 
 
 def memes(split: Split, seed: int = 0) -> Iterator[tuple[str, tuple[str, int]]]:
-    """All different memes of one side, as (id, (text, label))."""
+    """Yield all different memes of one side, as (id, (text, label))."""
     return stream("memes", split, seed, draw=draw, content=lambda item: item[0])
 
 
 def rows(split: Split) -> Iterator[dict[str, Any]]:
-    """Endless memes: ``id``, ``image``, ``label``, ``text``."""
+    """Yield endless memes: ``id``, ``image``, ``label``, ``text``."""
     for identity, (text, label) in memes(split):
         yield {"id": identity, "image": cell(render(text)), "label": label, "text": text}

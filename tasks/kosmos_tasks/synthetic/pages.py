@@ -40,7 +40,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """What stands on the page, in reading order."""
+        """The text of the page, in reading order."""
         return " ".join([self.title, *(f"{name} {value}" for name, value in self.properties)])
 
 
@@ -51,7 +51,7 @@ def page(rng: Random) -> Page:
 
 
 def questions(shown: Page, rng: Random) -> Iterator[tuple[str, str]]:
-    """Two questions for values, one for yes or no, each with its answer."""
+    """Yield two questions for values, one for yes or no, each with its answer."""
     first, second, third = rng.sample(shown.properties, 3)
     for name, value in (first, second):
         yield f"What is the {name} of the {shown.title}?", value
@@ -62,7 +62,7 @@ def questions(shown: Page, rng: Random) -> Iterator[tuple[str, str]]:
 
 
 def render(shown: Page) -> Image.Image:
-    """The page as a browser might show it: a header, then a table."""
+    """Return the page as a browser might show it: a header, then a table."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (SIDE, SIDE), "white")
@@ -78,12 +78,12 @@ def render(shown: Page) -> Image.Image:
 
 
 def pages(split: Split, seed: int = 0) -> Iterator[tuple[str, Page]]:
-    """All different pages of one side, as (id, page)."""
+    """Yield all different pages of one side, as (id, page)."""
     return stream("pages", split, seed, draw=page, content=lambda item: item)
 
 
 def rows(split: Split) -> Iterator[dict[str, Any]]:
-    """Endless questions about pages: ``id, image, question, answer, page, text``."""
+    """Yield endless questions about pages: ``id, image, question, answer, page, text``."""
     for identity, shown in pages(split):
         picture = cell(render(shown))
         for number, (question, answer) in enumerate(questions(shown, Random(f"pages/{identity}"))):

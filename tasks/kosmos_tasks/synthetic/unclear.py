@@ -15,7 +15,7 @@ SEED = 31
 
 
 def rows(split: Split) -> Iterator[dict[str, Any]]:
-    """Endless rows as of ``scene_questions``; every fifth picture is of one dark color, and nobody can tell."""
+    """Yield endless rows as of ``scene_questions``; every fifth picture is of one dark color, and nobody can tell."""
     from PIL import Image
 
     for place, row in enumerate(questions(split, seed=SEED)):
