@@ -18,7 +18,7 @@ the figure. Extension: the paper is zero-shot here; demonstrations are other ima
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
@@ -32,9 +32,6 @@ from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import cub
 from kosmos_tasks.synthetic import creatures
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 SPLITS = Splits(
     "cub_descriptions",
     get="https://www.vision.caltech.edu/datasets/cub_200_2011: images/ of two woodpeckers, under cub/; for other "
@@ -42,6 +39,7 @@ SPLITS = Splits(
     synthetic=lambda split, images: creatures.rows(split),
     sizes={"test": 80, "train": 80},
     files=cub.FILES,
+    options=("images",),
 )
 
 
@@ -62,9 +60,6 @@ class CUBDescriptions(SplitTask):
 
     splits: ClassVar[Splits] = SPLITS
     info = SPLITS.info("accuracy_with_descriptions", suites=(KOSMOS1, SYNTHETIC), extension=True)
-
-    def rows(self, split: str) -> "Dataset":
-        return self.splits.rows(self.source, split, images=self.images)
 
     def sample(self, row: Mapping[str, Any]) -> Sample:
         kind, categories = row["kind"], row["names"]

@@ -13,7 +13,7 @@ each is as likely to be asked for as any other, so a model's liking for one of t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.fewshot.selection import few_shot
@@ -28,9 +28,6 @@ from kosmos_tasks.families.splits import Splits, SplitTask
 from kosmos_tasks.families.suites import SYNTHETIC
 from kosmos_tasks.synthetic import new_words
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 MOST_WAYS = 10
 """The things of an episode differ in color, and there are so many colors."""
 
@@ -39,6 +36,7 @@ SPLITS = Splits(
     get="generated; there are no official files",
     synthetic=lambda split, ways: new_words.rows(split, ways=ways),
     sizes={"test": 300, "train": 400},
+    options=("ways",),
 )
 
 
@@ -70,9 +68,6 @@ class NewWords(SplitTask):
     @property
     def notes(self) -> Sequence[str]:
         return [RULES[self.rule]]
-
-    def rows(self, split: str) -> "Dataset":
-        return self.splits.rows(self.source, split, ways=self.ways)
 
     def examples(self) -> Sequence[Sample]:
         """Return none: demonstrations belong to their query (`choose_shots`)."""

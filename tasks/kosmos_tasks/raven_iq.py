@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.choice import best, credit
@@ -37,9 +37,6 @@ from kosmos_tasks.formats import raven
 from kosmos_tasks.formats.answers import label_lines
 from kosmos_tasks.synthetic import matrices
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 PROMPT = "Here are {count} images:{context}The following image is:{candidate}Is it correct?"
 """The paper's prompt."""
@@ -52,6 +49,7 @@ SPLITS = Splits(
     files=raven.FILES,
     hub=Hub(raven.HUB, ("test", "validation", "train"), read=raven.hub_rows),
     images=raven.IMAGES,
+    options=("configuration",),
 )
 
 
@@ -84,9 +82,6 @@ class RavenIQ(SplitTask):
     @property
     def notes(self) -> Sequence[str]:
         return ['scored by P("Yes")' if self.rule == "yes" else 'scored by P("Yes") / P("No")']
-
-    def rows(self, split: str) -> "Dataset":
-        return self.splits.rows(self.source, split, configuration=self.configuration)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
         words = (" Yes",) if self.rule == "yes" else (" Yes", " No")

@@ -53,6 +53,7 @@ class Splits:
         hub: its copy on the hub.
         sizes: how many rows are generated at most, by split, the default split first.
         images: the columns that hold images.
+        options: options of the task that decide its rows; all that reads or generates rows takes them too.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Splits:
     hub: Hub | None = None
     sizes: Mapping[str, int] = field(default_factory=lambda: {"test": 300, "train": 400})
     images: tuple[str, ...] = ("image",)
+    options: tuple[str, ...] = ()
 
     @property
     def known(self) -> dict[str, tuple[str, ...]]:
@@ -100,7 +102,7 @@ class Splits:
         Args:
             source: where they come from.
             split: which of its splits.
-            options: passed on to what reads or generates them.
+            options: values of the `options`.
         """
         return _rows(self, source, split, **options)
 
@@ -144,7 +146,8 @@ class SplitTask(Task):
 
     def rows(self, split: str) -> Dataset:
         """Return the rows of a split."""
-        return self.splits.rows(self.source, split)
+        options = {name: getattr(self, name) for name in self.splits.options}
+        return self.splits.rows(self.source, split, **options)
 
     def samples(self) -> Sequence[Sample]:
         return Samples(self.rows(self.split), self.sample)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, images_in, read_json, table
 from kosmos_tasks.formats.files import Files
-from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, some, string, text
+from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,7 +59,7 @@ def rows(source: Source, split: str) -> Dataset:
     """
     folder = _folder(source)
     file, images = _file(folder, split), images_of(source)
-    found = some(distinct(_captioned(file, split), "id", named_by=file), named_by=file)
+    found = distinct(_captioned(file, split), "id", named_by=file)
     bare = next((row["id"] for row in found if not row["captions"]), None)
     if bare is not None:
         raise BadData(f"image {bare} of {file} has no caption; every image needs at least one to be scored against")

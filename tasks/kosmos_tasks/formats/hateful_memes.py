@@ -13,7 +13,7 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import images_of
-from kosmos_tasks.formats.records import Columns, columns, distinct, identity, json_lines, one_of, some, text
+from kosmos_tasks.formats.records import Columns, columns, distinct, identity, json_lines, one_of, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,7 +43,7 @@ def rows(source: Source, split: str) -> Dataset:
         problem = f"{file} has no labels, as in the releases that keep them secret"
         raise BadData(f"{problem}; get the file with them, or evaluate another split, such as --split {SPLITS[0]}")
     rows = (columns(row, wanted, place=place) for place, row in read)
-    found = some(distinct(rows, "id", named_by=file), named_by=file)
+    found = distinct(rows, "id", named_by=file)
     names = [Path(row.pop("img")).name for row in found]
     existing(images, names, named_by=file)
     pictures = [{"image": str(images / name)} for name in names]

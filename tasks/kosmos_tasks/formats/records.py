@@ -110,20 +110,6 @@ def listed(content: object, *, named_by: str | Path) -> list[Any]:
     return content
 
 
-def distinct(rows: Iterable[Row], name: str, *, named_by: str | Path) -> Iterator[Row]:
-    """Yield the rows, of which no two are the same by a column.
-
-    Raises:
-        BadData: naming the one that stands twice.
-    """
-    seen = set()
-    for row in rows:
-        if row[name] in seen:
-            raise BadData(f"{name} {row[name]} stands twice in {named_by}; get the official file again")
-        seen.add(row[name])
-        yield row
-
-
 def some(rows: Iterable[Value], *, named_by: str | Path) -> list[Value]:
     """Return the rows of a file.
 
@@ -133,6 +119,21 @@ def some(rows: Iterable[Value], *, named_by: str | Path) -> list[Value]:
     found = list(rows)
     if not found:
         raise BadData(f"{named_by} holds no rows; get the file again")
+    return found
+
+
+def distinct(rows: Iterable[Row], name: str, *, named_by: str | Path) -> list[Row]:
+    """Return the rows of a file, of which no two are the same by a column.
+
+    Raises:
+        BadData: naming the one that stands twice, or if there are none.
+    """
+    found = some(rows, named_by=named_by)
+    seen = set()
+    for row in found:
+        if row[name] in seen:
+            raise BadData(f"{name} {row[name]} stands twice in {named_by}; get the official file again")
+        seen.add(row[name])
     return found
 
 

@@ -14,7 +14,7 @@ from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
-from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, identity, listed, some, string, text
+from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, identity, listed, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,7 +47,7 @@ def rows(source: Source, split: str) -> Dataset:
     """
     folder = source.folder(*FOLDERS)
     file, images = _questions(folder, split), _images(folder, split)
-    found = some(distinct(_rows(file, split), "question_id", named_by=file), named_by=file)
+    found = distinct(_rows(file, split), "question_id", named_by=file)
     existing(images, (row["image_id"] for row in found), named_by=file)
     rows = ({**row, "image": str(images / row["image_id"])} for row in found)
     return table(rows, images=["image"]).rename_column("question_id", "id")

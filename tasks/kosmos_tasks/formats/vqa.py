@@ -16,7 +16,7 @@ from kosmos_eval.source import Source, read_json, table
 from kosmos_tasks.formats import coco
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images
-from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, listed, number, some, string, text
+from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, listed, number, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,7 +53,7 @@ def rows(source: Source, split: str) -> Dataset:
     file = _questions(folder, split)
     annotations = _annotations(folder, split) if split in ANSWERED else None
     picture = coco.pictures(_pictured(source, folder, IMAGES[split]), IMAGES[split])
-    found = some(distinct(_joined(file, annotations, picture), "question_id", named_by=file), named_by=file)
+    found = distinct(_joined(file, annotations, picture), "question_id", named_by=file)
     coco.present(found, named_by=file)
     return table(found, images=["image"]).rename_column("question_id", "id")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, from_hub, table
 from kosmos_tasks.formats.files import Files
-from kosmos_tasks.formats.records import columns, csv_rows, distinct, some, text
+from kosmos_tasks.formats.records import columns, csv_rows, distinct, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,7 +50,7 @@ def rows(source: Source, split: str) -> Dataset:
     """
     files = [file for file in _sites(source) if _split(file) == split]
     found = distinct((row for file in files for row in _questions(file)), "id", named_by=files[0].parents[2])
-    return table(some(found, named_by=files[0])).with_transform(_read)
+    return table(found).with_transform(_read)
 
 
 def hub_rows(source: Source, split: str) -> Dataset:
