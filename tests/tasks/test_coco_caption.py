@@ -328,10 +328,7 @@ def test_results_json_that_does_not_fit_is_refused(tmp_path: Path, entries: Any,
         task.read_answers(file)
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, mirrored: Callable[..., Source]) -> None:
     pictures(tmp_path, {1: "1.png"})
     row = {
         "question_id": "000000000139.jpg",
@@ -341,14 +338,7 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
         "id": 77,
         "file_name": "000000000139.jpg",
     }
-    folder = tmp_path / "hub" / "lmms-lab" / "COCO-Caption2017"
-    (folder / "data").mkdir(parents=True)
-    data = datasets.Dataset.from_list([row]).cast_column("image", datasets.Image())
-    data.to_parquet(folder / "data" / "val-00000-of-00001.parquet")
-    card = "configs:\n- config_name: default\n  data_files:\n  - split: val\n    path: data/val-*\n"
-    (folder / "README.md").write_text(f"---\n{card}---\n")
-
-    task = CocoCaption(Source("hub", tmp_path / "hub"))
+    task = CocoCaption(mirrored("lmms-lab/COCO-Caption2017", {"val": [row]}))
     (sample,) = task.samples()
     assert (sample.id, sample.references) == ("139", tuple(CAPTIONS[1]))
     assert sample.prompt.images[0].pixels().size == (4, 4)

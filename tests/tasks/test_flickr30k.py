@@ -1,6 +1,7 @@
 """Flickr30k: prompts, both forms of the official file, missing images, and what can be wrong."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,13 @@ def test_a_malformed_row_is_named(tmp_path: Path, content: Any, problem: str) ->
     (tmp_path / "flickr30k" / "test.json").write_text(json.dumps(content))
     with pytest.raises(BadData, match=problem):
         at(tmp_path).samples()
+
+
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source]) -> None:
+    image = {"bytes": Image.drawn(PIL.Image.new("RGB", (4, 4), "red")).encoded(), "path": None}
+    task = Flickr30k(mirrored("royokong/flickr30k_test", {"test": [{"image": image, "text": ["A dog.", "It."]}]}))
+    assert [(sample.id, sample.references) for sample in task.samples()] == [("test/0", ("A dog.", "It."))]
+    assert [shot.target for shot in task.examples()] == ["A dog."]
 
 
 def test_real_captions_are_five_and_the_images_there_are_found(real_data: Path) -> None:
