@@ -73,7 +73,8 @@ class Splits:
 
     def info(self, metric: str, *, suites: tuple[str | Suite, ...], extension: bool = False) -> TaskInfo:
         """Return what a task of these splits says of itself."""
-        return TaskInfo(metric, self.known, self.hub.name if self.hub else "", self.get, extension, suites)
+        hub = self.hub.name if self.hub else ""
+        return TaskInfo(metric, splits=self.known, hub=hub, get=self.get, extension=extension, suites=suites)
 
     def there(self, source: Source) -> Sequence[str]:
         """Return the splits that a source has, the default one first."""
