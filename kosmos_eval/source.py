@@ -211,7 +211,7 @@ def from_hub(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadData(f"cannot load split {split!r} of {mirror or name}: {reason}") from error
     assert isinstance(data, datasets.Dataset)
-    for column in images:
+    for column in set(images).intersection(data.column_names):
         data = data.cast_column(column, datasets.Image(decode=False))
     return data
 

@@ -8,7 +8,7 @@ import pytest
 from kosmos_eval import Prompt, Sample, Samples, Source, evaluate
 from kosmos_eval.errors import BadData, UnknownName
 from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_model, build_task
+from kosmos_eval.evaluation.setup import load_model, load_task
 from kosmos_eval.registry import load_file
 from kosmos_eval.source import existing, from_hub, read_json, resolved, table
 
@@ -59,8 +59,8 @@ def test_an_image_that_a_data_file_names_outside_the_root_fails_its_sample_alone
     load_file(Path(__file__).parents[1] / "fixtures" / "toy.py")
 
     def failed(**options):
-        task = build_task("toy", Source("data", tmp_path / "root", **options))
-        evaluate(build_model("scripted:gold"), {"toy": task}, run=(run := Run()))
+        task = load_task("toy", Source("data", tmp_path / "root", **options))
+        evaluate(load_model("scripted:gold"), {"toy": task}, run=(run := Run()))
         return {id: record.error or "" for (_, _, id, _), record in run.records.items()}
 
     found = failed()

@@ -10,7 +10,7 @@ from kosmos_eval.source import read_json
 
 
 def results_json(file: Path, fields: tuple[str, str], known: Collection[str], *, split: str) -> dict[str, str]:
-    """Id to answer, from a list of objects such as COCO's and VQA's results.
+    """Return id to answer, from a list of objects such as COCO's and VQA's results.
 
     Args:
         file: the results.
@@ -44,7 +44,7 @@ def results_json(file: Path, fields: tuple[str, str], known: Collection[str], *,
 
 
 def label_lines(file: Path, samples: Sequence[Sample], *, closed: bool = True) -> dict[str, str]:
-    """Sample id to label.
+    """Return sample id to label.
 
     Args:
         file: a label a line.
