@@ -61,14 +61,22 @@ def load(path: str = "", *, device: str = "auto") -> ClipImages:
     if not path:
         raise ModelError("--shots-from rices:clip names no model; expected rices:clip:PATH, or a name on the Hub")
 
-    from kosmos_eval.models.hf.loading import device_named, digest, find
+    from kosmos_eval.models.hf.loading import check_config, device_named, digest, find
 
     folder, place = find(path, None), device_named(device)
-    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     try:
+        config = CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+        check_config(config, folder)
         loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, local_files_only=True, dtype="float32"
+            folder,
+            config=config,
+            use_safetensors=True,
+            weights_only=True,
+            output_loading_info=True,
+            local_files_only=True,
+            dtype="float32",
         )
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import PIL.Image
@@ -13,6 +15,7 @@ import pytest
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.models.hf.batching import Budget, budget
 from kosmos_eval.models.hf.images import requires_pixels
+from kosmos_eval.models.hf.loading import check_config
 from kosmos_eval.models.hf.model import live, load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
@@ -650,8 +653,6 @@ def test_what_is_no_safe_model_folder_is_refused(folder, tmp_path):
 
 
 def changed(path, **values):
-    import json
-
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
@@ -699,6 +700,148 @@ def test_what_a_folder_lacks_is_one_line(folder, tmp_path, kind, change, line):
     with pytest.raises(ModelError, match=line) as error:
         load(str(tmp_path), device="cpu")
     assert "\n" not in str(error.value) and len(str(error.value)) < 800
+
+
+def sharded(source, target):
+    """A copy of a model of text whose weights are in two files and an index."""
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(source, dtype="float32")
+    if source != target:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    (target / "model.safetensors").unlink()
+    network.save_pretrained(target, max_shard_size="60KB")
+    index = target / "model.safetensors.index.json"
+    assert index.is_file() and len(list(target.glob("*.safetensors"))) > 1
+    return index
+
+
+class Planted:
+    """Something that, unpickled, leaves a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_weights_in_parts_are_the_same_weights_also_through_the_links_of_the_hubs_cache(folder, model, tmp_path):
+    index = sharded(folder("text"), tmp_path / "blobs")
+    snapshot = tmp_path / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate((tmp_path / "blobs").iterdir()):
+        blob = file.rename(tmp_path / "blobs" / f"blob{number}")
+        (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
+    request = Generate(Prompt("Answer:"), 6)
+    linked = load(str(snapshot), device="cpu", chat_template="none")
+    assert answered(linked, request) == answered(model("text"), request)
+    part = next(snapshot.glob("model-00002*.safetensors"))
+    moved = snapshot / "parts" / part.name
+    moved.parent.mkdir()
+    moved.symlink_to(part.resolve())
+    part.unlink()
+    changed(
+        snapshot / index.name,
+        **json.loads((snapshot / index.name).read_text().replace(part.name, f"parts/{part.name}")),
+    )
+    nested = load(str(snapshot), device="cpu", chat_template="none")
+    assert answered(nested, request) == answered(model("text"), request)
+    before = nested.digest()
+    moved.resolve().write_bytes(moved.read_bytes()[:-1] + b"\x01")
+    assert nested.digest() != before
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.bin", "../away.safetensors", "/away.safetensors", "model.safetensors.pt", ""]
+)
+def test_an_index_names_safetensors_of_its_folder_alone_and_nothing_is_unpickled(folder, tmp_path, name):
+    import torch
+
+    index = sharded(folder("text"), tmp_path / "model")
+    torch.save({"lm_head.weight": Planted(tmp_path / "run")}, tmp_path / "model" / "weights.bin")
+    weights = json.loads(index.read_text())
+    name = f"{tmp_path}{name}" if name.startswith("/") else name
+    weights["weight_map"]["lm_head.weight"] = name
+    shutil.copy(next((tmp_path / "model").glob("*.safetensors")), tmp_path / "away.safetensors")
+    index.write_text(json.dumps(weights))
+    with pytest.raises(
+        ModelError, match=r"index.json names the weights .*; expected a \*\.safetensors file in"
+    ) as error:
+        load(str(tmp_path / "model"), device="cpu")
+    assert repr(name) in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("found", ["[]", '{"weight_map": []}', '{"weight_map": {}}', "{", "{}"])
+def test_a_malformed_index_is_one_line(folder, tmp_path, found):
+    sharded(folder("text"), tmp_path).write_text(found)
+    line = "is not an index of weights; expected|holds a list; expected a JSON object|cannot be read"
+    with pytest.raises(ModelError, match=rf"index\.json ({line})") as error:
+        load(str(tmp_path), device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def no_part(folder):
+    index = sharded(folder, folder)
+    next(index.parent.glob("model-00002*.safetensors")).unlink()
+
+
+def weights_folder(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+
+
+def pickled_weights(folder):
+    import torch
+
+    changed(folder / "config.json", transformers_weights="adapter_model.bin")
+    torch.save({"lm_head.weight": Planted(folder / "run")}, folder / "adapter_model.bin")
+
+
+def code_of_the_hub(folder):
+    changed(folder / "config.json", attn_implementation="organisation/attention")
+
+
+def audio(folder):
+    changed(folder / "processor_config.json", audio_tokenizer={"audio_tokenizer_name_or_path": "organisation/audio"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "line"),
+    [
+        ("text", no_part, r"model-00002-of-.*\.safetensors is missing or not a file; copy or download"),
+        ("text", weights_folder, r"model\.safetensors is missing or not a file"),
+        ("text", pickled_weights, r"config\.json names the weights 'adapter_model\.bin'; expected a \*\.safetensors"),
+        ("text", code_of_the_hub, "asks for the code 'organisation/attention' of the Hub, which is never run"),
+        ("llava", audio, "has an audio tokenizer, which is never loaded"),
+    ],
+)
+def test_what_a_folder_would_load_besides_its_safetensors_is_refused(folder, tmp_path, kind, change, line):
+    shutil.copytree(folder(kind), tmp_path, dirs_exist_ok=True)
+    change(tmp_path)
+    with pytest.raises(ModelError, match=line) as error:
+        load(str(tmp_path), device="cpu")
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_code_of_the_hub_is_refused_in_a_part_of_a_model_too(model):
+    config = type(model("llava").engine.network.config)()
+    check_config(config, Path("model"))
+    config.vision_config._experts_implementation = "organisation/experts"
+    with pytest.raises(ModelError, match="asks for the code 'organisation/experts' of the Hub"):
+        check_config(config, Path("model"))
+
+
+def test_pickles_beside_the_weights_are_never_read(folder, model, tmp_path):
+    import torch
+
+    shutil.copytree(folder("text"), tmp_path, dirs_exist_ok=True)
+    for name in ("training_args.bin", "optimizer.pt", "pytorch_model.bin", "adapter_model.bin", "scheduler.pt"):
+        torch.save(Planted(tmp_path / "run"), tmp_path / name)
+    request = Generate(Prompt("Answer:"), 3)
+    found = answered(load(str(tmp_path), device="cpu", chat_template="none"), request)
+    assert found == answered(model("text"), request) and not (tmp_path / "run").exists()
 
 
 def test_a_chat_template_that_refuses_a_prompt_fails_it_by_name(folder, tmp_path):
