@@ -32,14 +32,25 @@ class Sampling:
 class Generate:
     """Continue a prompt.
 
+    Beams of width K keep the K likeliest texts that have not ended. A text that ends (by the model's end of text, a
+    stop string, or at ``max_tokens``) is finished with the score ``logprob / tokens ** length_penalty``, where logprob
+    is the sum of its tokens' log-probabilities and tokens their number, and both count the end of text and the tokens
+    that completed a stop string, but nothing of the prompt. Log-probabilities are the model's own over its whole
+    vocabulary, also where choices allow few tokens. The finished text with the highest score is the answer.
+
     Args:
         prompt: what is continued.
         max_tokens: the most tokens that are generated.
         stop: strings that end the text; they are not part of it. The model's own end of text always stops.
         beams: width of the beam search; 1 is greedy.
-        length_penalty: finished beams compare by log-probability / tokens ** length_penalty.
-        choices: if given, the text is one of these strings and ends there (a prefix trie restricts every step).
+        length_penalty: above 0 it favours long texts, below 0 short ones; 1 compares means per token, 0 sums.
+        choices: if given, the text is one of these strings and ends there (a prefix trie restricts every step). The
+            search then ends when no running string can still win, whatever ``early_stopping`` is, for K short strings
+            would otherwise shut out a long one.
         sampling: if given, tokens are drawn at random rather than the most probable taken.
+        early_stopping: True ends a beam search when K texts are finished, as fairseq, the paper's generator, does;
+            False goes on while the best running text scores higher than the worst of the K best finished ones, as is
+            the default of transformers.
 
     Raises:
         ValueError: if beams are to be sampled.
@@ -52,6 +63,7 @@ class Generate:
     length_penalty: float = 1.0
     choices: tuple[str, ...] | None = None
     sampling: Sampling | None = None
+    early_stopping: bool = True
 
     def __post_init__(self) -> None:
         if self.sampling is not None and self.beams > 1:

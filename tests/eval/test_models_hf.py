@@ -293,23 +293,60 @@ def test_text_is_what_transformers_generates_from_the_prompt_alone(model, family
         assert output.text == tiny.reader.wording.spoken(made[0, len(encoded.ids) :].tolist())
 
 
+@pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
-def test_beams_are_those_of_transformers(model, penalty):
+@pytest.mark.parametrize("beams", [2, 4, 5])
+@pytest.mark.parametrize("family", ["llava", "text"])
+def test_beams_are_those_of_transformers(model, family, beams, penalty, early):
     import torch
 
-    tiny = model("llava")
-    encoded = tiny.reader.encoded(ASKED[1], Image.pixels)
-    made = tiny.engine.network.generate(
-        input_ids=torch.tensor([encoded.ids]),
-        attention_mask=torch.ones(1, len(encoded.ids), dtype=torch.long),
-        max_new_tokens=12,
-        num_beams=4,
-        do_sample=False,
-        length_penalty=penalty,
-        **encoded.pixels,
-    )
-    (output,) = answered(tiny, Generate(ASKED[1], 12, beams=4, length_penalty=penalty))
-    assert output.text == tiny.reader.wording.spoken(made[0, len(encoded.ids) :].tolist())
+    tiny = model(family)
+    texts = [Prompt(word) for word in ("An image of", "Answer:", " red", "The photo of the")]
+    prompts = [Prompt(BLUE) + text for text in texts] if family == "llava" else texts
+    requests = [Generate(p, 12, beams=beams, length_penalty=penalty, early_stopping=early) for p in prompts]
+    for prompt, output in zip(prompts, answered(tiny, *requests), strict=True):
+        encoded = tiny.reader.encoded(prompt, Image.pixels)
+        made = tiny.engine.network.generate(
+            input_ids=torch.tensor([encoded.ids]),
+            attention_mask=torch.ones(1, len(encoded.ids), dtype=torch.long),
+            max_new_tokens=12,
+            num_beams=beams,
+            do_sample=False,
+            length_penalty=penalty,
+            early_stopping=early,
+            **encoded.pixels,
+        )
+        ids = made[0, len(encoded.ids) :].tolist()
+        assert output.text == tiny.reader.wording.spoken(ids)
+        assert output.tokens == len([token for token in ids if token != tiny.reader.wording.tokenizer.pad_token_id])
+
+
+def test_early_stopping_decides_some_texts(model):
+    """A text that is likely to end ends sooner where K finished ones are enough."""
+    import torch
+
+    tiny = dataclasses.replace(model("text"), ends=tuple(range(2, 40)))
+    words = ("An image of", "Answer:", " red", "The photo of the", "Question", "what", "is", "this", "a", "pig")
+    found = [
+        answered(tiny, *(Generate(Prompt(w), 12, beams=3, length_penalty=2.0, early_stopping=early) for w in words))
+        for early in (True, False)
+    ]
+    assert found[0] != found[1]
+    for word, *outputs in zip(words, *found, strict=True):
+        ids = torch.tensor([tiny.reader.encoded(Prompt(word), Image.pixels).ids])
+        for output, early in zip(outputs, (True, False), strict=True):
+            made = tiny.engine.network.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=12,
+                num_beams=3,
+                do_sample=False,
+                length_penalty=2.0,
+                early_stopping=early,
+                eos_token_id=list(tiny.ends),
+            )
+            new = [token for token in made[0, ids.shape[1] :].tolist() if token != 3]
+            assert output.text == tiny.reader.wording.spoken(new[: -1 if new[-1] in tiny.ends else None])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

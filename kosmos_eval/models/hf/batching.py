@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.models.hf.decoding import Scoring, Search
+from kosmos_eval.models.hf.decoding import Generation, Scoring
 from kosmos_eval.models.hf.forward import Engine, State
 from kosmos_eval.models.hf.prompts import Decode, Head, Reader
 from kosmos_eval.prompt import Image, Prompt
 
-Job = Search | Scoring
+Job = Generation | Scoring
 
 ROWS = 128
 """The most sequences where tokens are counted."""
@@ -96,8 +96,8 @@ def fitting(jobs: Sequence[Job], allowed: Budget, *, before: int, even: bool) ->
     rows = more = 0
     for count, job in enumerate(jobs):
         length = len(job.prompt.ids)
-        rows += job.request.beams if isinstance(job, Search) else 1
-        more = max(more, job.limit if isinstance(job, Search) else 0)
+        rows += job.request.beams if isinstance(job, Generation) else 1
+        more = max(more, job.limit if isinstance(job, Generation) else 0)
         uneven = even and length != len(jobs[0].prompt.ids)
         held = allowed.holds(rows, new=(count + 1) * length, kept=rows * (before + length + more))
         if count and (not held or uneven or inputs(job) != inputs(jobs[0])):

@@ -16,8 +16,9 @@ from typing import Any
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
 from kosmos_eval.model import Model
+from kosmos_eval.models.decoding import Trie
 from kosmos_eval.models.hf.batching import ROWS, Budget, Job, agree, budget, fitting, heads, inputs
-from kosmos_eval.models.hf.decoding import Scoring, Search, generate, score
+from kosmos_eval.models.hf.decoding import Generation, Scoring, generate, score
 from kosmos_eval.models.hf.forward import Engine, State, engine_of, plain
 from kosmos_eval.models.hf.images import reader_of, requires_pixels
 from kosmos_eval.models.hf.loading import QUANTISED, Loaded, digest, find, left_out, load_folder, weights_digest
@@ -189,7 +190,7 @@ class HFModel(Model):
         self, requests: Mapping[int, Request], decode: Decode, head: Head | None, after: State | None
     ) -> Generator[tuple[int, Output | Failure], None, dict[int, Request]]:
         """Answer requests after their head; gives back those that have to be read as wholes."""
-        groups: dict[type[Job], Group] = {Search: [], Scoring: []}
+        groups: dict[type[Job], Group] = {Generation: [], Scoring: []}
         inseparable: dict[int, Request] = {}
         for index, request in requests.items():
             try:
@@ -221,13 +222,14 @@ class HFModel(Model):
             assert isinstance(request, Generate)
             prompt = self.reader.encoded(request.prompt, decode, head)
             self._check(prompt, before + request.max_tokens)
-            return Search(request, prompt, (), self.reader.wording, frozenset(self.ends))
+            return Generation(request, prompt)
         end = self._end if isinstance(request, Generate) or request.terminated else None
         prompt, branches = self.reader.branched(request.prompt, strings, decode, end=end, head=head)
         self._check(prompt, before + max(len(branch.ids) for branch in branches))
         if isinstance(request, LogLikelihood):
             return Scoring(prompt, branches)
-        return Search(request, prompt, branches, self.reader.wording, frozenset(self.ends))
+        choices = ((text, branch.ids[:-1]) for text, branch in zip(strings, branches, strict=True))
+        return Generation(request, prompt, Trie.of(choices, end=self._end))
 
     def _check(self, prompt: Encoded, more: int) -> None:
         if self.context is not None and len(prompt.ids) + more > self.context:
@@ -263,10 +265,10 @@ class HFModel(Model):
             pending = pending[size:]
 
     def _run(self, jobs: Sequence[Job], after: State | None) -> Sequence[Output]:
-        searches = [job for job in jobs if isinstance(job, Search)]
+        texts = [job for job in jobs if isinstance(job, Generation)]
         scorings = [job for job in jobs if isinstance(job, Scoring)]
-        if searches:
-            return generate(self.engine, searches, after=after)
+        if texts:
+            return generate(self.engine, texts, wording=self.reader.wording, ends=self.ends, after=after)
         longest = max(len(branch.ids) for job in scorings for branch in job.branches)
         kept = longest + max(len(job.prompt.ids) for job in scorings) + (after.mask.shape[1] if after else 0)
         return score(self.engine, scorings, rows=self.budget.width(longest, kept=kept), after=after)

@@ -16,21 +16,21 @@ from torch import Tensor
 
 from kosmos_eval.errors import BadImage
 from kosmos_eval.model import Work
+from kosmos_eval.models.decoding import Search, Trie
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
 from kosmos_model.engine.batched_search import Decoding
 from kosmos_model.engine.best_first import Course, course
 from kosmos_model.engine.best_first_runner import Contests
 from kosmos_model.engine.decode_step import Step
-from kosmos_model.engine.encoding import Choices, Endings, choices, endings, prompt_ids
+from kosmos_model.engine.encoding import Endings, choices, endings, prompt_ids
 from kosmos_model.engine.image_cache import Gallery
 from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.prefill import Budget, Vectors, walk
 from kosmos_model.engine.scoring import Scores
-from kosmos_model.engine.search import Search
 from kosmos_model.engine.token_tree import Ints, Tree, graft, grow
 from kosmos_model.modeling.kosmos import Kosmos
-from kosmos_model.modeling.tokenizer import PromptTokenizer
+from kosmos_model.modeling.tokenizer import EOS, PromptTokenizer
 
 Answer = tuple[int, Output]
 
@@ -46,7 +46,7 @@ class _Asked:
     ids: list[int]
     endings: Endings | None = None
     course: Course | None = None
-    choices: Choices | None = None
+    choices: Trie | None = None
 
 
 class Engine:
@@ -131,9 +131,11 @@ class Engine:
             leaves = after.tree.leaves[after.tree.leaves >= 0]
             self.work.tokens_asked += root * len(request.continuations) + int((after.tree.depths[leaves] + 1).sum())
             return _Asked(index, request, ids[:root], endings=after, course=course(request, after))
-        trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
         self.work.tokens_asked += len(ids)
-        return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
+        if not request.choices:
+            return _Asked(index, request, ids)
+        root, trie = choices(self.tokenizer, request.prompt, request.choices)
+        return _Asked(index, request, ids[:root], choices=trie)
 
     def _planned(self, asked: Sequence[_Asked], vectors: Vectors) -> Iterator[tuple[int, Output]]:
         prompts = grow([one.ids for one in asked])
@@ -150,7 +152,7 @@ class Engine:
         contests = Contests(self._layers)
         for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
             if isinstance(one.request, Generate):
-                search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
+                search = Search(one.request, decode=self.tokenizer.decode, ends=(EOS,), choices=one.choices)
                 owners[search] = one.index
                 starting[leaf].append(search)
             elif one.course:
