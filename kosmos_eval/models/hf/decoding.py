@@ -1,4 +1,7 @@
-"""Texts that are searched for, and strings that are scored, after a batch of prompts."""
+"""Texts that are searched for, and strings that are scored, after a batch of prompts.
+
+Shapes: R rows of the batch, S tokens of a row, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kosmos_eval.models.decoding import Search, Trie, candidates
 from kosmos_eval.models.hf.forward import Engine, State
-from kosmos_eval.models.hf.prompts import Branch, Encoded, Wording
+from kosmos_eval.models.hf.prompts import Continuation, Encoded, PromptRenderer
 from kosmos_eval.request import Completion, Generate, Likelihoods
 
 if TYPE_CHECKING:
@@ -35,20 +38,28 @@ class Generation:
         return self.choices.depth if self.choices else self.request.max_tokens
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """A prompt and the continuations that are scored after it."""
+
+    prompt: Encoded
+    continuations: tuple[Continuation, ...]
+
+
 def generate(
-    engine: Engine, jobs: Sequence[Generation], *, wording: Wording, ends: Collection[int], after: State | None
+    engine: Engine, jobs: Sequence[Generation], *, renderer: PromptRenderer, ends: Collection[int], after: State | None
 ) -> list[Completion]:
     """Search for the texts of a batch of prompts; a search that is over leaves the batch.
 
     Args:
-        engine: what reads.
+        engine: reads prompts and tokens.
         jobs: the batch.
-        wording: how tokens become text.
+        renderer: decodes tokens.
         ends: the tokens that end a text.
-        after: what was read before all the prompts.
+        after: a state that all the prompts follow.
     """
     state = engine.read([job.prompt for job in jobs], after=after)
-    searches = [Search(job.request, decode=wording.spoken, ends=ends, choices=job.choices) for job in jobs]
+    searches = [Search(job.request, decode=renderer.decode, ends=ends, choices=job.choices) for job in jobs]
     rows = {search: [row] for row, search in enumerate(searches)}
     while continued := _advance(state.logits[:, -1].float(), rows):
         tokens = [beam.tokens[-1:] for search in continued for beam in search.beams]
@@ -79,8 +90,39 @@ def _advance(logits: Tensor, rows: Mapping[Search, Sequence[int]]) -> dict[Searc
     return {search: continued[search] for search in rows if continued[search]}
 
 
+def score(engine: Engine, jobs: Sequence[Scoring], *, rows: int, after: State | None) -> list[Likelihoods]:
+    """Score the continuations of a batch of prompts, which follow ``after``, at most ``rows`` of them at a time."""
+    state = engine.read([job.prompt for job in jobs], after=after)
+    sums = [[_Sum() for _ in job.continuations] for job in jobs]
+    longer: list[tuple[int, Continuation, _Sum]] = []
+    for row, job in enumerate(jobs):
+        for continuation, total in zip(job.continuations, sums[row], strict=True):
+            if continuation.start == 0:
+                total.add(state.logits[row], continuation.ids[:1])
+            if len(continuation.ids) > 1:
+                longer.append((row, continuation, total))
+    longer.sort(key=lambda item: len(item[1].ids))
+    for begin in range(0, len(longer), rows):
+        part = longer[begin : begin + rows]
+        texts = [continuation.ids[:-1] for _, continuation, _ in part]
+        reached = engine.follow(state, [row for row, _, _ in part], texts, keep=begin + rows < len(longer))
+        for logits, (_, continuation, total) in zip(reached.logits, part, strict=True):
+            first = max(1, continuation.start)
+            total.add(logits[first - 1 : len(continuation.ids) - 1], continuation.ids[first:])
+    return [
+        Likelihoods(
+            tuple(total.logprob for total in of_prompt),
+            tuple(total.tokens for total in of_prompt),
+            tuple(total.greedy for total in of_prompt),
+        )
+        for of_prompt in sums
+    ]
+
+
 @dataclass
 class _Sum:
+    """The score of a continuation as far as its tokens have been added."""
+
     logprob: float = 0.0
     tokens: int = 0
     greedy: bool = True
@@ -94,41 +136,3 @@ class _Sum:
         self.logprob += float(said.sum())
         self.tokens += len(tokens)
         self.greedy = self.greedy and bool((said >= scores.amax(-1)).all())
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """A prompt and the branches that are scored after it."""
-
-    prompt: Encoded
-    branches: tuple[Branch, ...]
-
-
-def score(engine: Engine, scorings: Sequence[Scoring], *, rows: int, after: State | None) -> list[Likelihoods]:
-    """Score the branches of a batch of prompts, which follow ``after``, at most ``rows`` branches at a time."""
-    state = engine.read([scoring.prompt for scoring in scorings], after=after)
-    sums = [[_Sum() for _ in scoring.branches] for scoring in scorings]
-    longer: list[tuple[int, Branch, _Sum]] = []
-    for row, scoring in enumerate(scorings):
-        for branch, total in zip(scoring.branches, sums[row], strict=True):
-            if branch.start == 0:
-                total.add(state.logits[row], branch.ids[:1])
-            if len(branch.ids) > 1:
-                longer.append((row, branch, total))
-    longer.sort(key=lambda item: len(item[1].ids))
-    for begin in range(0, len(longer), rows):
-        part = longer[begin : begin + rows]
-        after = engine.follow(
-            state, [row for row, _, _ in part], [b.ids[:-1] for _, b, _ in part], keep=begin + rows < len(longer)
-        )
-        for logits, (_, branch, total) in zip(after.logits, part, strict=True):
-            first = max(1, branch.start)
-            total.add(logits[first - 1 : len(branch.ids) - 1], branch.ids[first:])
-    return [
-        Likelihoods(
-            tuple(total.logprob for total in of_prompt),
-            tuple(total.tokens for total in of_prompt),
-            tuple(total.greedy for total in of_prompt),
-        )
-        for of_prompt in sums
-    ]
