@@ -1,4 +1,4 @@
-"""What a model is asked and what it answers: two requests serve every task of the paper."""
+"""Requests to a model and its answers: two kinds of request serve every task of the paper."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ from kosmos_eval.prompt import Prompt
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a text is drawn at random: the same seed draws the same text after the same prompt, whatever else is asked.
+    """Random decoding: the same seed draws the same text after the same prompt, whatever else is asked.
 
     Args:
-        temperature: what logits are divided by; above 0.
+        temperature: the divisor of the logits; above 0.
         top_p: only the most probable tokens, as many as reach this share together, are drawn.
         seed: another one draws another text.
 
     Raises:
-        ValueError: if temperature or top_p cannot be.
+        ValueError: if temperature or top_p is invalid.
     """
 
     temperature: float = 1.0
@@ -39,7 +39,7 @@ class Generate:
     vocabulary, also where choices allow few tokens. The finished text with the highest score is the answer.
 
     Args:
-        prompt: what is continued.
+        prompt: the text and images that are continued.
         max_tokens: the most tokens that are generated.
         stop: strings that end the text; they are not part of it. The model's own end of text always stops.
         beams: width of the beam search; 1 is greedy.
@@ -75,13 +75,13 @@ class LogLikelihood:
     """Score strings as continuations of a prompt.
 
     Args:
-        prompt: what every string continues.
+        prompt: the text and images that every string continues.
         continuations: the strings, with their leading space where the language wants one.
         terminated: whether the end of text belongs to the score. It must where one string begins another
             (pig, piggy bank), or the shorter would always win.
         best: if given, only so many of the likeliest have to be exact, and all that tie with the last of them; of the
             others a model may say how likely they are at most.
-        by: what the likeliest are chosen by; characters are counted without the spaces around a string.
+        by: the score by which the likeliest are chosen; characters are counted without the spaces around a string.
     """
 
     prompt: Prompt
@@ -96,7 +96,7 @@ class Completion:
     """The answer to `Generate`.
 
     Args:
-        text: what was generated, without stop strings and special tokens.
+        text: the generated text, without stop strings and special tokens.
         tokens: how many tokens that took, the end of text included.
         finished: whether the text came to an end by itself rather than at ``max_tokens``.
         logprob: summed natural log-probability of the tokens, where the model gives one.

@@ -61,7 +61,7 @@ def generate(
     state = engine.read([job.prompt for job in jobs], after=after)
     searches = [Search(job.request, decode=renderer.decode, ends=ends, choices=job.choices) for job in jobs]
     rows = {search: [row] for row, search in enumerate(searches)}
-    while continued := _advance(state.logits[:, -1].float(), rows):
+    while continued := _advance(state.logits[:, -1].float().contiguous(), rows):
         tokens = [beam.tokens[-1:] for search in continued for beam in search.beams]
         state = engine.follow(state, [row for each in continued.values() for row in each], tokens)
         numbers = iter(range(len(tokens)))
@@ -73,7 +73,7 @@ def _advance(logits: Tensor, rows: Mapping[Search, Sequence[int]]) -> dict[Searc
     """Take a step of each search.
 
     Args:
-        logits: (R, V) after each row of the batch.
+        logits: (R, V) after each row of the batch, which are used up.
         rows: of each search the row of each of its beams.
 
     Returns:
@@ -84,8 +84,11 @@ def _advance(logits: Tensor, rows: Mapping[Search, Sequence[int]]) -> dict[Searc
     continued: dict[Search, list[int]] = {}
     for width in {search.request.beams for search in rows}:
         group = [search for search in rows if search.request.beams == width]
-        place = torch.tensor([[*rows[search], *[0] * (width - len(rows[search]))] for search in group])
-        for search, best in zip(group, candidates(logits[place.to(logits.device)], group), strict=True):
+        place = [row for search in group for row in (*rows[search], *[0] * (width - len(rows[search])))]
+        with torch.inference_mode():
+            table = logits if place == list(range(len(logits))) else logits[torch.tensor(place, device=logits.device)]
+            found = candidates(table.view(len(group), width, -1), group)
+        for search, best in zip(group, found, strict=True):
             continued[search] = [rows[search][parent] for parent in search.advance(best)]
     return {search: continued[search] for search in rows if continued[search]}
 

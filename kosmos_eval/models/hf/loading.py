@@ -35,7 +35,7 @@ INDEX = ".safetensors.index.json"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network in evaluation mode, with what turns prompts into its inputs.
+    """A network in evaluation mode, with its tokenizer and processor.
 
     Args:
         network: the transformers model.
@@ -56,7 +56,7 @@ class Loaded:
 
 
 def find(path: str, revision: str | None) -> Path:
-    """The folder of a model: a local one, or a Hub name's snapshot (weights as safetensors only).
+    """Return the folder of a model: a local one, or a Hub name's snapshot (weights as safetensors only).
 
     Raises:
         ModelError: if there is no such folder, or it holds no model that is safe to load.
@@ -168,7 +168,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     """Load network, tokenizer and processor.
 
     Args:
-        folder: what `find` found.
+        folder: of the model, as `find` gives it.
         device: ``auto`` takes a GPU where there is one.
         dtype: ``auto`` is the checkpoint's own, float32 on a CPU; `QUANTISED` has others.
         device_map: how the layers are spread over all devices of this process; None puts them on one.
@@ -191,7 +191,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
         kind: Any = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
         placed = placement(config, place, dtype=dtype, device_map=device_map)
         reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
-        processor = reader.from_pretrained(folder, **trusting)  # before the weights, for it is soon known to be missing
+        processor = reader.from_pretrained(folder, **trusting)  # before the weights: a missing one shows soon
         if sees and not hasattr(processor, "image_processor"):
             raise ModelError(f"{folder} has no processor of images; bring its preprocessor_config.json")
         network, report = kind.from_pretrained(
@@ -214,7 +214,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """Why transformers cannot load a folder, and what to do about it."""
+    """Say why transformers cannot load a folder, and what to do about it."""
     import transformers
 
     reason = " ".join(str(error).split())
@@ -229,10 +229,10 @@ def _reason(error: Exception, folder: Path) -> str:
 
 
 def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str | None) -> dict[str, Any]:
-    """What transformers is told of type and place of the weights.
+    """Return the arguments that tell transformers the type and place of the weights.
 
     Raises:
-        ModelError: if that cannot be.
+        ModelError: if an option is invalid.
     """
     dtype = _ALSO.get(dtype, dtype)
     if dtype not in (*DTYPES, *QUANTISED):
@@ -258,7 +258,7 @@ def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str
 
 
 def left_out(network: Any) -> list[str]:
-    """What a model's ``generation_config.json`` would change in a text that a task asks for, and is not applied.
+    """Return a note on the settings of ``generation_config.json`` that would change a text, and are not applied.
 
     A request says how its text is decoded, and the same for every model. KOSMOS-2's ``no_repeat_ngram_size=3``, which
     its demo needs, would also forbid to answer as a demonstration does, since transformers counts the prompt in.
@@ -269,10 +269,10 @@ def left_out(network: Any) -> list[str]:
 
 
 def device_named(name: str) -> "torch.device":
-    """A device by its name; ``auto`` takes a GPU where there is one.
+    """Return a device by its name; ``auto`` takes a GPU where there is one.
 
     Raises:
-        ModelError: if it cannot be used.
+        ModelError: if it is not usable.
     """
     import torch
 
@@ -289,7 +289,7 @@ def device_named(name: str) -> "torch.device":
 
 
 def digest(folder: Path, *settings: str) -> str:
-    """Sha256 over the content of every file that decides the answers, and over the settings that do."""
+    """Return a Sha256 over the content of every file that decides the answers, and over the settings that do."""
     total = hashlib.sha256("\0".join(settings).encode())
     for path in sorted({*weight_files(folder), *(file for kind in _DECIDES for file in folder.glob(kind))}):
         with path.open("rb") as file:
@@ -300,7 +300,7 @@ def digest(folder: Path, *settings: str) -> str:
 
 
 def weights_digest(network: Any) -> str:
-    """Sha256 over configuration and weights of a network in memory."""
+    """Return a Sha256 over configuration and weights of a network in memory."""
     import torch
 
     total = hashlib.sha256(network.config.to_json_string().encode())
