@@ -14,6 +14,7 @@ from kosmos_eval.metrics import statistics
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ class Task(ABC):
     def choose_shots(self, sample: Sample, count: int) -> Sequence[Sample] | None:
         """Return demonstrations that belong to the sample; None to draw them from `examples`."""
         return None
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The folders that image files of prompts must lie in (`Source.readable`); empty for anywhere."""
+        source = getattr(self, "source", None)
+        return source.readable if isinstance(source, Source) else ()
 
     @property
     def notes(self) -> Sequence[str]:

@@ -77,6 +77,10 @@ class RunConfig:
         return sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:8]
 
 
+FOUND_OUT = ("model_fingerprint", "shots_fingerprint", "kind")
+"""Fields of `RunConfig` that the program finds out itself."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """The program and the machine of a run.
@@ -245,10 +249,9 @@ def load_config(path: Path) -> RunConfig:
 
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-        unknown = found.keys() - {field.name for field in fields(RunConfig)}
-        if unknown:
-            known = ", ".join(field.name for field in fields(RunConfig))
-            raise KosmosEvalError(f"{path} has an unknown field {min(unknown)!r}; expected {known}")
+        known = [field.name for field in fields(RunConfig) if field.name not in FOUND_OUT]
+        if unknown := found.keys() - set(known):
+            raise KosmosEvalError(f"{path} has an unknown field {min(unknown)!r}; expected {', '.join(known)}")
         config = _adapter(RunConfig).validate_python(found)
         assert isinstance(config, RunConfig)
     except OSError as error:
@@ -272,7 +275,8 @@ def reason_of(error: BaseException) -> str:
         return " ".join(str(error).split())[:200]
     first = errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"field {place}: {first['msg'][0].lower()}{first['msg'][1:]}"[:200]
+    field = f"field {place}: " if place else ""
+    return f"{field}{first['msg'][0].lower()}{first['msg'][1:]}"[:200]
 
 
 def timestamp() -> str:

@@ -13,7 +13,7 @@ from kosmos_eval.evaluation.chain_of_thought import ChainOfThought
 from kosmos_eval.evaluation.run_config import RunConfig, TaskSummary
 from kosmos_eval.fewshot.retrieval import rices
 from kosmos_eval.fewshot.selection import Choice, FixedShots, Progress, RandomShots, Shots, silent
-from kosmos_eval.files import Json
+from kosmos_eval.files import Json, redacted
 from kosmos_eval.model import Model
 from kosmos_eval.registry import named
 from kosmos_eval.source import Source, resolved
@@ -207,7 +207,7 @@ def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
 def _pair(option: str, *, form: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
-        raise KosmosEvalError(f"option {option!r} is not of the form {form}")
+        raise KosmosEvalError(f"option {redacted([option])[0]!r} is not of the form {form}")
     try:
         value = json.loads(text)
     except ValueError:
@@ -229,7 +229,7 @@ def _check_options(kind: str, factory: Any, given: Json, own: Sequence[str], mor
             expected = (
                 f"one of {', '.join(map(repr, allowed))}" if allowed else getattr(wanted, "__name__", str(wanted))
             )
-            raise KosmosEvalError(f"{kind} {name!r} is {value!r}; expected {expected}")
+            raise KosmosEvalError(f"{kind} {name!r} is {redacted(value, name)!r}; expected {expected}")
 
 
 def _is_of(value: Any, wanted: Any) -> bool:

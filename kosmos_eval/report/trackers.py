@@ -91,7 +91,7 @@ def _wandb(report: Report, config: Json, folder: Path, where: Path) -> None:
     steps: dict[int, dict[str, float]] = {}
     for name, value, step in scalars(report):
         steps.setdefault(step, {})[name] = value
-    settings = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True)
+    settings = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
     with wandb.init(project="kosmos-eval", name=folder.name, dir=where, config=dict(config), settings=settings) as run:
         for step, values in sorted(steps.items()):
             run.log({**values, "shots": step}, step=step)

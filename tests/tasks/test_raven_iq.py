@@ -2,9 +2,8 @@
 
 import io
 import json
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,40 +255,29 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         at(tmp_path).samples()
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     buffer = io.BytesIO()
     PIL.Image.new("L", (160, 160), 7).save(buffer, "PNG")
     cells = [{"bytes": buffer.getvalue(), "path": None}] * 8
     row = {"panels": cells, "choices": cells, "target": 3, "id": 11, "metadata": "<Data/>"}
-    data = datasets.Dataset.from_list([row])
-    for column in ("panels", "choices"):
-        data = data.cast_column(column, datasets.List(datasets.Image()))
-    folder = tmp_path / "HuggingFaceM4" / "RAVEN"
-    card = "---\nconfigs:\n"
+    panels = datasets.List(datasets.Image())
     for name in ("center_single", "distribute_four"):
-        (folder / name).mkdir(parents=True)
-        data.to_parquet(folder / name / "test-00000-of-00001.parquet")
-        card += f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}/test-*\n"
-    (folder / "README.md").write_text(card + "---\n")
-
-    task = RavenIQ(Source("hub", tmp_path), configuration="distribute_four")
+        source = mirrored("HuggingFaceM4/RAVEN", {"test": [row]}, name, panels=panels, choices=panels)
+    task = RavenIQ(source, configuration="distribute_four")
     (sample,) = task.samples()
     assert (sample.id, sample.target, sample.kind) == ("distribute_four/11", "4", "distribute_four")
     assert grey(sample.extra["candidates"][7]) == 7
-    monkeypatch.setattr("kosmos_tasks.raven_iq.CONFIGURATIONS", ("center_single", "distribute_four"))
-    assert [sample.kind for sample in RavenIQ(Source("hub", tmp_path)).samples()] == [
+    monkeypatch.setattr("kosmos_tasks.formats.raven.CONFIGURATIONS", ("center_single", "distribute_four"))
+    assert [sample.kind for sample in RavenIQ(source).samples()] == [
         "center_single",
         "distribute_four",
     ]
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_puzzles_have_the_targets_of_their_files() -> None:
-    task = at(Path(os.environ["KOSMOS_EVAL_DATA"]), "test")
+def test_real_puzzles_have_the_targets_of_their_files(real_data: Path) -> None:
+    task = at(real_data, "test")
     samples = task.samples()
     assert {sample.id: sample.target for sample in samples} == {
         "center_single/RAVEN_18_test": "5",

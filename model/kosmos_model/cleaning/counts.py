@@ -15,8 +15,8 @@ DUPLICATE = "near-duplicate"
 
 
 @dataclass
-class Tally:
-    """What happened to the documents of one corpus.
+class Counts:
+    """The documents of one corpus, by what was done with them.
 
     Args:
         read: how many there were.
@@ -41,27 +41,27 @@ class Tally:
                 mine[rule] = mine.get(rule, 0) + count
 
 
-def merged(files: Iterable[Path]) -> dict[str, Tally]:
-    """The tallies of corpora from the files of all tasks."""
-    found: dict[str, Tally] = {}
+def merged(files: Iterable[Path]) -> dict[str, Counts]:
+    """Return the counts of corpora, added up from the files of all tasks."""
+    found: dict[str, Counts] = {}
     for path in sorted(files):
         for name, counts in json.loads(path.read_text()).items():
-            found.setdefault(name, Tally()).add(counts)
+            found.setdefault(name, Counts()).add(counts)
     return found
 
 
 def print_counts(counts: Mapping[str, Any], console: Console) -> None:
-    """The content of ``counts.json`` as a table."""
+    """Print the content of ``counts.json`` as a table."""
     table = Table("corpus", "", box=None, header_style="bold")
     for title in ("documents", "share", "images left out"):
         table.add_column(title, justify="right")
-    for name, tally in counts.items():
-        read = max(1, tally["read"])
-        table.add_row(name, "read", f"{tally['read']:,}", "", "")
-        if tally["skipped"]:
-            table.add_row("", "skipped: rows, shards, images that cannot be read", f"{tally['skipped']:,}", "", "")
-        for rule in (*tally["dropped"], *(rule for rule in tally["images"] if rule not in tally["dropped"])):
-            documents, images = tally["dropped"].get(rule, 0), tally["images"].get(rule, 0)
+    for name, one in counts.items():
+        read = max(1, one["read"])
+        table.add_row(name, "read", f"{one['read']:,}", "", "")
+        if one["skipped"]:
+            table.add_row("", "skipped: rows, shards, images that cannot be read", f"{one['skipped']:,}", "", "")
+        for rule in (*one["dropped"], *(rule for rule in one["images"] if rule not in one["dropped"])):
+            documents, images = one["dropped"].get(rule, 0), one["images"].get(rule, 0)
             table.add_row("", rule, f"{documents:,}", f"{documents / read:.1%}", f"{images:,}" if images else "")
-        table.add_row("", "kept", f"{tally['kept']:,}", f"{tally['kept'] / read:.1%}", "", end_section=True)
+        table.add_row("", "kept", f"{one['kept']:,}", f"{one['kept'] / read:.1%}", "", end_section=True)
     console.print(table)

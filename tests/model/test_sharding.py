@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,21 @@ from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import kosmos, kosmos_nano
 from kosmos_model.modeling import checkpoint
-from kosmos_model.modeling.config import PRESETS
-from kosmos_model.modeling.kosmos import build
-from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from tests.model.conftest import TOKENIZER, tiny_model
 
-TOKENIZER = Tokenizer.read(NANO, slots=3)
-SIZES = {"width": 32, "layers": 2, "heads": 4, "ffn": 64, "latents": 3, "image_size": 16}
-VISION = {"vision_width": 16, "vision_layers": 1, "vision_heads": 2, "vision_ffn": 32}
 TASKS = ["vqav2", "rendered_sst2", "imagenet"]
 
 SCRIPT = """
 import os, sys, traceback
 from kosmos_eval.cli import app as cli
-from kosmos_model.modeling import distributed as spread
+from kosmos_model.modeling import distributed
 
-def told(model, device, original=spread.spread):
+def told(model, device, original=distributed.shard_for_inference):
     original(model, device)
     weight = model.decoder.layers[0].self_attn.q_proj.weight
     print(f"share {weight.to_local().numel() / weight.numel()}", file=sys.stderr)
 
-spread.spread = told
+distributed.shard_for_inference = told
 code = 1
 try:
     cli.main()
@@ -59,8 +53,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_two_processes_answer_in_step_what_one_answers(tmp_path: Path) -> None:
-    config = replace(PRESETS["kosmos-nano"], vocab_size=len(TOKENIZER), **SIZES, **VISION)
-    checkpoint.save(build(config, seed=0), tmp_path / "model", tokenizer=TOKENIZER)
+    checkpoint.save(tiny_model(), tmp_path / "model", tokenizer=TOKENIZER)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]

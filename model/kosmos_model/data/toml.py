@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def toml(path: Path, what: str) -> dict[str, Any]:
-    """The values of a TOML file, which messages call ``what``.
+    """Return the values of a TOML file, which messages call ``what``.
 
     Raises:
         KosmosEvalError: if it cannot be read or is no TOML.
@@ -30,7 +30,7 @@ def toml(path: Path, what: str) -> dict[str, Any]:
 
 
 def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T:
-    """The dataclass that a table of a TOML file describes.
+    """Return the dataclass that a table of a TOML file describes.
 
     Args:
         kind: the dataclass; its annotations say what a value may be.
@@ -40,21 +40,30 @@ def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T
 
     Raises:
         UnknownName: if there is a value that the dataclass has no field for.
-        KosmosEvalError: if one is missing or cannot be.
+        KosmosEvalError: if one is missing or invalid.
     """
-    fields = [known.name for known in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for name in values:
-        if name not in fields:
-            raise UnknownName(f"setting of {'.'.join(table)} ({path})" if table else f"setting ({path})", name, fields)
+    check_names(kind, values, path, *table)
     right: T = checked(kind, values, path, *table)
     return right
 
 
-def checked(kind: Any, value: object, path: Path, *names: str) -> Any:
-    """A value of the type asked for: lists become tuples and text paths, where the type says so.
+def check_names(kind: type[Any], values: Mapping[str, Any], path: Path, *table: str) -> None:
+    """Make sure that a dataclass has a field for each value of a table.
 
     Raises:
-        KosmosEvalError: if it cannot be, with the first reason.
+        UnknownName: if there is none.
+    """
+    fields = [known.name for known in dataclasses.fields(kind)]
+    for name in values:
+        if name not in fields:
+            raise UnknownName(f"setting of {'.'.join(table)} ({path})" if table else f"setting ({path})", name, fields)
+
+
+def checked(kind: Any, value: object, path: Path, *names: str) -> Any:
+    """Return a value of the type asked for: lists become tuples and text paths, where the type says so.
+
+    Raises:
+        KosmosEvalError: if it is invalid, with the first reason.
     """
     try:
         return TypeAdapter(kind).validate_python(value)

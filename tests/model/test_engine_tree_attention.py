@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
 from kosmos_model.engine import tree_attention
-from kosmos_model.engine.token_tree import Tree, grow
-from kosmos_model.engine.tree_attention import Branches, sight
+from kosmos_model.engine.token_tree import Tree
+from kosmos_model.engine.tree_attention import TreeAttention, tree_mask
 
 sequences = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=12)
 
@@ -24,13 +24,13 @@ def test_every_node_attends_to_what_is_above_it_and_to_itself(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tree_attention, "SHORT", size)
-        tree = grow(sequences)
+        tree = Tree.build(sequences)
         start = int(share * len(tree))
         above = np.array(_path(tree, start)[:-1], dtype=np.int64)
         q, k, v = torch.randn(3, len(tree), 2, 4, generator=torch.Generator().manual_seed(0))
         kept = torch.tensor([0, len(above)])
-        layer = Branches(
-            sight(tree, above, start, len(tree), like=q), k[above], v[above], kept=kept.clamp(max=len(tree) - start)
+        layer = TreeAttention(
+            tree_mask(tree, above, start, len(tree), like=q), k[above], v[above], kept=kept.clamp(max=len(tree) - start)
         )
         attended = layer.attend(q[None, start:], k[None, start:], v[None, start:])
     assert attended.shape == (1, len(tree) - start, 2, 4)

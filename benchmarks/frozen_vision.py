@@ -1,9 +1,9 @@
-"""Steps of training in which the image encoder rests, against the same steps in which it is trained.
+"""Steps of training in which the image encoder is frozen, against the same steps in which it is trained.
 
-Both sides read the lessons of matrices that the recipe `nano` reads alone. At rest an image that comes again is not
+Both sides read the lessons of matrices that the recipe `nano` reads alone. Frozen, an image that comes again is not
 encoded again; before the race so many steps are read that most panels have come.
 
-    python -m benchmarks.vision_rests [--before 40] [--steps 4]
+    python -m benchmarks.frozen_vision [--before 40] [--steps 4]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kosmos_model.training.optim import accumulate, optimiser, update
 
 def main() -> None:
     """The command."""
-    parser = ArgumentParser(prog="python -m benchmarks.vision_rests")
+    parser = ArgumentParser(prog="python -m benchmarks.frozen_vision")
     parser.add_argument("--before", type=int, default=40, help="steps read before the race")
     parser.add_argument("--steps", type=int, default=4, help="steps of each run")
     parser.add_argument("--rounds", type=int, default=3)
@@ -34,15 +34,15 @@ def main() -> None:
     recipe = recipes.read("nano")
     config = recipes.shaped(recipe)
     tokenizer = Tokenizer.read(recipe.tokenizer, slots=config.latents)
-    plan = Plan(recipe.streams, 0, recipe.length, recipe.part_tokens, config.image_size)
+    plan = Plan(recipe.datasets, 0, recipe.context_length, recipe.micro_batch_tokens, config.image_size)
     drawn = Batches(plan, tokenizer)
-    first = recipe.vision_rests[0]
+    first = recipe.freeze_vision_steps[0]
     batches = [drawn[step] for step in range(first, first + asked.before + asked.steps)]
     sides = []
-    for resting in (True, False):
+    for frozen in (True, False):
         model = build(config, seed=0).eval()  # without dropout both see the same
         fill(model, read_weights(WEIGHTS), source=WEIGHTS)
-        model.vision.rest(resting)
+        model.vision.freeze(frozen)
         sides.append((model, optimiser(model, recipe)))
     for batch in batches[: asked.before]:
         with torch.no_grad():
@@ -53,8 +53,8 @@ def main() -> None:
         model, muon = sides[side]
         found = []
         for batch in batches[asked.before :]:
-            found.append(accumulate(model, batch, streams=len(recipe.streams)))
-            update(muon, rate=0.0, clip=recipe.clip)  # the weights stay, so every run does the same
+            found.append(accumulate(model, batch, datasets=len(recipe.datasets)))
+            update(muon, learning_rate=0.0, clip=recipe.clip)  # the weights stay, so every run does the same
         return torch.stack(found)
 
     timed, ours, (theirs,) = race(lambda: steps(0), [lambda: steps(1)], rounds=asked.rounds)

@@ -1,4 +1,4 @@
-"""How an image looks: its size, whether it has one color, and a digest that copies of it share."""
+"""Statistics of an image: its size, whether it has one color, and a digest that copies of it share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = 4
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStats:
     """An image as the rules see it.
 
     Args:
@@ -36,8 +36,8 @@ class Look:
 
 
 @lru_cache(maxsize=64)
-def look(image: Image) -> Look | BadImage:
-    """How an image looks, or why it cannot be seen."""
+def image_stats(image: Image) -> ImageStats | BadImage:
+    """Return the statistics of an image, or why it has none."""
     try:
         pixels = image.pixels()
         ranges: tuple[tuple[int, int], ...] = pixels.getextrema()  # type: ignore[assignment]
@@ -47,12 +47,12 @@ def look(image: Image) -> Look | BadImage:
         digest = sum(bit << place for place, bit in enumerate(bits))
         telling = BANDS < digest.bit_count() < SIDE * SIDE - BANDS
         plain = all(high - low <= PLAIN for low, high in ranges)
-        return Look(min(pixels.size), plain, digest if telling else None, image.digest)
+        return ImageStats(min(pixels.size), plain, digest if telling else None, image.digest)
     except BadImage as error:
         return error
 
 
-class Pictures:
+class KnownImages:
     """Images by their digests, found again in copies.
 
     Args:
@@ -67,8 +67,8 @@ class Pictures:
             for band in _bands(digest):
                 self.bands.setdefault(band, []).append(digest)
 
-    def has(self, seen: Look) -> bool:
-        """Whether an image is a copy of one of these: the same file, or alike in all but ``BANDS`` - 1 bits."""
+    def has(self, seen: ImageStats) -> bool:
+        """Return whether an image is a copy of one of these: the same file, or a digest that differs in few bits."""
         if seen.content in self.contents:
             return True
         digest = seen.digest

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from kosmos_model.engine.layers import Layers
-from kosmos_model.engine.prefill import Budget, Vectors, walk
-from kosmos_model.engine.token_tree import Ints, grow
-from kosmos_model.modeling.config import PRESETS
+from kosmos_model.engine.prefill import Budget, EmbeddingTable, prefill
+from kosmos_model.engine.token_tree import Ints, Tree
 from kosmos_model.modeling.decoder import build_decoder
+from tests.model.conftest import TINY
 
-SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
+SMALL = replace(TINY, vocab_size=40)
 BEHIND = 2 * (32 * 32 + 2 * 32 * 64)  # operations of the last layer behind its attention
-TREE = grow([[7, 8, 9, 10, 11], [7, 8, 12, 13], [7, 8, 9, 14]])
+TREE = Tree.build([[7, 8, 9, 10, 11], [7, 8, 12, 13], [7, 8, 9, 14]])
 ALL = np.arange(len(TREE))
 
 
@@ -25,9 +25,9 @@ def _walked(scored: Ints, continued: Ints, *, tokens: int, modules: bool = False
     if modules:
         layers._layers = None  # as where weights are spread over processes
     found: dict[int, Tensor] = {}
-    vectors = Vectors(decoder, torch.empty(0, 32))
+    vectors = EmbeddingTable(decoder, torch.empty(0, 32))
     with torch.inference_mode():
-        for batch in walk(layers, TREE, vectors, budget=Budget(tokens, 100), scored=scored, continued=continued):
+        for batch in prefill(layers, TREE, vectors, budget=Budget(tokens, 100), scored=scored, continued=continued):
             wanted = np.union1d(scored, continued)
             nodes = wanted[batch.within(wanted)]
             found |= zip(nodes.tolist(), batch.of(nodes), strict=True)
@@ -48,9 +48,9 @@ def test_wanted_states_are_the_same_whatever_else_is_wanted(tokens: int, modules
 
 def test_a_state_that_was_not_wanted_is_not_taken_for_another() -> None:
     decoder = build_decoder(SMALL).eval()
-    vectors, few = Vectors(decoder, torch.empty(0, 32)), np.array([2, 4])
+    vectors, few = EmbeddingTable(decoder, torch.empty(0, 32)), np.array([2, 4])
     with torch.inference_mode():
-        (batch,) = walk(Layers(decoder), TREE, vectors, budget=Budget(100, 100), scored=few, continued=few[:0])
+        (batch,) = prefill(Layers(decoder), TREE, vectors, budget=Budget(100, 100), scored=few, continued=few[:0])
     for other in (3, 5):
         with pytest.raises(ValueError, match="the states of these nodes were not wanted"):
             batch.of(np.array([2, other]))

@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 
 from kosmos_model.engine import layers as module
-from kosmos_model.engine.decode_step import Slots, Step
+from kosmos_model.engine.decode_step import DecodeStep, KVCache
 from kosmos_model.engine.layers import Layers
-from kosmos_model.modeling.config import PRESETS, KosmosConfig
+from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.decoder import KosmosDecoder, build_decoder
+from tests.model.conftest import TINY
 
-SMALL = replace(PRESETS["kosmos-nano"], vocab_size=40, width=32, layers=2, heads=4, ffn=64)
+SMALL = replace(TINY, vocab_size=40)
 LENGTHS = (5, 9, 3)
 COMMON = 3
 
@@ -26,7 +27,7 @@ def _texts() -> list[Tensor]:
     return [torch.cat([common, torch.randint(7, 40, (n + 2 - COMMON,), generator=random)]) for n in LENGTHS]
 
 
-def _slots(decoder: KosmosDecoder, texts: list[Tensor], *, shared: int) -> tuple[Slots, Tensor]:
+def _slots(decoder: KosmosDecoder, texts: list[Tensor], *, shared: int) -> tuple[KVCache, Tensor]:
     """What is left of texts without their last two tokens, in rows of one width, and which slots count."""
     width = max(LENGTHS) - shared
     rows, seen = [], torch.zeros(len(texts), 1, width, dtype=torch.bool)
@@ -41,13 +42,13 @@ def _slots(decoder: KosmosDecoder, texts: list[Tensor], *, shared: int) -> tuple
         [torch.nn.functional.pad(kept[..., shared:, :], (0, 0, 0, width - kept.shape[3] + shared)) for kept in rows],
         dim=2,
     )
-    return Slots(rows[0][..., :shared, :].contiguous(), own, width), seen
+    return KVCache(rows[0][..., :shared, :].contiguous(), own, width), seen
 
 
 @torch.no_grad()
 def _stepped(decoder: KosmosDecoder, *, shared: int) -> Tensor:
     """The states of the last two tokens of each text, (B, 2, D), a step each."""
-    texts, step = _texts(), Step(Layers(decoder))
+    texts, step = _texts(), DecodeStep(Layers(decoder))
     slots, visible = _slots(decoder, texts, shared=shared)
     found = []
     for number in range(2):
@@ -106,9 +107,9 @@ def test_in_bfloat16_a_step_is_as_near_to_fp32_as_a_whole_text_is() -> None:
 @torch.no_grad()
 def test_beams_of_a_row_see_their_own_ancestors_only() -> None:
     decoder, text = _decoder(), _texts()[0]
-    step = Step(Layers(decoder))
+    step = DecodeStep(Layers(decoder))
     slots, seen = _slots(decoder, [*_texts()], shared=0)
-    slots, seen = Slots(slots.shared, slots.own[:, :, :1], slots.used), seen[:1]
+    slots, seen = KVCache(slots.shared, slots.own[:, :, :1], slots.used), seen[:1]
     first, second = torch.tensor([[11, 12]]), torch.tensor([[13, 14]])
     own = torch.eye(2, dtype=torch.bool)[None]
     visible = torch.cat([seen.expand(-1, 2, -1), own], dim=2)
@@ -123,8 +124,8 @@ def test_beams_of_a_row_see_their_own_ancestors_only() -> None:
 
 def test_rows_that_join_keep_their_slots_and_selected_ones_move() -> None:
     shared = torch.zeros(1, 2, 1, 0, 1)
-    one = Slots(shared, torch.tensor([1.0, 2.0]).view(1, 1, 1, 1, 2, 1).expand(1, 2, 1, 1, 2, 1), 2)
-    other = Slots(shared, torch.tensor([3.0, 4.0, 5.0]).view(1, 1, 1, 1, 3, 1).expand(1, 2, 1, 1, 3, 1), 3)
+    one = KVCache(shared, torch.tensor([1.0, 2.0]).view(1, 1, 1, 1, 2, 1).expand(1, 2, 1, 1, 2, 1), 2)
+    other = KVCache(shared, torch.tensor([3.0, 4.0, 5.0]).view(1, 1, 1, 1, 3, 1).expand(1, 2, 1, 1, 3, 1), 3)
     both = one.joined(other, spare=1)
     assert both.own[0, 0, :, 0, :, 0].tolist() == [[1, 2, 0, 0], [3, 4, 5, 0]]
     assert both.used == 3

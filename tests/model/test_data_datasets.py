@@ -8,8 +8,8 @@ import kosmos_model
 from kosmos_eval.errors import BadData, PlugInError
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_model.data import streams
-from kosmos_model.data.streams import Stream, documents, resolve, seed_of
+from kosmos_model.data import datasets
+from kosmos_model.data.datasets import Dataset, documents, resolve, seed_of
 from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=2)
@@ -38,13 +38,13 @@ def endless(seed):
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
     for function in (numbers, words, nothing, long, endless):
-        monkeypatch.setattr(streams, f"_{function.__name__}", function, raising=False)
+        monkeypatch.setattr(datasets, f"_{function.__name__}", function, raising=False)
 
 
 def drawn(name, **options):
     step = {"seed": 0, "step": 0, "length": 64} | {key: options.pop(key) for key in ("seed", "step") if key in options}
-    stream = Stream("kind", f"kosmos_model.data.streams:_{name}", **{"tokens": 100} | options)
-    return list(documents(stream, TOKENIZER, **step))
+    dataset = Dataset("kind", f"kosmos_model.data.datasets:_{name}", **{"tokens": 100} | options)
+    return list(documents(dataset, TOKENIZER, **step))
 
 
 def test_a_step_reads_whole_documents_until_it_has_its_tokens():
@@ -67,13 +67,13 @@ def test_texts_are_packed_up_to_the_longest_document():
     assert all(32 < len(document) <= 64 for document in drawn("words", tokens=200)[:-1])
 
 
-def test_an_empty_stream_says_so():
-    with pytest.raises(BadData, match=r"stream kind \(.*:_nothing\) is empty; expected lessons or texts without end"):
+def test_an_empty_dataset_says_so():
+    with pytest.raises(BadData, match=r"dataset kind \(.*:_nothing\) is empty; expected lessons or texts without end"):
         drawn("nothing")
 
 
 @pytest.mark.parametrize("name", ["long", "endless"])
-def test_a_stream_whose_every_document_is_too_long_says_so(name):
+def test_a_dataset_whose_every_document_is_too_long_says_so(name):
     with pytest.raises(BadData, match="has no document of at most 64 tokens"):
         drawn(name)
 
@@ -82,7 +82,7 @@ def test_a_stream_whose_every_document_is_too_long_says_so(name):
     "source", ["kosmos_model.nowhere:f", "kosmos_model.modeling.tokenizer:nothing", "no colon", ":f"]
 )
 def test_a_source_that_cannot_be_loaded_is_named(source):
-    with pytest.raises(PlugInError, match=f"stream '{source}' cannot be loaded .*; expected package.module:function"):
+    with pytest.raises(PlugInError, match=f"dataset '{source}' cannot be loaded .*; expected package.module:function"):
         resolve(source)
 
 
@@ -97,10 +97,10 @@ def test_training_imports_no_task():
 
 def test_what_is_alone_silences_the_others_while_it_runs():
     made = [
-        Stream("first", "", 9, until=2, alone=True),
-        Stream("too", "", 9, after=1, until=3, alone=True),
-        Stream("all", "", 9),
-        Stream("later", "", 9, after=3),
+        Dataset("first", "", 9, until=2, alone=True),
+        Dataset("too", "", 9, after=1, until=3, alone=True),
+        Dataset("all", "", 9),
+        Dataset("later", "", 9, after=3),
     ]
-    read = [[(number, stream.kind) for number, stream in streams.running(made, step)] for step in range(4)]
+    read = [[(number, dataset.kind) for number, dataset in datasets.running(made, step)] for step in range(4)]
     assert read == [[(0, "first")], [(0, "first"), (1, "too")], [(1, "too")], [(2, "all"), (3, "later")]]

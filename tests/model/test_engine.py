@@ -19,25 +19,11 @@ from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.prefill import Budget
 from kosmos_model.engine.search import Search
 from kosmos_model.engine.tree_attention import LONG
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.image import to_tensor
-from kosmos_model.modeling.kosmos import Kosmos, build
-from kosmos_model.modeling.tokenizer import EOS, NANO, Tokenizer
+from kosmos_model.modeling.tokenizer import EOS
+from tests.model.conftest import TINY, TOKENIZER, tiny_model
 
-SIZE = 16
-CONFIG = replace(
-    PRESETS["kosmos-nano"],
-    width=32,
-    layers=2,
-    heads=4,
-    ffn=64,
-    latents=3,
-    image_size=SIZE,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
+SIZE = TINY.image_size
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,18 +35,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@lru_cache(maxsize=1)
-def _parts() -> tuple[Kosmos, Tokenizer]:
-    tokenizer = Tokenizer.read(NANO, slots=3)
-    return build(replace(CONFIG, vocab_size=len(tokenizer)), seed=0).eval(), tokenizer
-
-
 def _pixels(image: Image) -> Tensor:
     return to_tensor(image.pixels(), SIZE)
 
 
 def _engine(tokens: int = 512, images: int = 100) -> Engine:
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     return Engine(model, tokenizer, pixels=_pixels, budget=Budget(tokens, 4 * tokens), images=images)
 
 
@@ -77,19 +57,19 @@ def _answers(engine: Engine, requests: Sequence[Request]) -> list[Output | Failu
 
 @lru_cache(maxsize=8)
 def _embedding(image: Image) -> Tensor:
-    return _parts()[0].embed_images(_pixels(image)[None])[0]
+    return tiny_model().embed_images(_pixels(image)[None])[0]
 
 
 @torch.no_grad()
 def _logprobs(ids: list[int], images: Sequence[Image]) -> Tensor:
     """The reference: one sequence alone, (S, V)."""
-    model, _ = _parts()
+    model, _ = tiny_model(), TOKENIZER
     embeddings = torch.stack([_embedding(image) for image in images]) if images else None
     return model.decoder.logits(model.decoder.hidden(model.embed(torch.tensor([ids]), embeddings)))[0].log_softmax(-1)
 
 
 def _likelihoods(request: LogLikelihood) -> Likelihoods:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     own, images = tokenizer.prompt(request.prompt)
     sums, lengths, greedy = [], [], []
     for text in request.continuations:
@@ -104,7 +84,7 @@ def _likelihoods(request: LogLikelihood) -> Likelihoods:
 
 
 def _greedy(request: Generate) -> Completion:
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     ids, images = tokenizer.prompt(request.prompt)
     start, total = len(ids), 0.0
     while len(ids) - start < request.max_tokens and ids[-1] != EOS:
@@ -120,7 +100,7 @@ def _greedy(request: Generate) -> Completion:
 
 def _beams(request: Generate) -> Completion:
     """A search in which every beam is computed anew at every step."""
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     trie = choices(tokenizer, request.prompt, request.choices) if request.choices else None
     search = Search(request, decode=tokenizer.decode, choices=trie)
     ids, images = tokenizer.prompt(request.prompt)
@@ -211,14 +191,14 @@ def test_a_long_shared_prefix_with_many_branches_is_cut_into_rows_and_scored_the
     names = tuple(f" {a}{b}{c}" for a in "abcdef" for b in "ghi" for c in ("k a", " long name", "mn op qr"))
     requests: list[Request] = [LogLikelihood(shown + _image(n), names, terminated=True) for n in range(2)]
     requests += [LogLikelihood(shown + _image(0), (" yes", " no")), Generate(shown + _image(1), max_tokens=4)]
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     assert sum(len(tokenizer.encode(name)) for name in names) > 2 * LONG
     for request, found in zip(requests, _answers(_engine(2000), requests), strict=True):
         _alike(found, _likelihoods(request) if isinstance(request, LogLikelihood) else _greedy(request))
 
 
 def test_shared_prefixes_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     computed = 0
     hidden = Layers.hidden
 
@@ -237,7 +217,7 @@ def test_shared_prefixes_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_boundary_inside_a_token_counts_as_continued() -> None:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     word = next(text for text in ("What", "Question", "image") if len(tokenizer.encode(text)) == 1)
     request = LogLikelihood(Prompt(word[:2]), (word[2:],))
     (found,) = _answers(_engine(), [request])
@@ -252,10 +232,10 @@ def test_images_are_encoded_once_and_kept_for_later_windows() -> None:
     requests = [Generate(Prompt(_image(n % 2), f"{n}"), max_tokens=1) for n in range(6)]
     _answers(engine, requests)
     _answers(engine, requests)
-    assert engine.gallery.encoded == 2
+    assert engine.image_cache.encoded == 2
     small = _engine(images=1)
     _answers(small, requests)
-    assert small.gallery.encoded == 6  # alternating, and only one is kept
+    assert small.image_cache.encoded == 6  # alternating, and only one is kept
 
 
 def test_a_broken_image_fails_its_own_requests_only(tmp_path: object) -> None:
@@ -273,7 +253,7 @@ def test_a_broken_image_fails_its_own_requests_only(tmp_path: object) -> None:
 
 @pytest.mark.parametrize("where", ["prefill", "decoding", "images"])
 def test_out_of_memory_halves_the_work_and_loses_no_answer(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, _ = _parts()
+    model, _ = tiny_model(), TOKENIZER
     engine = _engine(tokens=4000)
     requests: list[Request] = [Generate(Prompt(_image(n % 4), f"{n} and more"), max_tokens=3) for n in range(9)]
     expected = [_greedy(request) for request in requests if isinstance(request, Generate)]
@@ -296,7 +276,7 @@ def test_out_of_memory_halves_the_work_and_loses_no_answer(where: str, monkeypat
         return model.embed_images(pixels)
 
     if where == "images":
-        engine.gallery.encode = encode
+        engine.image_cache.encode = encode
     else:
         monkeypatch.setattr(Layers, "hidden", scarce)
     for found, reference in zip(_answers(engine, requests), expected, strict=True):

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.models import KNOWN, MODELS, NAMES, digits, engine, untrained
 from benchmarks.stock import batches
@@ -24,13 +26,26 @@ from benchmarks.timing import one_thread, race
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_model.adapters.kosmos import KosmosModel
-from kosmos_model.engine.encoding import endings
-from kosmos_model.engine.engine import Engine
+from kosmos_model.engine import best_first_runner
+from kosmos_model.engine.best_first import BestFirstSearch, Floats
+from kosmos_model.engine.encoding import continuation_tree
+from kosmos_model.engine.token_tree import Ints
 from kosmos_model.modeling.tokenizer import EOS
 
 BATCH = 64
 SETS = {"known": KNOWN, "imagenet": NAMES}
 RULES: dict[str, Literal["sum", "mean per token"]] = {"sum": "sum", "mean": "mean per token"}
+
+
+class Counted(BestFirstSearch):
+    """A search that counts the nodes of all."""
+
+    nodes = 0
+
+    def update(self, rows: Ints, nodes: Ints, *, found: tuple[Ints, Ints, Floats, NDArray[np.bool_]]) -> None:
+        """Count what was computed, and go on."""
+        Counted.nodes += int((nodes >= 0).sum())
+        super().update(rows, nodes, found=found)
 
 
 @torch.inference_mode()
@@ -67,14 +82,14 @@ def agree(requests: Sequence[LogLikelihood], found: Sequence[Likelihoods], expec
     """Assert that the best are the best, exactly, and that the others are bounded."""
     for request, likelihoods, reference in zip(requests, found, expected, strict=True):
         divisors = likelihoods.tokens if request.by != "sum" else [1] * len(reference)
-        marks = [value / divisor for value, divisor in zip(reference, divisors, strict=True)]
-        order = sorted(range(len(marks)), key=marks.__getitem__, reverse=True)
-        for index, at_most in enumerate(likelihoods.at_most or [False] * len(marks)):
+        scores = [value / divisor for value, divisor in zip(reference, divisors, strict=True)]
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+        for index, at_most in enumerate(likelihoods.at_most or [False] * len(scores)):
             apart = likelihoods.logprobs[index] - reference[index]
             assert apart > -1e-4 if at_most else abs(apart) < 1e-4
         for index in order[: request.best]:
             exact = not (likelihoods.at_most and likelihoods.at_most[index])
-            assert exact or marks[index] < marks[order[(request.best or 1) - 1]] + 1e-4
+            assert exact or scores[index] < scores[order[(request.best or 1) - 1]] + 1e-4
 
 
 def every(subject: KosmosModel, requests: Sequence[LogLikelihood]) -> list[list[float]]:
@@ -89,11 +104,10 @@ def measure(subject: KosmosModel, names: Sequence[str], *, by: str, images: int,
     prompts = [Prompt(image, "The photo of the") for image in digits(images)]
     for best in (1, 5):
         requests = [LogLikelihood(p, texts, terminated=True, best=best, by=RULES[by]) for p in prompts]
-        engines: list[Engine] = []
 
-        def ours(asked: list[LogLikelihood] = requests, used: list[Engine] = engines) -> dict[int, object]:
-            used.append(engine(subject))
-            return dict(used[-1].answers(asked))
+        def ours(asked: list[LogLikelihood] = requests) -> dict[int, object]:
+            Counted.nodes = 0
+            return dict(engine(subject).answers(asked))
 
         def theirs(asked: list[LogLikelihood] = requests) -> list[list[float]]:
             return every(subject, asked) if tree else [behind_a_cache(subject, request) for request in asked]
@@ -101,8 +115,8 @@ def measure(subject: KosmosModel, names: Sequence[str], *, by: str, images: int,
         timed, found, (expected,) = race(ours, [theirs], rounds=rounds, warm=rounds > 1)
         likelihoods = [found[index] for index in range(images)]
         agree(requests, [each for each in likelihoods if isinstance(each, Likelihoods)], expected)
-        _, after = endings(subject.tokenizer, prompts[0], texts, terminated=True)
-        nodes = f"{engines[-1].searched / images:,.0f} of {len(after.tree):,} nodes an image"
+        _, after = continuation_tree(subject.tokenizer, prompts[0], texts, terminated=True)
+        nodes = f"{Counted.nodes / images:,.0f} of {len(after.tree):,} nodes an image"
         print(f"top {best} by {RULES[by]:14} {timed}  {nodes}", flush=True)
 
 
@@ -118,6 +132,7 @@ def main() -> None:
     parser.add_argument("--against", choices=["cache", "tree"], default="cache")
     asked = parser.parse_args()
     one_thread()
+    best_first_runner.BestFirstSearch = Counted  # type: ignore[misc]
     subject, tree = models[asked.model](), asked.against == "tree"
     print(f"{asked.model}, {asked.names} names, against {asked.against}", flush=True)
     for by in asked.rules:

@@ -1,5 +1,6 @@
-"""What the pictures add: the score minus the blind one, by pairs of the same sample."""
+"""The image gain: the score minus the blind one, by pairs of the same sample."""
 
+import json
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -8,14 +9,14 @@ import pytest
 
 from kosmos_eval import Completion, Generate, Image, Metric, Prompt, Sample, Score
 from kosmos_eval.evaluation.ablation import GREY
-from kosmos_eval.evaluation.evaluator import evaluate_settings
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.run_folder import RunFolder
-from kosmos_eval.evaluation.scores import marks, metrics_file
+from kosmos_eval.evaluation.scores import metrics_file, sample_values
+from kosmos_eval.evaluation.variant import SettingKey, Variant, Variants
 from kosmos_eval.model import Model
 from kosmos_eval.request import Failure
 from kosmos_eval.task import Task, TaskInfo
+from tests.fixtures.tasks import asked
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Looks(Task):
 
 @dataclass
 class Told(Model):
-    """Gives each question the mark that it is told, by what it sees; fails where that is None."""
+    """Gives each question the value that it is told, by what it sees; fails where that is None."""
 
     real: list
     blind: list
@@ -59,44 +60,42 @@ class Told(Model):
         for index, request in enumerate(requests):
             seen = request.prompt.images[-1].pixels().getpixel((0, 0))
             number = int(str(request.prompt.parts[-1]).split()[-1])
-            mark = (self.blind if seen == GREY else self.real)[number]
-            yield index, Failure("told to") if mark is None else Completion(str(mark))
+            value = (self.blind if seen == GREY else self.real)[number]
+            yield index, Failure("told to") if value is None else Completion(str(value))
 
 
-def report_of(task, model, *, run=None, **ways):
-    todo = plan({"toy": task}, shots=(0,), limit=None, seed=0, variants=Variants(**ways))
-    *_, (_, report) = evaluate_settings(model, todo, run or RunFolder(), lambda label, done, total: None)
-    return report
+def report_of(task, model, **variants):
+    return asked(model, {"toy": task}, variants=Variants(**variants))[1]
 
 
-def test_what_the_pictures_add_to_hits_has_the_interval_of_bonett_and_price():
+def test_the_image_gain_in_hits_has_the_interval_of_bonett_and_price():
     # 8 samples right only with their pictures, 2 only without them, 10 either way, as in test_metrics_paired
     model = Told([1] * 8 + [0] * 2 + [1] * 10, [0] * 8 + [1] * 2 + [1] * 10)
     real, blind = report_of(Looks(), model, with_blind=True).rows
-    assert (real.score, blind.score, real.added) == (90, 60, None)
-    assert blind.added == pytest.approx(30)
+    assert (real.score, blind.score, real.image_gain) == (90, 60, None)
+    assert blind.image_gain == pytest.approx(30)
     # 100 * (6 / 22 -+ 1.959964 * sqrt((12 / 22 - (6 / 22) ** 2) / 22))
-    assert (blind.added_low, blind.added_high) == pytest.approx((-1.4074, 55.9528), abs=1e-3)
+    assert (blind.image_gain_low, blind.image_gain_high) == pytest.approx((-1.4074, 55.9528), abs=1e-3)
 
 
 def test_questions_on_one_picture_are_resampled_together():
     alone = report_of(Looks(40), Told([0, 1, 1, 0] * 10, [0] * 40), with_blind=True).rows[-1]
     together = report_of(Looks(40, 4), Told(([0] * 4 + [1] * 4) * 5, [0] * 40), with_blind=True).rows[-1]
-    assert (alone.added, together.added) == (50, 50)
-    assert together.added_high - together.added_low > 1.3 * (alone.added_high - alone.added_low)
+    assert (alone.image_gain, together.image_gain) == (50, 50)
+    assert together.image_gain_high - together.image_gain_low > 1.3 * (alone.image_gain_high - alone.image_gain_low)
 
 
 def test_only_samples_that_both_have_answered_are_compared():
     real, blind = report_of(Looks(4), Told([1, 1, 1, None], [0, 0, None, 0]), with_blind=True).rows
-    assert (real.n, blind.n, blind.added) == (3, 3, 100)
+    assert (real.n, blind.n, blind.image_gain) == (3, 3, 100)
 
 
 def test_a_run_of_blank_images_alone_knows_no_difference():
     (row,) = report_of(Looks(4), Told([1] * 4, [0] * 4), images="blank").rows
-    assert (row.added, row.added_low, row.added_high) == (None, None, None)
+    assert (row.image_gain, row.image_gain_low, row.image_gain_high) == (None, None, None)
 
 
-def test_metrics_that_are_no_mean_of_marks_have_no_difference():
+def test_metrics_that_are_no_mean_of_values_have_no_gain():
     @dataclass(frozen=True)
     class Corpus(Looks):
         def aggregate(self, samples, scores, *, seed):
@@ -108,7 +107,7 @@ def test_metrics_that_are_no_mean_of_marks_have_no_difference():
             return {sample.id: {"squared": score.values["hit"]} for sample, score in zip(samples, scores, strict=True)}
 
     rows = report_of(Corpus(4), Told([1, 1, 1, 0], [1, 0, 0, 0]), with_blind=True).rows
-    assert [(row.metric, row.added) for row in rows if row.variant] == [("hit", 50), ("squared", None)]
+    assert [(row.metric, row.image_gain) for row in rows if row.variant] == [("hit", 50), ("squared", None)]
 
 
 def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
@@ -117,25 +116,25 @@ def test_differences_do_not_come_from_the_files_of_an_earlier_run(tmp_path):
         def sample_metrics(self, samples, scores):
             return {sample.id: dict(score.values) for sample, score in zip(samples, scores, strict=True)}
 
-    todo = plan({"toy": Corpus(4)}, shots=(0,), limit=None, seed=0, variants=Variants(with_blind=True))
-    for cell in todo:
-        (tmp_path / metrics_file(cell)).write_text('{"0": {"hit": 5}, "1": {"hit": 5}, "2": {"hit": 5}, "3": {"hit": 5}}')
-    run = RunFolder(tmp_path)
-    *_, (cell, report) = evaluate_settings(Told([1, 1, 1, 0], [1, 0, 0, 0]), todo, run, lambda label, done, total: None)
-    assert report.rows[-1].added == 50
-    assert marks(cell, run)["0"] == {"hit": 5} and marks(cell, run, anew=True)["0"] == {"hit": 1}
+    stale = {id: {"hit": 5} for id in "0123"}
+    tasks, variants = {"toy": Corpus(4)}, Variants(with_blind=True)
+    for setting in plan(tasks, variants=variants):
+        (tmp_path / metrics_file(setting.key)).write_text(json.dumps(stale))
+    run, report = asked(Told([1, 1, 1, 0], [1, 0, 0, 0]), tasks, RunFolder(tmp_path), variants=variants)
+    assert report.rows[-1].image_gain == 50
+    assert sample_values(setting, run)["0"] == {"hit": 1}
 
 
-def test_a_mean_over_draws_adds_the_mean_of_what_they_add():
-    found = plan({"toy": Looks(20)}, shots=(1,), limit=None, seed=0, variants=Variants(with_blind=True, seeds=2))
+def test_a_mean_over_draws_has_the_mean_of_their_gains():
     model = Told([1] * 8 + [0] * 2 + [1] * 10, [0] * 8 + [1] * 2 + [1] * 10)
-    *_, (_, report) = evaluate_settings(model, found, RunFolder(), lambda label, done, total: None)
+    _, report = asked(model, {"toy": Looks()}, shots=(1,), variants=Variants(with_blind=True, seeds=2))
     mean = next(row for row in report.rows if row.variant == "images=blank,seeds=2")
-    assert mean.added == pytest.approx(30) and mean.added_low == pytest.approx(-1.4074, abs=1e-3)
+    assert mean.image_gain == pytest.approx(30) and mean.image_gain_low == pytest.approx(-1.4074, abs=1e-3)
 
 
-def test_the_sighted_cell_of_a_blind_one_differs_in_its_pictures_alone():
-    blind = plan({"toy": Looks(4)}, shots=(1,), limit=None, seed=0, variants=Variants(with_blind=True, seeds=2))[-1]
-    assert (blind.variant, blind.sighted.variant, blind.sighted.images) == ("images=blank,seed=1", "seed=1", "real")
-    assert blind.sighted == replace(blind, images="real", variant="seed=1")
-    assert blind.sighted.sighted is None
+def test_the_setting_with_images_of_a_blind_one_differs_in_its_images_alone():
+    blind = plan({"toy": Looks(4)}, shots=(1,), variants=Variants(with_blind=True, seeds=2))[-1]
+    real = blind.with_images()
+    assert (str(blind.key.variant), str(real.key.variant)) == ("images=blank,seed=1", "seed=1")
+    assert real == replace(blind, key=SettingKey("toy", 1, Variant(seed=1)))
+    assert real.with_images() is None
