@@ -1,4 +1,4 @@
-"""What a model is asked and what it answers: two requests serve every task of the paper."""
+"""Requests and answers of a model: two requests serve every task of the paper."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from kosmos_eval.prompt import Prompt
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a text is drawn at random: the same seed draws the same text after the same prompt, whatever else is asked.
+    """Settings of random sampling: the same seed draws the same text after the same prompt, whatever else is asked.
 
     Args:
         temperature: what logits are divided by; above 0.
@@ -16,7 +16,7 @@ class Sampling:
         seed: another one draws another text.
 
     Raises:
-        ValueError: if temperature or top_p cannot be.
+        ValueError: if temperature or top_p is invalid.
     """
 
     temperature: float = 1.0

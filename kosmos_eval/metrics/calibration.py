@@ -1,4 +1,4 @@
-"""Whether a model that is sure is right: the reliability curve, and the expected calibration error.
+"""Calibration, confidence against correctness: the reliability curve, and the expected calibration error.
 
 The error is that of Guo et al. (2017, "On calibration of modern neural networks"): over bins of equal width, the mean
 distance of accuracy and confidence, weighted by how many samples a bin holds. Few samples give a well calibrated model
@@ -34,7 +34,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and marks agree.
+    """The agreement of confidence and correctness.
 
     Args:
         error: the expected calibration error, 0 at best.
@@ -52,7 +52,7 @@ class Calibration:
 
     @property
     def n(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return sum(one.accuracy.n for one in self.bins)
 
 

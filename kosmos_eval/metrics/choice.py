@@ -1,4 +1,4 @@
-"""Which of several candidates a model finds most likely, and the credit for it."""
+"""The choice among candidates by their likelihood, and the credit for it."""
 
 from collections.abc import Collection, Sequence
 from math import isnan

@@ -1,4 +1,4 @@
-"""Whether one system is better than another on the same samples.
+"""Paired comparison of two systems on the same samples.
 
 Marks of 0 and 1 on independent samples: McNemar's test with the mid-p value, and the interval of Bonett and Price
 (2012); Fagerland, Lydersen and Laake (2013, 2014) recommend both. Everything else: the bootstrap (scipy's) of the
@@ -133,7 +133,7 @@ def _bootstrap(sums: Sequence[float], counts: Sequence[int], *, better: int, wor
 
 
 def _size(value: float, error: float, n: int) -> dict[str, Any]:
-    """How many samples a difference of this size needs, and which size this many can tell."""
+    """Return how many samples a difference of this size needs, and which size this many can tell."""
     from scipy.stats import norm
 
     reach = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))

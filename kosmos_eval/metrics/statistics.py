@@ -26,7 +26,7 @@ class Metric:
         low: lower end of the 95 % interval; None where the data give none.
         high: upper end of the 95 % interval; None where the data give none.
         n: how many samples the figure rests on.
-        chance: what guessing reaches, in the unit of ``value``.
+        chance: the chance level, in the unit of ``value``.
         p_value: how probable it is that guessing reaches the figure or more (`binomial_p`).
         unit: ``%`` for a rate of 0..1, which reports show in per cent; empty for a metric on a scale of its own.
         averaged: whether it is the mean of the samples' marks of its name, so that runs can be compared by pairs.
@@ -96,7 +96,7 @@ def mean(
         values: (n,) one mark per sample.
         groups: (n,) what each sample shares with others, such as its image.
         seed: of the bootstrap.
-        chance: what guessing reaches; with marks in 0..1 that are independent, `Metric.p_value` is given.
+        chance: the chance level; with independent values in 0..1, `Metric.p_value` is given.
     """
     return replace(_mean(values, groups, seed=seed, chance=chance), averaged=True)
 

@@ -1,4 +1,4 @@
-"""How alike images are to a CLIP: by its image embeddings."""
+"""Similarity of images by the image embeddings of a CLIP."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SAID, UNSAID = 0.0, -1.0
 
 @dataclass(frozen=True)
 class Rule:
-    """What is said to prompts that contain a string."""
+    """An answer to prompts that contain a string."""
 
     contains: str
     text: str

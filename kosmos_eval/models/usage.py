@@ -1,4 +1,4 @@
-"""What a server's answers took, added up over all starts of a run and all of its processes.
+"""Usage of a server, added up over all starts of a run and all of its processes.
 
 Each process appends to a ``usage`` file of its own in the run's folder, a line for each answer before that is given on:
 whatever is killed, no answer that was paid for is left out.
@@ -53,7 +53,7 @@ class UsageLog:
             self._enter({"said": said})
 
     def whole(self) -> "UsageLog":
-        """What all processes and starts have entered; without a folder, the ledger itself.
+        """Return the sum of all processes and starts; without a folder, the log itself.
 
         Raises:
             RunError: if a file is damaged.

@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def brief(self) -> str:
-        """Where it comes from, in few words."""
+        """The row's origin, in few words."""
         known = dict(self.origin)
         said = (
             known["split"],
