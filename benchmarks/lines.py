@@ -19,11 +19,13 @@ def code_lines(text: str) -> int:
     tree = ast.parse(text)
     left_out: set[int] = set()
     for node in ast.walk(tree):
-        string = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        if string or isinstance(node, ast.Import | ast.ImportFrom):
+        value = node.value if isinstance(node, ast.Expr) else None
+        if (isinstance(value, ast.Constant) and isinstance(value.value, str)) or isinstance(
+            node, ast.Import | ast.ImportFrom
+        ):
             left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    lines = enumerate(text.splitlines(), start=1)
-    return sum(bool(line.strip()) and not line.lstrip().startswith("#") and number not in left_out for number, line in lines)
+    lines = [line.strip() for number, line in enumerate(text.splitlines(), start=1) if number not in left_out]
+    return sum(line != "" and not line.startswith("#") for line in lines)
 
 
 def anys(text: str) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.evaluation.evaluator import build_requests
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.setup import load_tasks
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.fewshot.selection import FixedShots, Shots
 from kosmos_eval.registry import names
 from kosmos_eval.source import Source

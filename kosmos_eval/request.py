@@ -1,5 +1,6 @@
 """Requests and answers of a model: two requests serve every task of the paper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +57,21 @@ class Generate:
     def __post_init__(self) -> None:
         if self.sampling is not None and self.beams > 1:
             raise ValueError(f"a text is either drawn at random or searched with {self.beams} beams")
+
+
+def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    r"""Return a text up to its first stop string, and whether there was one.
+
+    An answer may begin with blank lines: a stop string of white space counts after the white space before the answer.
+
+    >>> cut("\n\nred\nblue", ["\n"]), cut(" red. ", ["."]), cut("\nQ: Why?", ["\nQ:"])
+    (('red', True), (' red', True), ('', True))
+    """
+    begin = len(text) - len(text.lstrip())
+    blank = any(string.isspace() and string in text[:begin] for string in stop)
+    places = [at for string in stop if string and (at := text.find(string, begin if string.isspace() else 0)) >= 0]
+    end = min(places, default=len(text))
+    return text[begin if blank and begin <= end else 0 : end], bool(places)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from kosmos_eval.analysis.saved_run import SavedRun, SavedSetting, open_run
 from kosmos_eval.errors import KosmosEvalError, RunError
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.run_config import to_json
-from kosmos_eval.files import write_text
+from kosmos_eval.files import Json, write_text
 from kosmos_eval.request import Completion, Output
 
 FORMS = ("json", "parquet", "lm-eval")
@@ -57,7 +57,7 @@ def export(folder: Path, form: str, *, out: Path | None = None) -> list[Path]:
     return [target / name for name in files]
 
 
-def scores(saved: SavedRun) -> dict[str, Any]:
+def scores(saved: SavedRun) -> Json:
     """The rows of the report, numbers in full precision, with what ``run.json`` says; what is unknown is null."""
     rows = [
         {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
@@ -66,7 +66,7 @@ def scores(saved: SavedRun) -> dict[str, Any]:
     return {"model": saved.model, "scores": rows, "run": to_json(saved.manifest)}
 
 
-def samples(saved: SavedRun) -> Iterator[dict[str, Any]]:
+def samples(saved: SavedRun) -> Iterator[Json]:
     """Return every sample that was asked, as plain values: what it is, what came back, how it was scored.
 
     ``outputs`` has an entry for each request: the text, or the log-probabilities of its continuations.
@@ -93,7 +93,7 @@ def samples(saved: SavedRun) -> Iterator[dict[str, Any]]:
             }
 
 
-def results(saved: SavedRun) -> Iterator[tuple[str, dict[str, Any]]]:
+def results(saved: SavedRun) -> Iterator[tuple[str, Json]]:
     """Return file name and content of lm-evaluation-harness's results, for each number of shots and variant."""
     rows = saved.report.rows
     for shots, variant in dict.fromkeys((setting.key.shots, setting.key.variant) for setting in saved.settings):
@@ -102,7 +102,7 @@ def results(saved: SavedRun) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, _results(saved, [(one, [row for row in rows if row.key == one.key]) for one in settings])
 
 
-def _results(saved: SavedRun, settings: Sequence[tuple[SavedSetting, Sequence[Row]]]) -> dict[str, Any]:
+def _results(saved: SavedRun, settings: Sequence[tuple[SavedSetting, Sequence[Row]]]) -> Json:
     config, versions = saved.config, saved.manifest.environment.versions
     version, named = versions.get("kosmos-eval", ""), {one.key.task: (one, rows) for one, rows in settings}
     (first, _), *_ = settings
@@ -145,7 +145,7 @@ def _results(saved: SavedRun, settings: Sequence[tuple[SavedSetting, Sequence[Ro
     }
 
 
-def _metrics(setting: SavedSetting, rows: Sequence[Row]) -> dict[str, Any]:
+def _metrics(setting: SavedSetting, rows: Sequence[Row]) -> Json:
     """Return the figures of a task; a standard error is that of the mean of values, else from half the interval."""
     own = list(setting.values.values())
     found: dict[str, Any] = {"name": setting.key.task, "alias": setting.key.task, "sample_len": rows[0].n}
@@ -167,7 +167,7 @@ def _name(metric: str) -> str:
     return metric.replace(",", ";")
 
 
-def _output(output: Output) -> dict[str, Any]:
+def _output(output: Output) -> Json:
     if isinstance(output, Completion):
         logprobs = None if output.logprob is None else [output.logprob]
         return {"text": output.text, "logprobs": logprobs, "tokens": [output.tokens]}

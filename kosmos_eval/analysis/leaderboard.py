@@ -18,7 +18,7 @@ from kosmos_eval.errors import BadData, RunError
 from kosmos_eval.evaluation.run_config import Manifest
 from kosmos_eval.evaluation.run_folder import SCORES, RunFolder, load_folder
 from kosmos_eval.evaluation.variant import SettingKey, Variant
-from kosmos_eval.files import inert, restored, write_text
+from kosmos_eval.files import Json, inert, restored, write_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -85,7 +85,7 @@ def rows(source: Path) -> list[dict[str, Any]]:
             raise RunError(f"{source} has no scores.csv yet; finish the run with the command that began it")
         found = _table(scores)
         for row in found:
-            row |= _origin(manifest, run, row) | {"run": source.resolve().name}
+            row |= {**_origin(manifest, run, row)} | {"run": source.resolve().name}
     else:
         found = _table(source)
         for row in found:
@@ -149,7 +149,7 @@ def _status(row: Mapping[Any, Any], usual: tuple[str, str]) -> str:
     return "no interval" if isna(row["low"]) or isna(row["high"]) else ""
 
 
-def _origin(manifest: Manifest, run: RunFolder, row: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(manifest: Manifest, run: RunFolder, row: Json) -> Json:
     """Return where a row of a run comes from."""
     config = manifest.config
     options = dict(config.tasks.get(row["task"], {}))
@@ -209,7 +209,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise BadData(
             f"{path} is no readable CSV file ({str(error).splitlines()[0]}); expected a scores.csv"
         ) from error
-    if "added" in frame:
+    if "added" in frame or ("split" in frame and any(cell.split(" ")[0] == "mini" for cell in frame["split"])):
         raise BadData(f"{path} was written by an earlier version of this program; make it again from its runs")
     missing = [name for name in ("task", "shots", "metric", "score", "n") if name not in frame]
     if missing:

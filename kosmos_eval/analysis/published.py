@@ -148,19 +148,24 @@ def _unstated(row: Row) -> Reported | None:
     return next((each for each in own if each.protocol == "prompt and rule not stated"), None)
 
 
+def check_model(name: str) -> None:
+    """Make sure, before anything is computed, that the paper has a model.
+
+    Raises:
+        UnknownName: if it has not.
+    """
+    known = {each.model for each in every()}
+    if name not in known:
+        raise UnknownName("model of the paper", name, known)
+
+
 def differences(rows: Sequence[Compared], *, before: str) -> list[str]:
     """Return, a line for each row that the paper has of both models, the difference here and in the paper.
 
     Args:
         rows: of a comparison; differences are the second run minus the first.
         before: the paper's model that stands for the first run; `OURS` stands for the second.
-
-    Raises:
-        UnknownName: if the paper has no such model.
     """
-    known = {each.model for each in every()}
-    if before not in known:
-        raise UnknownName("model of the paper", before, known)
     lines = []
     for row in rows:
         key = row.key

@@ -4,7 +4,7 @@ The same means: the same samples, asked the same, with log-probabilities within 
 one log-probability tie, and either may come first in another batch: such a pair counts as the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isclose, isnan
 from typing import Any
@@ -14,6 +14,7 @@ from kosmos_eval.evaluation.results import Row
 from kosmos_eval.evaluation.run_config import Environment
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.evaluation.variant import SettingKey
+from kosmos_eval.files import Json
 from kosmos_eval.request import Completion, Likelihoods, Output
 
 CLOSE = 1e-4
@@ -133,7 +134,7 @@ def _made_with(first: SavedRun, second: SavedRun) -> Iterator[tuple[str, Any, An
     yield from ((name, then.get(name), now.get(name)) for name in {**then, **now} if then.get(name) != now.get(name))
 
 
-def _flat(environment: Environment) -> Mapping[str, Any]:
+def _flat(environment: Environment) -> Json:
     return {
         **environment.versions,
         **environment.hardware,

@@ -164,10 +164,9 @@ class SavedRun:
         return plan(tasks, shots=shots, limit=config.limit, seed=config.seed, variants=config.variants)
 
     def _score(self, setting: Setting) -> list[Row]:
-        if self.rescore:
-            self.run.sample_metrics.pop(setting.key, None)
-            (self.folder / f"{setting.key.file_prefix}-sample-metrics.json").unlink(missing_ok=True)
-        found = score_setting(setting, self.run, external_notes(setting) if self.external else None)
+        gone = len(self.run.of(setting.key)) - len(setting.samples)
+        notes = external_notes(setting, gone=gone) if self.external else None
+        found = score_setting(setting, self.run, notes, anew=self.rescore)
         if self.rescore:
             write_setting(setting, self.run)
         return found

@@ -2,13 +2,15 @@
 
 import signal
 import sys
-from types import FrameType
+import traceback
+from types import FrameType, TracebackType
 
 import typer
 
 from kosmos_eval import registry
 from kosmos_eval.cli import chat, results, run, show
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.files import redacted, register_environment
 
 app = typer.Typer(
     name="kosmos-eval",
@@ -42,6 +44,7 @@ def main() -> None:
         raise _Interrupted
 
     signal.signal(signal.SIGINT, interrupt)
+    register_environment()
     known = {command.name for command in app.registered_commands}
     try:
         for name in registry.names("command"):
@@ -49,7 +52,7 @@ def main() -> None:
                 app.command(name)(registry.named("command", name))
         app()
     except KosmosEvalError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         sys.exit(2)
     except _Interrupted:
         from kosmos_eval.evaluation.launch import is_main_process
@@ -57,3 +60,10 @@ def main() -> None:
         if is_main_process():
             print("interrupted; finished samples are kept, the same command resumes", file=sys.stderr)
         sys.exit(130)
+    finally:
+        sys.excepthook = _print_traceback
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of a bug, without secrets; typer sets a hook of its own, so it is set late."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")

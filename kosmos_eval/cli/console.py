@@ -50,6 +50,9 @@ MovedData = Annotated[
 ]
 Hub = Annotated[bool, typer.Option("--hub", help="Read data sets from the hub (with --data: from a mirror of it).")]
 Revision = Annotated[str | None, typer.Option("--revision", help="The hub's revision; the resolved one is recorded.")]
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="Also read images that lie outside the data's folder.")
+]
 Split = Annotated[str | None, typer.Option("--split", help="A split for all tasks, or task=split,task=split.")]
 TaskOption = Annotated[list[str] | None, typer.Option("--task-option", help="TASK.OPTION=VALUE, repeatable.")]
 ModelOption = Annotated[list[str] | None, typer.Option("--model-option", help="OPTION=VALUE, repeatable.")]
@@ -71,14 +74,17 @@ def load_files(*paths: Iterable[Path] | None) -> list[str]:
     return [name for some in paths for path in some or () for name in load_file(path)]
 
 
-def source_of(data: Path | None, hub: bool = False, revision: str | None = None) -> Source:
+def source_of(
+    data: Path | None, hub: bool = False, revision: str | None = None, *, allow_outside: bool = False
+) -> Source:
     """Return where samples come from, as the options say."""
     if revision is not None and not hub:
         raise KosmosEvalError("--revision is the hub's; give it with --hub")
     if data is not None and not data.is_dir():
         raise KosmosEvalError(f"--data {data} is not a folder; name the one that holds the official files")
     root = None if data is None else data.resolve()
-    return Source("hub" if hub else "data" if data is not None else "synthetic", root, None, revision)
+    kind: Literal["hub", "data", "synthetic"] = "hub" if hub else "data" if data is not None else "synthetic"
+    return Source(kind, root, None, revision, allow_outside)
 
 
 def split_names(listed: str, option: str) -> list[str]:

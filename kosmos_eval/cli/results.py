@@ -50,15 +50,17 @@ def compare(
 ) -> None:
     """Compare two runs sample by sample: difference, interval, p-value, and which samples changed."""
     from kosmos_eval.analysis.compare import compare as compared
-    from kosmos_eval.analysis.published import differences
+    from kosmos_eval.analysis.published import check_model, differences
     from kosmos_eval.analysis.saved_run import open_run
     from kosmos_eval.report import comparison, side_by_side
 
     if out is not None:
         comparison.check_name(out)
+    if published is not None:
+        check_model(published)
     names = split_names(tasks, "--tasks") if tasks is not None else []
-    if len(runs) < 2 or (len(runs) > 2 and html is None):
-        raise KosmosEvalError(f"{len(runs)} runs are named; expected two, or with --html two or more")
+    if len(runs) < 2 or (len(runs) > 2 and (html is None or out is not None or published is not None)):
+        raise KosmosEvalError(f"expected two runs, or with --html alone two or more; found {len(runs)}")
     load_files(task_file)
     if html is not None:
         side_by_side.write_page([open_run(run) for run in runs], html, tasks=names, limit=limit)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kosmos_eval.cli.console import (
+    AllowOutside,
     Data,
     Device,
     Folder,
@@ -52,7 +53,8 @@ Out = Annotated[
     ),
 ]
 DECIDED = (
-    *("model", "tasks", "suite", "shots", "shots_from", "data", "hub", "revision", "split", "limit", "seed"),
+    *("model", "tasks", "suite", "shots", "shots_from", "data", "hub", "revision", "allow_outside", "split"),
+    *("limit", "seed"),
     *("seeds", "images", "with_blind", "prompts", "task_option", "model_option"),
 )
 """Options that a configuration file decides."""
@@ -70,6 +72,7 @@ def run(
     data: Data = None,
     hub: Hub = False,
     revision: Revision = None,
+    allow_outside: AllowOutside = False,
     split: Split = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="A seeded subset of so many samples a task.")
@@ -117,7 +120,7 @@ def run(
         made, asked = _from_config(load_config(config))
     else:
         counts: Sequence[int] | None = None if shots is None else _counts(shots)
-        source, options = source_of(data, hub, revision), task_option or ()
+        source, options = source_of(data, hub, revision, allow_outside=allow_outside), task_option or ()
         if tasks is not None and suite is not None:
             raise KosmosEvalError(f"--tasks {tasks} and --suite {suite} both name tasks; give one of them")
         if suite is None:
@@ -192,6 +195,7 @@ def score(
         Path, typer.Option("--answers", parser=path_named, metavar="FILE", help="In the official results format.")
     ],
     data: Data = None,
+    allow_outside: AllowOutside = False,
     split: Split = None,
     task_option: TaskOption = None,
     task_file: TaskFile = None,
@@ -206,7 +210,7 @@ def score(
     from kosmos_eval.evaluation.setup import load_tasks
 
     load_files(task_file)
-    made = load_tasks([task], source_of(data), splits=split, options=task_option or ())
+    made = load_tasks([task], source_of(data, allow_outside=allow_outside), splits=split, options=task_option or ())
     finish(score_answers(task, made[task], answers, seed=seed, out=out, overwrite=overwrite), html=False)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kosmos_eval.cli.console import (
+    AllowOutside,
     Data,
     Hub,
     ImagesOption,
@@ -80,6 +81,7 @@ def show(
     ] = None,
     data: Data = None,
     hub: Hub = False,
+    allow_outside: AllowOutside = False,
     split: Split = None,
     seed: Seed = 0,
     shots_from: ShotsFrom = "random",
@@ -94,7 +96,9 @@ def show(
     from kosmos_eval.evaluation.variant import Variants
 
     load_files(task_file)
-    made = load_tasks([task], source_of(data, hub), splits=split, options=task_option or ())
+    made = load_tasks(
+        [task], source_of(data, hub, allow_outside=allow_outside), splits=split, options=task_option or ()
+    )
     chosen, variants = load_shots([shots], shots_from), Variants(images)
     (setting,) = plan(made, shots=chosen, seed=seed, variants=variants)
     if index >= len(setting.samples):
@@ -118,6 +122,7 @@ def check_data(
     root: Annotated[
         Path | None, typer.Option("--data", parser=path_named, metavar="DIR", help="Folder of official files.")
     ] = None,
+    allow_outside: AllowOutside = False,
     split: Annotated[str | None, typer.Option("--split", help="A split; default: the task's.")] = None,
     task_file: TaskFile = None,
 ) -> None:
@@ -125,26 +130,28 @@ def check_data(
     load_files(task_file)
     if root is not None and not root.is_dir():
         Source("data", root).folder()
-    broken = [name for name in ([task] if task else names("task")) if not _complete(name, root, split)]
+    source = None if root is None else Source("data", root.resolve(), split, allow_outside=allow_outside)
+    broken = [name for name in ([task] if task else names("task")) if not _complete(name, source)]
     if root is not None and broken:
         raise KosmosEvalError(f"not complete under {root}: {', '.join(broken)}")
 
 
-def _complete(name: str, root: Path | None, split: str | None) -> bool:
+def _complete(name: str, source: Source | None) -> bool:
     """Print the state of a task's official files; return whether all are there and every image decodes."""
     from kosmos_eval.evaluation.setup import load_task
 
     said = info(named("task", name))
-    if root is None:
+    if source is None:
         console.print(Text(name, "bold"), f"\n  {said.get or 'generated; needs no files'}", sep="")
         return True
     if said.splits and "data" not in said.splits:
         console.print(Text(name, "bold"), "is generated and needs no files")
         return True
     try:
-        task = load_task(name, Source("data", root, split))
+        task = load_task(name, source)
         samples = task.samples()
-        unreadable = _unreadable(request for sample in samples for request in task.requests(sample, ()))
+        requests = (request for sample in samples for request in task.requests(sample, ()))
+        unreadable = _unreadable(requests, task.readable)
     except KosmosEvalError as error:
         reason = str(error).removeprefix(f"{name}: ").partition("; `kosmos-eval check-data")[0]
         line = Text.assemble((name, "bold"), " ", ("incomplete", "red"), f": {reason}\n  get {said.get}")
@@ -157,11 +164,11 @@ def _complete(name: str, root: Path | None, split: str | None) -> bool:
     return not unreadable
 
 
-def _unreadable(requests: Iterable[Request]) -> list[str]:
+def _unreadable(requests: Iterable[Request], folders: tuple[str, ...]) -> list[str]:
     """Return why images do not decode, one line for each that does not."""
     seen: set[str] = set()
     reasons = []
-    for image in (image for request in requests for image in request.prompt.images):
+    for image in (image for request in requests for image in request.prompt.within(folders).images):
         try:
             if image.digest not in seen:
                 seen.add(image.digest)

@@ -50,6 +50,10 @@ class ReasonedTask(Task):
             raise KosmosEvalError(f"{found} is invalid; expected words that ask for it, and at least 1 token")
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        return self.task.readable
+
+    @property
     def notes(self) -> Sequence[str]:
         """The task's notes, and what asks for the rationale."""
         return [*self.task.notes, f"after {self.rationale!r}"]

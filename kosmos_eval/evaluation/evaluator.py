@@ -182,15 +182,15 @@ def score_answers(
     with _opened(out, manifest, ProcessGroup(), overwrite=overwrite, log=lambda line: None) as (run, current):
         scores = ((index, one, official.score_answer(one, given[one.id])) for index, one in enumerate(samples))
         run.replace_all([Record(setting.key, one, index=index, score=score) for index, one, score in scores])
-        report = Report(str(answers), tuple(score_setting(setting, run, external_notes(setting))))
+        report = Report(str(answers), tuple(score_setting(setting, run, external_notes(setting), anew=True)))
         write_setting(setting, run)
         run.write(SCORES, report.csv())
         run.write("run.json", current.done(notes=(), settings={str(setting.key): summarise(setting, run)}).dumps())
     return replace(report, folder=out)
 
 
-def external_notes(setting: Setting) -> list[str]:
-    """Return the notes of external answers; they say how many samples have none.
+def external_notes(setting: Setting, *, gone: int = 0) -> list[str]:
+    """Return the notes of external answers; they say how many samples have none, and how many answers no sample.
 
     The note of a closed-ended task is the rule by which it chooses; nothing was chosen here.
     """
@@ -198,6 +198,8 @@ def external_notes(setting: Setting) -> list[str]:
     notes = [] if closed else list(setting.task.notes)
     if left := len(setting.split) - len(setting.samples):
         notes.append(f"{left} of {len(setting.split)} samples are not answered")
+    if gone:
+        notes.append(f"{gone} answers are to samples that the data no longer have")
     return [*notes, "external predictions"]
 
 
@@ -231,7 +233,7 @@ def evaluate_settings(
     if group.alone:
         for setting in settings:
             evaluate_setting(model, setting, run, progress)
-            found += score_setting(setting, run)
+            found += score_setting(setting, run, anew=True)
             yield setting, Report.of(model.name, found)
         return
     with group.shared_progress({setting.label: len(setting.samples) for setting in settings}, progress) as tell:
@@ -240,7 +242,7 @@ def evaluate_settings(
     if group.ranks.first:
         run.gather()
         for setting in settings:
-            found += score_setting(setting, run)
+            found += score_setting(setting, run, anew=True)
             yield setting, Report.of(model.name, found)
 
 
@@ -433,7 +435,7 @@ def _keep_usage(model: Model, run: RunFolder, log: Log) -> None:
         return
     if run.path is not None:
         model.usage.keep(run.path / run.file.replace("samples", "usage", 1))
-    before = model.usage.whole().places
+    before = model.usage.whole().endpoints
     if before and model.address not in before:
         log(
             f"{' and '.join(before)} answered so far, {model.address} goes on; nothing tells whether it holds the same "

@@ -129,7 +129,9 @@ class Setting:
             shots = shots[1:]
 
     def _own(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Output]) -> list[Request]:
-        return list(self.task.follow_up(sample, shots, outputs) if outputs else self.task.requests(sample, shots))
+        task = self.task
+        requests = task.follow_up(sample, shots, outputs) if outputs else task.requests(sample, shots)
+        return [replace(request, prompt=request.prompt.within(task.readable)) for request in requests]
 
 
 def plan(

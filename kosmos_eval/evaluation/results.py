@@ -6,12 +6,13 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.evaluation.variant import AVERAGED_OVER, SettingKey, Variant
-from kosmos_eval.files import inert, restored
+from kosmos_eval.files import Json, inert, restored
 from kosmos_eval.metrics.paired import Difference
 from kosmos_eval.metrics.statistics import Metric
 
@@ -147,6 +148,9 @@ def read_rows(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = csv.DictReader(file)
+            missing = [field.name for field in fields(Row) if field.name not in (lines.fieldnames or ())]
+            if missing:
+                raise ValueError(f"it has no column {missing[0]!r}")
             return [_parsed(line) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:100]
@@ -165,6 +169,8 @@ def _parsed(line: Mapping[str, str]) -> Row:
             values[field.name] = int(text)
         else:
             values[field.name] = float(text) if text else None
+            if text and not isfinite(values[field.name]):
+                raise ValueError(f"its column {field.name!r} holds {text}")
     if values["score"] is None:
         values["score"] = float("nan")
     Variant.parse(values["variant"])
@@ -185,7 +191,7 @@ def rows(
     return [_row(key.task, key.shots, name, metric, shared) for name, metric in found.items()]
 
 
-def _row(task: str, shots: int, name: str, metric: Metric, shared: Mapping[str, Any]) -> Row:
+def _row(task: str, shots: int, name: str, metric: Metric, shared: Json) -> Row:
     scale = 100 if metric.unit == "%" else 1
 
     def scaled(value: float | None) -> float | None:

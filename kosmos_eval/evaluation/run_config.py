@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError, RunError
 from kosmos_eval.evaluation.variant import Variants
-from kosmos_eval.files import redacted
+from kosmos_eval.files import Json, redacted
 
 PACKAGES = (
     "kosmos-eval",
@@ -31,7 +31,7 @@ PACKAGES = (
     "scipy",
 )
 
-Options = Mapping[str, Any]
+Options = Json
 """Options of a task or a model, plain JSON values."""
 
 
@@ -75,6 +75,10 @@ class RunConfig:
     def digest(self) -> str:
         """8 hex digits that tell configurations apart."""
         return sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:8]
+
+
+FOUND_OUT = ("model_fingerprint", "shots_fingerprint", "kind")
+"""Fields of `RunConfig` that the program finds out itself."""
 
 
 @dataclass(frozen=True)
@@ -245,10 +249,9 @@ def load_config(path: Path) -> RunConfig:
 
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-        unknown = found.keys() - {field.name for field in fields(RunConfig)}
-        if unknown:
-            known = ", ".join(field.name for field in fields(RunConfig))
-            raise KosmosEvalError(f"{path} has an unknown field {min(unknown)!r}; expected {known}")
+        known = [field.name for field in fields(RunConfig) if field.name not in FOUND_OUT]
+        if unknown := found.keys() - set(known):
+            raise KosmosEvalError(f"{path} has an unknown field {min(unknown)!r}; expected {', '.join(known)}")
         config = _adapter(RunConfig).validate_python(found)
         assert isinstance(config, RunConfig)
     except OSError as error:
@@ -258,7 +261,7 @@ def load_config(path: Path) -> RunConfig:
     return config
 
 
-def to_json(value: object) -> dict[str, Any]:
+def to_json(value: object) -> Json:
     """Return a configuration as plain JSON values without secrets."""
     kind: Any = type(value)
     found: dict[str, Any] = redacted(_adapter(kind).dump_python(value, mode="json"))
@@ -272,7 +275,8 @@ def reason_of(error: BaseException) -> str:
         return " ".join(str(error).split())[:200]
     first = errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"field {place}: {first['msg'][0].lower()}{first['msg'][1:]}"[:200]
+    field = f"field {place}: " if place else ""
+    return f"{field}{first['msg'][0].lower()}{first['msg'][1:]}"[:200]
 
 
 def timestamp() -> str:

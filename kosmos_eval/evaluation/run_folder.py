@@ -26,7 +26,7 @@ from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.distributed import SINGLE, Ranks
 from kosmos_eval.evaluation.run_config import Manifest, load_manifest, reason_of
 from kosmos_eval.evaluation.variant import SettingKey, Variant
-from kosmos_eval.files import write_text, writing
+from kosmos_eval.files import Json, write_text, writing
 from kosmos_eval.models import usage
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Likelihoods, Output
@@ -142,7 +142,7 @@ class Record:
 class _Score(TypedDict):
     values: dict[str, float]
     answer: str
-    record: dict[str, Any]
+    record: Json
 
 
 class _Line(TypedDict):
@@ -178,7 +178,7 @@ def _refuse_infinite(outputs: Sequence[Output]) -> None:
             raise ValueError("a log-probability is not a finite number")
 
 
-def _without_defaults(output: Output) -> dict[str, Any]:
+def _without_defaults(output: Output) -> Json:
     values = vars(output)
     return {name: value for name, value in values.items() if name != "at_most" or value}
 

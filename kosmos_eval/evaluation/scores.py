@@ -20,14 +20,19 @@ from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score, Task
 
 
-def score_setting(setting: Setting, run: RunFolder, notes: Sequence[str] | None = None) -> list[Row]:
+def score_setting(
+    setting: Setting, run: RunFolder, notes: Sequence[str] | None = None, *, anew: bool = False
+) -> list[Row]:
     """Return the report's rows of a setting, from the records of its samples.
 
     Args:
         setting: the setting.
         run: its records.
         notes: what the report says beside the scores; by default what task and demonstrations say.
+        anew: forget what was known of values that only the whole corpus decides.
     """
+    if anew:
+        run.sample_metrics[setting.key] = {}
     with spent("scoring"):
         samples, scores = scored(setting, run)
         metrics = setting.task.aggregate(samples, scores, seed=setting.seed)

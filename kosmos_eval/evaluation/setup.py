@@ -1,7 +1,7 @@
 """From names to what is evaluated: tasks, models, and the way to choose demonstrations."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
@@ -13,6 +13,7 @@ from kosmos_eval.evaluation.chain_of_thought import ChainOfThought
 from kosmos_eval.evaluation.run_config import RunConfig, TaskSummary
 from kosmos_eval.fewshot.retrieval import rices
 from kosmos_eval.fewshot.selection import Choice, FixedShots, Progress, RandomShots, Shots, silent
+from kosmos_eval.files import Json, redacted
 from kosmos_eval.model import Model
 from kosmos_eval.registry import named
 from kosmos_eval.source import Source, resolved
@@ -58,7 +59,7 @@ def load_tasks(
     }
 
 
-def load_task(name: str, source: Source, options: Mapping[str, Any] | None = None) -> Task:
+def load_task(name: str, source: Source, options: Json | None = None) -> Task:
     """Make one task by name, its hub revision resolved.
 
     Raises:
@@ -143,9 +144,9 @@ def default_folder(config: RunConfig, model_name: str) -> Path:
     return Path("results") / "runs" / f"{name}-{config.digest}"
 
 
-def task_options(task: Task) -> dict[str, Any]:
+def task_options(task: Task) -> Json:
     """Return a task's options as JSON values, with the folder of its files as an absolute path."""
-    options = task.options()
+    options = dict(task.options())
     source = options.get("source")
     if isinstance(source, dict) and source.get("root"):
         options["source"] = {**source, "root": str(Path(source["root"]).resolve())}
@@ -172,7 +173,7 @@ def tasks_of(config: RunConfig, *, data: Path | None = None) -> dict[str, Task]:
     return {name: _task_of(name, options, data) for name, options in config.tasks.items()}
 
 
-def _task_of(name: str, given: Mapping[str, Any], data: Path | None) -> Task:
+def _task_of(name: str, given: Json, data: Path | None) -> Task:
     options = {option: tuple(value) if isinstance(value, list) else value for option, value in given.items()}
     source = dict(options.pop("source", {}))
     root = source.pop("root", None)
@@ -206,7 +207,7 @@ def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
 def _pair(option: str, *, form: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
-        raise KosmosEvalError(f"option {option!r} is not of the form {form}")
+        raise KosmosEvalError(f"option {redacted([option])[0]!r} is not of the form {form}")
     try:
         value = json.loads(text)
     except ValueError:
@@ -214,9 +215,7 @@ def _pair(option: str, *, form: str) -> tuple[str, Any]:
     return name, tuple(value) if isinstance(value, list) else value
 
 
-def _check_options(
-    kind: str, factory: Any, given: Mapping[str, Any], own: Sequence[str], more: Sequence[str] = ()
-) -> None:
+def _check_options(kind: str, factory: Any, given: Json, own: Sequence[str], more: Sequence[str] = ()) -> None:
     """Refuse options that a factory does not have, and values that are not of their annotated type."""
     known = [f.name for f in fields(factory)] if is_dataclass(factory) else list(signature(factory).parameters)
     annotated = get_type_hints(factory)
@@ -230,7 +229,7 @@ def _check_options(
             expected = (
                 f"one of {', '.join(map(repr, allowed))}" if allowed else getattr(wanted, "__name__", str(wanted))
             )
-            raise KosmosEvalError(f"{kind} {name!r} is {value!r}; expected {expected}")
+            raise KosmosEvalError(f"{kind} {name!r} is {redacted(value, name)!r}; expected {expected}")
 
 
 def _is_of(value: Any, wanted: Any) -> bool:

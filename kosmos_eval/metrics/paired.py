@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
 from typing import Any
 
+from kosmos_eval.files import Json
 from kosmos_eval.metrics.statistics import LEVEL, studentised, totals
 
 RESAMPLES = 4999
@@ -132,7 +133,7 @@ def _bootstrap(sums: Sequence[float], counts: Sequence[int], *, better: int, wor
     return Difference(low=ends[0], high=ends[1], p_value=p_value, test="paired bootstrap", **shared)
 
 
-def _size(value: float, error: float, n: int) -> dict[str, Any]:
+def _size(value: float, error: float, n: int) -> Json:
     """Return how many samples a difference of this size needs, and which size this many can tell."""
     from scipy.stats import norm
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from kosmos_eval.errors import BadImage, ModelError
 from kosmos_eval.model import Model
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
+from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request, cut
 
 SAID, UNSAID = 0.0, -1.0
 """Log-probabilities of the continuation that a rule says, and of any other."""
@@ -117,7 +117,7 @@ def _completion(request: Generate, text: str) -> Completion:
         same = (choice for choice in request.choices if choice.strip() == text.strip())
         text = next(same, request.choices[0])
     else:
-        text = text[: min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=len(text))]
+        text, _ = cut(text, request.stop)
     return Completion(text, tokens=len(text.split()))
 
 

@@ -22,8 +22,8 @@ def print_comparison(found: Comparison, console: Console, *, changes: int) -> No
     """Print the rows, then for each the ``changes`` samples that changed most."""
     table = Table(title=Text(f"A: {found.first}\nB: {found.second}"), title_justify="left")
     for name in ("task", "shots", "metric"):
-        table.add_column(name, justify="right" if name == "shots" else "left")
-    for name in ("A", "B", "B - A", "95 % interval", "p", "Holm", "n", "wins", "losses", "n for 80 % power"):
+        table.add_column(name, justify="right" if name == "shots" else "left", overflow="fold")
+    for name in ("A", "B", "B - A", "95 % interval", "p", "Holm", "n", "wins", "losses", "n for\n80 %\npower"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in found.rows:

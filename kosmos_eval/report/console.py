@@ -47,17 +47,17 @@ def print_report(report: Report, console: Console) -> None:
         table.add_row(Text(place, "bold"))
         for name, row in _shown(group, report):
             beside = report.blind(row)
-            table.add_row(f"  {name}", *_cells(row, beside, blind=blind))
+            table.add_row(Text(f"  {name}"), *_cells(row, beside, blind=blind))
             if beside is not None and beside.image_gain is not None:
                 table.add_row("    image gain", *_gain(beside))
         notes += [f"{place}: {note}" for note in _notes(group)]
     console.print(table)
     if blind:
-        notes.append("blind: blank-image baseline, the same questions with grey images in place of all images")
+        notes.append("blind: blank-image baseline, grey images in place of all images")
     if any(row.image_gain is not None for row in report.rows):
         notes.append("image gain: the score minus the blank-image baseline, by pairs of the same sample")
     for note in notes:
-        console.print(note)
+        console.print(note, soft_wrap=True, markup=False, highlight=False)
 
 
 def _shown(group: Sequence[Row], report: Report) -> Iterator[tuple[str, Row]]:

@@ -17,6 +17,12 @@ from kosmos_eval.report.render import rendered
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+Cells = Mapping[Any, Any]
+"""A row of the leaderboard by column."""
+
+Key = tuple[object, ...]
+"""Values that rows agree in."""
+
 COLOURS = 8
 """Colours of curves; the next ones are the same again, dashed."""
 
@@ -118,9 +124,9 @@ def page(frame: DataFrame) -> str:
     )
 
 
-def sections(rows: Iterable[Mapping[Any, Any]]) -> list[Section]:
+def sections(rows: Iterable[Cells]) -> list[Section]:
     """The rows of a leaderboard by task."""
-    tasks: dict[str, dict[tuple[Any, ...], list[Entry]]] = {}
+    tasks: dict[str, dict[Key, list[Entry]]] = {}
     for given in rows:
         entry = _entry(given)
         heads = given["headline"] == "yes" and not given["variant"]
@@ -129,7 +135,7 @@ def sections(rows: Iterable[Mapping[Any, Any]]) -> list[Section]:
     return [_section(task, places) for task, places in tasks.items()]
 
 
-def _section(task: str, found: Mapping[tuple[Any, ...], Sequence[Entry]]) -> Section:
+def _section(task: str, found: Mapping[Key, Sequence[Entry]]) -> Section:
     beside = {
         _who(entry): entry.row for own in found.values() for entry in own if entry.row.key.variant.images != "real"
     }
@@ -138,14 +144,14 @@ def _section(task: str, found: Mapping[tuple[Any, ...], Sequence[Entry]]) -> Sec
     return Section(task, heads, tuple(place for rest, place in places if rest), _chart(heads))
 
 
-def _who(entry: Entry) -> tuple[Any, ...]:
+def _who(entry: Entry) -> Key:
     """Return the key that pairs a row with its blank-image counterpart."""
     row, origin = entry.row, dict(entry.origin)
     variant = replace(row.key.variant, images="blank")
     return entry.model, row.task, row.shots, row.metric, variant, origin["limit"], origin["seed"]
 
 
-def _with_blind(entry: Entry, beside: Mapping[tuple[Any, ...], Row]) -> Entry:
+def _with_blind(entry: Entry, beside: Mapping[Key, Row]) -> Entry:
     own = entry.row.key.variant.images != "real"
     return entry if own else replace(entry, blind=beside.get(_who(entry)))
 
@@ -179,7 +185,7 @@ def _point(row: Row, scale: Scale, x: float) -> tuple[float, float, float, float
     return x, scale.height(row.score), scale.height(low), scale.height(high), row
 
 
-def _entry(given: Mapping[Any, Any]) -> Entry:
+def _entry(given: Cells) -> Entry:
     def number(name: str) -> float | None:
         return None if isnan(given[name]) else float(given[name])
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isfinite
-from typing import Any
 
 from kosmos_eval.analysis.saved_run import SavedSetting
 from kosmos_eval.errors import BadImage
 from kosmos_eval.evaluation.evaluator import digest
 from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import Record
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Part, Prompt
 from kosmos_eval.report.prompts import asked_for, data_url
 from kosmos_eval.request import Likelihoods, LogLikelihood, Output, Request
@@ -57,7 +57,7 @@ class Album:
         return self.places[key]
 
 
-def entries(saved: SavedSetting, setting: Setting | None, album: Album, *, number: int) -> Iterator[dict[str, Any]]:
+def entries(saved: SavedSetting, setting: Setting | None, album: Album, *, number: int) -> Iterator[Json]:
     """Return a setting's samples in order, those that were asked.
 
     Args:
@@ -74,7 +74,7 @@ def entries(saved: SavedSetting, setting: Setting | None, album: Album, *, numbe
             yield {**_entry(saved, record, number), **_with_prompt(setting, sample, record, album)}
 
 
-def _entry(saved: SavedSetting, record: Record, number: int) -> dict[str, Any]:
+def _entry(saved: SavedSetting, record: Record, number: int) -> Json:
     """Return what a run's folder holds of a sample."""
     own = {name: value for name, value in saved.values.get(record.id, {}).items() if isfinite(value)}
     sample = record.sample
@@ -91,7 +91,7 @@ def _entry(saved: SavedSetting, record: Record, number: int) -> dict[str, Any]:
     }
 
 
-def _without_prompt(record: Record) -> dict[str, Any]:
+def _without_prompt(record: Record) -> Json:
     """Return the answers to a sample whose prompt cannot be made again."""
     choices, outputs = record.sample.choices, record.outputs if record.error is None else ()
     labels = choices if len(choices) == len(outputs) > 1 else ("",) * len(outputs)
@@ -112,7 +112,7 @@ def outcome(record: Record, headline: Sequence[float], *, corpus: bool) -> str:
     return {0.0: "incorrect", 1.0: "correct"}.get(float(headline[0]), "partial")
 
 
-def _with_prompt(setting: Setting, sample: Sample, record: Record, album: Album) -> dict[str, Any]:
+def _with_prompt(setting: Setting, sample: Sample, record: Record, album: Album) -> Json:
     """The prompt as it was asked, made again; ``changed`` where the data no longer give it.
 
     What all requests of the sample begin and end with stands once, in ``opening`` and ``ending``.
@@ -185,7 +185,7 @@ def _continuations(request: Request) -> Sequence[str]:
     return request.continuations if isinstance(request, LogLikelihood) else ()
 
 
-def _said(continuations: Sequence[str], output: Output) -> dict[str, Any]:
+def _said(continuations: Sequence[str], output: Output) -> Json:
     """Return the text that was generated, or the likeliest continuations with log-probability and tokens."""
     if not isinstance(output, Likelihoods):
         return {"text": output.text, "logprob": output.logprob, "cut": not output.finished}

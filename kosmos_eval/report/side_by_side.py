@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kosmos_eval.analysis.saved_run import AlignedSample, AlignedSetting, SavedRun, aligned
@@ -55,7 +56,13 @@ def page(runs: Sequence[SavedRun], *, tasks: Sequence[str] = (), limit: int = 20
 def _samples_with_prompts(run: SavedRun) -> tuple[dict[SettingKey, dict[str, Sample]], str]:
     """Return the samples of a run by setting and id; where the data are gone, none and the reason."""
     try:
-        return {setting.key: {sample.id: sample for sample in setting.samples} for setting in run.plan}, ""
+        return {
+            setting.key: {
+                sample.id: replace(sample, prompt=sample.prompt.within(setting.task.readable))
+                for sample in setting.samples
+            }
+            for setting in run.plan
+        }, ""
     except KosmosEvalError as error:
         return {}, str(error)
 

@@ -18,6 +18,7 @@ from typing import Any
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.results import Report
 from kosmos_eval.evaluation.run_config import Manifest, to_json
+from kosmos_eval.files import Json
 
 PACKAGES = {"tensorboard": ("tensorboard",), "wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 """Tracker to the modules that it needs."""
@@ -76,7 +77,7 @@ def scalars(report: Report) -> Iterator[tuple[str, float, int]]:
         )
 
 
-def _tensorboard(report: Report, config: Mapping[str, Any], folder: Path, where: Path) -> None:
+def _tensorboard(report: Report, config: Json, folder: Path, where: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(where / folder.name)) as writer:
@@ -85,18 +86,18 @@ def _tensorboard(report: Report, config: Mapping[str, Any], folder: Path, where:
         writer.add_text("run", f"```json\n{json.dumps(config, indent=2)}\n```")
 
 
-def _wandb(report: Report, config: Mapping[str, Any], folder: Path, where: Path) -> None:
+def _wandb(report: Report, config: Json, folder: Path, where: Path) -> None:
     wandb: Any = import_module("wandb")
     steps: dict[int, dict[str, float]] = {}
     for name, value, step in scalars(report):
         steps.setdefault(step, {})[name] = value
-    settings = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True)
+    settings = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
     with wandb.init(project="kosmos-eval", name=folder.name, dir=where, config=dict(config), settings=settings) as run:
         for step, values in sorted(steps.items()):
             run.log({**values, "shots": step}, step=step)
 
 
-def _mlflow(report: Report, config: Mapping[str, Any], folder: Path, where: Path) -> None:
+def _mlflow(report: Report, config: Json, folder: Path, where: Path) -> None:
     mlflow, entities = import_module("mlflow"), import_module("mlflow.entities")
     client: Any = mlflow.MlflowClient(f"sqlite:///{where / 'mlflow.db'}")
     found = client.get_experiment_by_name("kosmos-eval")
@@ -118,7 +119,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w\-. /:]", "_", name)
 
 
-WRITERS: Mapping[str, Callable[[Report, Mapping[str, Any], Path, Path], None]] = {
+WRITERS: Mapping[str, Callable[[Report, Json, Path, Path], None]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
     "mlflow": _mlflow,

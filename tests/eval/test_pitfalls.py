@@ -57,7 +57,7 @@ PITFALLS = {
     "padding changes the text": [
         ("test_models_hf.py", "test_a_batch_is_padded_on_the_left"),
         ("test_models_hf.py", "test_the_batch_does_not_change_an_answer"),
-        ("test_engine_answers.py", "test_requests_together_are_answered_as_each_alone"),
+        ("test_engine.py", "test_requests_together_are_answered_as_each_alone"),
     ],
     "truncation cuts an image, or demonstrations are dropped by the length of their text alone": [
         ("test_evaluate.py", "test_whole_demonstrations_are_dropped_when_the_prompt_is_too_long_and_reported"),

@@ -18,38 +18,18 @@ from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_model.adapters.kosmos import KosmosModel
 from kosmos_model.engine import batched_search
 from kosmos_model.engine.cost import image_price
-from kosmos_model.engine.decode_step import Step
+from kosmos_model.engine.decode_step import DecodeStep
 from kosmos_model.engine.engine import Engine
 from kosmos_model.engine.prefill import Budget
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.image import to_tensor
-from kosmos_model.modeling.kosmos import Kosmos, build
-from kosmos_model.modeling.tokenizer import EOS, NANO, Tokenizer
+from kosmos_model.modeling.tokenizer import EOS
+from tests.model.conftest import TINY, TOKENIZER, tiny_model
 
-SIZE = 16
-CONFIG = replace(
-    PRESETS["kosmos-nano"],
-    width=32,
-    layers=2,
-    heads=4,
-    ffn=64,
-    latents=3,
-    image_size=SIZE,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
-
-
-@lru_cache(maxsize=1)
-def _parts() -> tuple[Kosmos, Tokenizer]:
-    tokenizer = Tokenizer.read(NANO, slots=3)
-    return build(replace(CONFIG, vocab_size=len(tokenizer)), seed=0).eval(), tokenizer
+SIZE = TINY.image_size
 
 
 def _engine(tokens: int = 512, slots: int = 2048) -> Engine:
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     return Engine(model, tokenizer, pixels=lambda image: to_tensor(image.pixels(), SIZE), budget=Budget(tokens, slots))
 
 
@@ -99,17 +79,17 @@ def test_every_text_is_the_one_that_its_request_has_alone(
 
 
 def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     monkeypatch.setattr(batched_search, "ROWS", 4)
     monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
     rows: list[int] = []
-    stepped = Step.__call__
+    stepped = DecodeStep.__call__
 
-    def counted(self: Step, tokens: Tensor, **others: object) -> Tensor:
+    def counted(self: DecodeStep, tokens: Tensor, **others: object) -> Tensor:
         rows.append(len(tokens))
         return stepped(self, tokens, **others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(DecodeStep, "__call__", counted)
     lengths = [2, 9, 2, 9, 2, 9, 2, 9, 2, 9, 2, 9]
     found = _answers(_engine(), [Generate(Prompt(f"{n}"), length) for n, length in enumerate(lengths)])
     assert [one.tokens for one in found] == lengths
@@ -119,7 +99,7 @@ def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) 
 
 @torch.no_grad()
 def test_a_drawn_text_is_drawn_from_the_models_own_distribution() -> None:
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     request = Generate(Prompt("a b"), 5, sampling=Sampling(temperature=0.7, top_p=0.8, seed=3))
     ids, numbers, total = tokenizer.prompt(request.prompt)[0], stream(request), 0.0
     start = len(ids)
@@ -152,7 +132,7 @@ def test_stop_strings_are_found_across_tokens_though_few_are_looked_at() -> None
 
 
 def test_the_engine_counts_what_was_asked_and_what_it_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
     shown = Prompt(_image(0), "a b c", _image(1), "d e f")
     requests: list[Request] = [Generate(shown + Prompt(_image(n), "x"), 3, stop=()) for n in range(3)]
@@ -171,7 +151,7 @@ def test_the_engine_counts_what_was_asked_and_what_it_computed(monkeypatch: pyte
 
 
 def test_the_bundled_model_counts_images_too() -> None:
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     wrapped = KosmosModel(model, tokenizer, name="tiny", pixels=lambda image: to_tensor(image.pixels(), SIZE))
     assert wrapped.work == Work()
     (_, _), *_ = wrapped.answers([Generate(Prompt(_image(0), "a"), 2)])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Generate
-from kosmos_model.engine.encoding import choices, endings, prompt_ids
+from kosmos_model.engine.encoding import choices, continuation_tree, prompt_ids
 from kosmos_model.engine.search import Search
 from kosmos_model.modeling.tokenizer import EOS, NANO, SLOT, Tokenizer
 
@@ -184,7 +184,7 @@ def test_dead_ends_are_never_taken() -> None:
 @given(st.text(alphabet="ab \n", max_size=6), st.text(alphabet="ab \n", max_size=6))
 def test_a_continuation_and_its_prompt_are_encoded_as_one_text(before: str, after: str) -> None:
     prompt = Prompt("x", before)
-    root, found = endings(TOKENIZER, prompt, (after,), terminated=True)
+    root, found = continuation_tree(TOKENIZER, prompt, (after,), terminated=True)
     ids = [*TOKENIZER.prompt(prompt)[0][:root], *found.tree.tokens, found.tokens[found.edges[-1]]]
     assert ids == [*TOKENIZER.prompt(prompt + after)[0], EOS]
     assert root + found.depth == len(ids)

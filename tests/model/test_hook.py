@@ -8,26 +8,10 @@ from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import live
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.kosmos import Kosmos, build
-from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from tests.model.conftest import TINY, TOKENIZER
 
-TOKENIZER = Tokenizer.read(NANO, slots=3)
-CONFIG = replace(
-    PRESETS["kosmos-nano"],
-    vocab_size=len(TOKENIZER),
-    width=32,
-    layers=2,
-    heads=4,
-    ffn=64,
-    latents=3,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-    dropout=0.1,
-)
+CONFIG = replace(TINY, dropout=0.1)
 
 
 def trained(hook: EvalHook | None = None) -> Kosmos:

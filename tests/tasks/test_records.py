@@ -209,6 +209,6 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
     (tmp_path / "val.jsonl").write_bytes(b"\xef\xbb\xbf" + lined({"passage": "P.", "question": "q", "label": True}))
     assert load_task("boolq", Source("data", tmp_path)).samples()[0].prompt.text().startswith("P.")
     (tmp_path / "test.tsv").write_bytes("\ufeffgood\t1\r\nbad\t0\r\n".encode())
-    from kosmos_tasks.rendered_sst2 import _sentences
+    from kosmos_tasks.formats.rendered_sst2 import _sentences
 
     assert [row["text"] for row in _sentences(tmp_path, "test")] == ["good", "bad"]

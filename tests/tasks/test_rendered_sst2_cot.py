@@ -1,4 +1,4 @@
-"""Rendered SST-2 by chain of thought: the paper's two prompts, its marks, and every task's rationale by an option."""
+"""Rendered SST-2 by chain of thought: the paper's two prompts, its scores, and every task's rationale by an option."""
 
 import pytest
 

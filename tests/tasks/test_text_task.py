@@ -10,8 +10,8 @@ import pytest
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.plan import plan
-from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.evaluation.setup import load_task
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Likelihoods, LogLikelihood
@@ -23,7 +23,7 @@ from kosmos_tasks.storycloze import COLUMNS
 def test_options_are_the_source_the_rule_and_the_reading_and_make_the_task_again() -> None:
     task = load_task("copa", Source(), {"rule": "mean per token"})
     given = task.options()
-    source = {"kind": "synthetic", "root": None, "split": None, "revision": None}
+    source = {"kind": "synthetic", "root": None, "split": None, "revision": None, "allow_outside": False}
     assert given == {"source": source, "rule": "mean per token", "prompt": "lm-eval"}
     assert load_task("copa", Source(**given.pop("source")), given) == task
 
@@ -41,7 +41,7 @@ def test_the_users_rule_gives_the_first_mark_in_either_reading() -> None:
     marks = task.score(sample, [output]).values
     assert list(marks) == ["acc_per_token", "acc_norm", "acc"]
     assert marks["acc_per_token"] == float(sample.target == sample.choices[0])
-    assert "by mean per token of log-probabilities" in task.notes
+    assert "scored by length-normalised log-likelihood (per token)" in task.notes
     other = load_task("piqa", Source(), {"rule": "sum", "prompt": "gpt3"})
     assert other.score(sample, [output]).values == {"acc": 0.5}
 
@@ -211,6 +211,6 @@ def test_gpt3s_partial_evaluation_at_0_and_1_shot(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", [*GPT3, *PARTIAL])
 def test_a_run_asks_both_readings_beside_each_other(name: str) -> None:
-    made = plan({name: load_task(name, Source())}, shots=[1], limit=1, seed=0, variants=Variants(prompts=("all",)))
-    assert [cell.variant for cell in made] == ["", "prompt=gpt3"]
+    made = plan({name: load_task(name, Source())}, shots=[1], limit=1, variants=Variants(prompts=("all",)))
+    assert [str(setting.key.variant) for setting in made] == ["", "prompt=gpt3"]
     assert made[0].samples[0].id == made[1].samples[0].id

@@ -54,7 +54,7 @@ function among(sample, except) {
 function marked(sample) {
   const percent = settings[sample.setting].percent;
   return Object.entries(sample.values).map(([name, value]) =>
-    `${name} ${percent && mark >= 0 && mark <= 1 ? `${+(100 * mark).toFixed(1)} %` : mark.toFixed(3)}`);
+    `${name} ${percent && value >= 0 && value <= 1 ? `${+(100 * value).toFixed(1)} %` : value.toFixed(3)}`);
 }
 
 function expected(sample) {

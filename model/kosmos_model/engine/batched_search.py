@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kosmos_eval.models.decoding import drawn
-from kosmos_model.engine.decode_step import Slots, Step
+from kosmos_model.engine.decode_step import DecodeStep, KVCache
 from kosmos_model.engine.prefill import Batch, Budget, out_of_memory
 from kosmos_model.engine.search import Search
 from kosmos_model.engine.token_tree import Ints, Tree
@@ -21,7 +21,7 @@ from kosmos_model.engine.tree_attention import taken
 from kosmos_model.modeling.tokenizer import PAD
 
 ROWS = 256  # beams that run at once, at most
-CROWD = 0.75  # when fewer rows than this share still run, the others are taken out
+COMPACT_BELOW = 0.75  # when fewer rows than this share still run, the others are taken out
 SPARE = 8  # steps that there is room for when slots are copied
 SHARED = 32  # so many slots that all see are attended to apart from those of each row
 
@@ -35,11 +35,11 @@ class _Rows:
     searches: list[Search | None]
     visible: Tensor
     positions: Tensor
-    slots: Slots
+    slots: KVCache
 
     def part(self, start: int, stop: int) -> _Rows:
         """Some of the rows, in the same memory."""
-        slots = Slots(self.slots.shared, self.slots.own[:, :, start:stop], self.visible.shape[2])
+        slots = KVCache(self.slots.shared, self.slots.own[:, :, start:stop], self.visible.shape[2])
         return _Rows(self.searches[start:stop], self.visible[start:stop], self.positions[start:stop], slots)
 
     @property
@@ -62,7 +62,7 @@ class Decoding:
     """
 
     def __init__(
-        self, step: Step, tree: Tree, continued: Ints, *, width: int, forbidden: Tensor, budget: Budget
+        self, step: DecodeStep, tree: Tree, continued: Ints, *, width: int, forbidden: Tensor, budget: Budget
     ) -> None:
         self._step, self._tree, self._width = step, tree, width
         above_all = np.flatnonzero(tree.ends[: continued[0] + 1] > continued[-1])
@@ -142,7 +142,7 @@ class Decoding:
                 own[number, part, :, :, :used] = taken(slots, place).transpose(1, 2)
         positions = torch.from_numpy(self._tree.depths[nodes] + 1)[:, None].to(device)
         seen = visible[:, None].expand(-1, self._width, -1)
-        return _Rows([*searches], seen, positions, Slots(self._common, own, used))
+        return _Rows([*searches], seen, positions, KVCache(self._common, own, used))
 
     def _advanced(self) -> list[Search]:
         """Take a step; gives the searches that are over with it."""
@@ -175,7 +175,7 @@ class Decoding:
         kept = [row for row, search in enumerate(rows.searches) if search]
         if not kept:
             self._running.pop()
-        elif len(kept) <= CROWD * len(rows.searches) or (self._width > 1 and rows.sparse):
+        elif len(kept) <= COMPACT_BELOW * len(rows.searches) or (self._width > 1 and rows.sparse):
             self._running[-1] = _thinned(rows, kept, spare=SPARE * self._width)
 
     def _scored(self, rows: _Rows) -> tuple[list[list[Candidate]], Tensor]:

@@ -9,12 +9,12 @@ from functools import lru_cache
 import numpy as np
 
 from kosmos_eval.prompt import Prompt
-from kosmos_model.engine.token_tree import Ints, Tree, common, grow
+from kosmos_model.engine.token_tree import Ints, Tree, common
 from kosmos_model.modeling.tokenizer import EOS, PromptTokenizer
 
 
 @dataclass(frozen=True, eq=False)
-class Endings:
+class ContinuationTree:
     """Strings that continue a prompt, as a tree: its nodes have to be computed, and what follows them is scored.
 
     Args:
@@ -35,7 +35,7 @@ class Endings:
 
 
 def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str, int]) -> list[int]:
-    """The tokens of a prompt, in which every image has slots of its own.
+    """Return the tokens of a prompt, in which every image has slots of its own.
 
     Args:
         tokenizer: it encodes each text of a prompt by itself.
@@ -51,10 +51,10 @@ def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str
     return [int(token) for token in flat]
 
 
-def endings(
+def continuation_tree(
     tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...], *, terminated: bool
-) -> tuple[int, Endings]:
-    """What follows a prompt's tokens when it is continued by strings.
+) -> tuple[int, ContinuationTree]:
+    """Return what follows a prompt's tokens when it is continued by strings.
 
     Prompt and string are encoded together, as they would be in a document, and part where the tokens begin to
     differ from the prompt's own. Where a token runs across the boundary, its part of the prompt counts as continued.
@@ -70,12 +70,12 @@ def endings(
         prompts end in the same text.
     """
     tail, before = _tail(tokenizer, prompt)
-    root, found = _endings(tokenizer, tail, texts, terminated)
+    root, found = _continuation_tree(tokenizer, tail, texts, terminated)
     return before + root, found
 
 
 def _tail(tokenizer: PromptTokenizer, prompt: Prompt) -> tuple[str, int]:
-    """The last text of a prompt, and how many tokens come before it."""
+    """Return the last text of a prompt, and how many tokens come before it."""
     tail = prompt.parts[-1] if prompt.parts and isinstance(prompt.parts[-1], str) else ""
     return tail, len(tokenizer.prompt(prompt)[0]) - len(_encoded(tokenizer, tail))
 
@@ -86,12 +86,14 @@ def _encoded(tokenizer: PromptTokenizer, text: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool) -> tuple[int, Endings]:
+def _continuation_tree(
+    tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool
+) -> tuple[int, ContinuationTree]:
     own, end = _encoded(tokenizer, tail), (EOS,) if terminated else ()
     split = [_split(tokenizer, tail, own, text) for text in texts]
     root = min((shared for shared, _ in split), default=len(own))
     strings = [(*own[root:shared], *tokens, *end) for shared, tokens in split]
-    tree = grow([(0, *string[:-1]) for string in strings] or [(0,)])  # 0 is the root, and leaves again
+    tree = Tree.build([(0, *string[:-1]) for string in strings] or [(0,)])  # 0 is the root, and leaves again
     edges: dict[tuple[int, int], int] = {}
     places: list[int] = []
     lengths = tuple(len(tokens) + len(end) for _, tokens in split)
@@ -102,7 +104,7 @@ def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], term
         scored = zip(reversed(path), string[len(string) - length :], strict=False)
         places += [edges.setdefault((node - 1, token), len(edges)) for node, token in scored]
     nodes, tokens = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
-    return root, Endings(
+    return root, ContinuationTree(
         tree=Tree(*(tree.tokens[1:], tree.depths[1:] - 1, tree.ends[1:] - 1, tree.parents[1:] - 1, tree.leaves - 1)),
         nodes=nodes,
         tokens=tokens,
@@ -139,7 +141,7 @@ class Choices:
 
 
 def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> Choices:
-    """The trie of strings that may continue a prompt; the tokens of all begin at the earliest boundary of any."""
+    """Return the trie of strings that may continue a prompt; all begin at the earliest boundary of any."""
     tail, before = _tail(tokenizer, prompt)
     root, trie = _trie(tokenizer, tail, texts)
     return Choices(before + root, *trie)
