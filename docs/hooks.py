@@ -25,7 +25,7 @@ def lines() -> Iterator[str]:
     for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
         arguments = " ".join(argument(param) for param in command.params if param.param_type_name == "argument")
         yield from (f"## {name}", "", "```sh", f"kosmos-eval {name} {arguments}".rstrip() + " [OPTIONS]", "```", "")
-        yield from (command.help or "", "", "| option | default | |", "|---|---|---|")
+        yield from (command.help or "", "", "| option | default | meaning |", "|---|---|---|")
         for param in command.params:
             if param.param_type_name == "option" and param.name != "help":
                 yield option(param)
@@ -41,6 +41,6 @@ def argument(param: Any) -> str:
 def option(param: Any) -> str:
     """Return an option as a row of a table."""
     names = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
-    plain = param.default is not None and not callable(param.default) and param.default not in ((), [], False)
+    plain = isinstance(param.default, str | int | float) and param.default is not False
     default = f"`{param.default}`" if plain and not param.required else "required" if param.required else ""
     return f"| {names} | {default} | {(param.help or '').replace('|', chr(92) + '|')} |"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from kosmos_eval import registry
+from kosmos_eval import evaluate, registry
 from kosmos_eval.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,17 @@ def test_commands_and_their_options_exist(text):
                 options = {option for param in known[name].params for option in (*param.opts, *param.secondary_opts)}
                 given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest))
                 assert given <= options | {"--help"}, line
+
+
+def test_the_first_task_runs_zero_and_two_shot(tmp_path):
+    (text,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL | re.M)
+    (tmp_path / "dots.py").write_text(text)
+    registry.load_file(tmp_path / "dots.py")
+    try:
+        report = evaluate("scripted:3", ["dots"], shots=(0, 2))
+    finally:
+        del registry.TASKS["dots"]
+    assert [(row.metric, row.score, row.n) for row in report.rows] == [("accuracy", 12.5, 8)] * 2
 
 
 def test_the_documentation_builds(tmp_path):
