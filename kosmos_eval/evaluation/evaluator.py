@@ -176,7 +176,7 @@ def score_answers(
     unknown = sorted(set(given) - {sample.id for sample in samples})
     if unknown:
         raise BadData(f"{answers} answers {unknown[0]}, which this split of {name} does not have; name its --split")
-    config = RunConfig(model=str(answers), tasks={name: task_options(official)}, seed=seed, kind="answers")
+    config = RunConfig(model=str(answers.resolve()), tasks={name: task_options(official)}, seed=seed, kind="answers")
     environment = Environment.now([name], command=sys.argv)
     manifest = Manifest(config, str(answers), environment, started=timestamp(), tasks={name: summarise_task(official)})
     with _opened(out, manifest, ProcessGroup(), overwrite=overwrite, log=lambda line: None) as (run, current):

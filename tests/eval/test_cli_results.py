@@ -143,3 +143,51 @@ def test_the_images_of_a_pipeline_are_exchanged_from_the_command_line(run):
 def test_a_leaderboard_wants_the_name_of_a_csv_file(tmp_path, monkeypatch, capsys):
     done = inside(monkeypatch, capsys, "leaderboard", tmp_path / "no run", "--out", ".")
     assert "--out . is no .csv file; name one, such as leaderboard.csv" in only_line(done)
+
+
+def test_a_run_is_read_where_its_data_are_gone_and_resumes_where_they_are_spelled_otherwise(
+    data,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    def kosmos_eval(*args):
+        done = inside(monkeypatch, capsys, *args)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def asked(given, answer="red"):
+        args = ("run", "--task-file", TOY, "--model", f"scripted:{answer}", "--shots", "0,1", "--with-blind")
+        return kosmos_eval(*args, "--data", given, "--out", tmp_path / answer)
+
+    monkeypatch.chdir(tmp_path)
+    first, second = tmp_path / "red", tmp_path / "blue"
+    asked("data")
+    asked("data", "blue")
+    files = {name: (first / name).read_bytes() for name in ("samples.jsonl", "scores.csv")}
+    manifest = json.loads((first / "run.json").read_text())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for spelled in (data, f"{data}/", "../data/", "./../elsewhere/../data"):
+        assert str(first) in asked(spelled)
+        assert {name: (first / name).read_bytes() for name in files} == files
+    assert json.loads((first / "run.json").read_text())["config"] == manifest["config"]
+    shown = (first / "report.html").read_text()
+    assert "colour:" in shown and "data:image/" in shown and "not shown." not in shown
+
+    data.rename(tmp_path / "moved")
+    read = ("--task-file", TOY)
+    assert "50.00 %" in kosmos_eval("report", first, *read)
+    page = (first / "report.html").read_text()
+    assert "<strong>Prompts and images are not shown.</strong>" in page and str(data) in page
+    assert "data:image/" not in page
+    assert (first / "scores.csv").read_bytes() == files["scores.csv"]
+    assert "largest changes" in kosmos_eval("compare", first, second, *read, "--html", "sides.html")
+    assert "50.00 %" in kosmos_eval("leaderboard", first, second, "--out", "board.csv")
+    for form in ("json", "parquet", "lm-eval"):
+        assert kosmos_eval("export", first, "--to", form, *read)
+    assert str(data) in only_line(inside(monkeypatch, capsys, "report", second, *read, "--rescore"))
+
+    kosmos_eval("report", first, *read, "--data", "../moved")
+    assert (first / "report.html").read_text().count("data:image/") == shown.count("data:image/")
+    assert "the same: 48 samples" in kosmos_eval("rerun", first, *read, "--data", "../moved")

@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 from math import inf, nan
 
@@ -15,8 +16,12 @@ from kosmos_eval import (
     Score,
     evaluate,
     few_shot,
+    report,
 )
-from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
+from kosmos_eval.analysis.compare import compare
+from kosmos_eval.analysis.export import export
+from kosmos_eval.analysis.leaderboard import update
+from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError, RunError
 from kosmos_eval.evaluation.evaluator import build_requests
 from kosmos_eval.evaluation.plan import plan
 from kosmos_eval.evaluation.setup import load_task
@@ -327,3 +332,30 @@ def test_aggregation_draws_no_sample_again():
 
     evaluate(Calculator(), {"doubles": Costly()})
     assert drawn == [0, *range(20)]  # the first one is also tried before anything is asked
+
+
+def test_a_folder_that_the_library_leaves_is_read_by_everything_that_reads_runs(tmp_path):
+    model, options = Calculator(failing=("2*3=",)), {"shots": (0, 2), "seed": 1}
+    first = evaluate(model, {"doubles": Doubles()}, out=tmp_path / "first", **options)
+    second = evaluate(Calculator(name="other"), {"doubles": Doubles()}, out=tmp_path / "second", **options)
+    assert {"run.json", "samples.jsonl", "scores.csv"} <= {path.name for path in first.folder.iterdir()}
+    saved = report.write(first.folder)
+    assert saved.report.rows == first.rows and saved.manifest.finished and saved.config.kind == "live"
+    page = (first.folder / "report.html").read_text()
+    assert "overheated" in page and "Prompts and images are not shown." in page  # a task in memory is not found by name
+    assert [(row.n, row.left_out) for row in compare(first.folder, second.folder).rows] == [(19, 1), (19, 1)]
+    frame = update(tmp_path / "board.csv", [first.folder, second.folder])
+    assert list(frame["status"]) == ["", "incomplete"] * 2 and set(frame["model"]) == {"calculator", "other"}
+    (path,) = export(second.folder, "json")
+    assert [row["score"] for row in json.loads(path.read_text())["scores"]] == [100, 100]
+
+
+def test_a_run_of_the_library_resumes_and_another_configuration_is_refused(tmp_path):
+    evaluate(Calculator(failing=("2*3=",)), {"doubles": Doubles()}, out=tmp_path)
+    again = Calculator()
+    assert evaluate(again, {"doubles": Doubles()}, out=tmp_path).rows[0].n == 20
+    assert again.asked == ["2*3="]
+    for other, options in ((Doubles(3), {}), (Doubles(), {"seed": 1})):
+        with pytest.raises(RunError, match="holds a run with other options"):
+            evaluate(again, {"doubles": other}, out=tmp_path, **options)
+    assert evaluate(again, {"doubles": Doubles(3)}, out=tmp_path, overwrite=True).rows[0].n == 3

@@ -102,6 +102,13 @@ def test_a_file_of_fewer_answers_leaves_none_of_the_earlier_ones(scored):
     assert (len(saved.run), saved.report.rows[0].n) == (5, 5)
 
 
+def test_another_spelling_of_the_same_file_of_answers_is_the_same_run(scored, tmp_path, monkeypatch):
+    folder = scored(6)
+    monkeypatch.chdir(tmp_path)
+    score_answers("sums", Sums(Source("data", Path())), Path("answers.json"), out=folder)
+    assert open_run(folder).report.rows[0].n == 6
+
+
 def test_answers_to_samples_that_are_gone_are_counted(scored, tmp_path):
     folder = scored(6)
     (tmp_path / "count").write_text("4")
