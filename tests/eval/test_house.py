@@ -197,6 +197,7 @@ MESSAGES = {
     "leave-one-out": "demonstrations from the evaluated split, the item itself left out",
     "partial evaluation": "partial scoring (Trinh & Le)",
     "blind score": "blank-image baseline",
+    "mean mark|(hand-)?marked by|to mark": "score",
     "partly": "partial",
 }
 """Words that no page, message, note or help may have."""
