@@ -408,6 +408,7 @@ def digest(requests: Sequence[Request]) -> str:
         else:
             rest = (request.max_tokens, request.stop, request.beams, request.length_penalty, request.choices)
             rest += () if request.sampling is None else (request.sampling,)
+            rest += () if request.early_stopping else ("early_stopping=False",)
         total.update(f"{type(request).__name__} {request.prompt.digest} {rest!r}\n".encode())
     return total.hexdigest()[:16]
 

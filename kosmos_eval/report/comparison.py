@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -114,7 +115,7 @@ def _plain(found: Comparison) -> dict[str, object]:
     return {"first": found.first, "second": found.second, "rows": rows, "notes": list(found.notes)}
 
 
-def _row(row: Compared) -> dict[str, object]:
+def _row(row: Compared) -> dict[str, Any]:
     key = {"task": row.key.task, "shots": row.key.shots, "variant": str(row.key.variant)}
     own = {name: value for name, value in vars(row).items() if name not in ("key", "difference", "changes")}
     return key | own | {"verdict": row.verdict}

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kosmos_eval.models.decoding import Search
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
 from kosmos_model.engine.encoding import choices
 from kosmos_model.engine.engine import Engine
 from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.prefill import Budget
-from kosmos_model.engine.search import Search
 from kosmos_model.engine.tree_attention import LONG
 from kosmos_model.modeling.image import to_tensor
 from kosmos_model.modeling.tokenizer import EOS
@@ -101,10 +101,10 @@ def _greedy(request: Generate) -> Completion:
 def _beams(request: Generate) -> Completion:
     """A search in which every beam is computed anew at every step."""
     model, tokenizer = tiny_model(), TOKENIZER
-    trie = choices(tokenizer, request.prompt, request.choices) if request.choices else None
-    search = Search(request, decode=tokenizer.decode, choices=trie)
+    root, trie = choices(tokenizer, request.prompt, request.choices) if request.choices else (None, None)
+    search = Search(request, decode=tokenizer.decode, ends=(EOS,), choices=trie)
     ids, images = tokenizer.prompt(request.prompt)
-    ids, going = ids[: trie.shared if trie else None], True
+    ids, going = ids[:root], True
     while going:
         rows = torch.stack([beam.logprob + _logprobs([*ids, *beam.tokens], images)[-1] for beam in search.beams])
         rows[:, list(model.config.given)] = -torch.inf

@@ -182,6 +182,32 @@ def test_greedy_texts_are_those_of_transformers(saved):
         assert output.tokens == 12
 
 
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("penalty", [0.0, 2.0])
+@pytest.mark.parametrize("beams", [2, 5])
+def test_beams_are_those_of_transformers(tiny, beams, penalty, early):
+    ours, theirs = kosmos2.load(str(tiny), device="cpu"), original(tiny)
+    prompts = [Prompt(picture(seed), text) for seed, text in enumerate((" An image of", " Answer:", " a red"))]
+    searches = [Generate(p, 8, beams=beams, length_penalty=penalty, early_stopping=early) for p in prompts]
+    for prompt, output in zip(prompts, answered(ours, *searches), strict=True):
+        tokens, pixels, places = inputs(ours, prompt)
+        made = theirs.generate(
+            pixel_values=pixels,
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            image_embeds_position_mask=places,
+            suppress_tokens=list(ours.tokenizer.unspoken),
+            max_new_tokens=8,
+            do_sample=False,
+            num_beams=beams,
+            length_penalty=penalty,
+            early_stopping=early,
+        )
+        ids = [token for token in made[0, tokens.shape[1] :].tolist() if token != 1]
+        assert output.tokens == len(ids)
+        assert output.text == ours.tokenizer.decode(ids[:-1] if ids[-1] == 2 else ids)
+
+
 def test_answers_are_those_of_the_transformers_adapter(saved):
     ours, theirs = kosmos2.load(str(saved), device="cpu"), hf.load(str(saved), device="cpu")
     asked = [

@@ -11,12 +11,12 @@ from kosmos_tasks.synthetic.recipe import Split, side
 
 
 def drawn(split: Split, count: int, *, ways: int = 2, seed: int = 0) -> list[Episode]:
-    return [episode for _, episode in islice(episodes(split, seed, variants=ways), count)]
+    return [episode for _, episode in islice(episodes(split, seed, ways=ways), count)]
 
 
 @pytest.mark.parametrize("ways", [2, 3, 5])
 def test_each_round_shows_each_name_once(ways: int) -> None:
-    (row,) = rows("train", 1, variants=ways)
+    (row,) = rows("train", 1, ways=ways)
     shown = [demonstration["name"] for demonstration in row["demonstrations"]]
     assert len(row["names"]) == len(set(row["names"])) == ways
     for start in range(0, ROUNDS * ways, ways):
@@ -63,7 +63,7 @@ def test_names_have_six_letters_so_none_begins_another() -> None:
 
 
 def test_things_of_an_episode_differ_in_outline_and_color() -> None:
-    for episode in drawn("train", 300, variants=5):
+    for episode in drawn("train", 300, ways=5):
         assert len({thing.outline for thing in episode.things}) == 5
         assert len({thing.color for thing in episode.things}) == 5
 

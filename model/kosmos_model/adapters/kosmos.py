@@ -43,7 +43,7 @@ class KosmosModel(Model):
         changes: whether the weights may change between two calls of `answers`, as they do in training.
     """
 
-    runtime_options = frozenset({"batch_tokens"})
+    runtime_options: frozenset[str] = frozenset({"batch_tokens"})
 
     def __init__(
         self,

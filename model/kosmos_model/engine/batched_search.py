@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kosmos_eval.models.decoding import drawn
+from kosmos_eval.models.decoding import Candidate, Search, candidates
 from kosmos_model.engine.decode_step import DecodeStep, KVCache
 from kosmos_model.engine.prefill import Batch, Budget, out_of_memory
-from kosmos_model.engine.search import Search
 from kosmos_model.engine.token_tree import Ints, Tree
 from kosmos_model.engine.tree_attention import taken
 from kosmos_model.modeling.tokenizer import PAD
@@ -24,8 +23,6 @@ ROWS = 256  # beams that run at once, at most
 COMPACT_BELOW = 0.75  # when fewer rows than this share still run, the others are taken out
 SPARE = 8  # steps that there is room for when slots are copied
 SHARED = 32  # so many slots that all see are attended to apart from those of each row
-
-Candidate = tuple[float, int, int]
 
 
 @dataclass
@@ -197,57 +194,6 @@ class Decoding:
             slots=rows.slots,
         )
         return candidates(self._step.layers.logits(states), rows.searches, forbidden=self._forbidden), visible
-
-
-def candidates(logits: Tensor, searches: Sequence[Search | None], *, forbidden: Tensor) -> list[list[Candidate]]:
-    """The C best candidates (summed log-probability, beam, token) of each search, or the one that it draws.
-
-    Args:
-        logits: (B, K, V), which are used up.
-        searches: B of them; None gives nothing of use.
-        forbidden: ids that no text has; they count in what is normalised.
-    """
-    rows, width, size = logits.shape
-    sums = np.full((rows, width), -np.inf, dtype=np.float32)
-    for row, search in enumerate(searches):
-        if search:
-            sums[row, : len(search.beams)] = [beam.logprob for beam in search.beams]
-    before = torch.from_numpy(sums).to(logits.device) - logits.logsumexp(-1)  # (B, K)
-    logits = _restricted(logits.index_fill_(-1, forbidden, -torch.inf), searches)
-    count = min(max(search.candidates for search in searches if search), size)
-    value, token = logits.topk(count, dim=-1) if count > 1 else logits.max(-1, keepdim=True)  # (B, K, C)
-    sampled = [(row, search) for row, search in enumerate(searches) if search and search.random]
-    if sampled:
-        place = torch.tensor([row for row, _ in sampled], device=logits.device)
-        rules = [search.request.sampling for _, search in sampled if search.request.sampling]
-        numbers = [search.random.random() for _, search in sampled if search.random]
-        token[place, 0, 0] = drawn(logits[place, 0], rules, numbers)
-        value = logits.gather(-1, token)
-    value = value + before[..., None]
-    if count > 1:
-        value, place = value.flatten(1).topk(count, dim=-1)  # (B, C)
-        token, beam = token.flatten(1).gather(1, place), place // count
-        columns = zip(value.tolist(), beam.tolist(), token.tolist(), strict=True)
-        return [list(zip(*each, strict=True)) for each in columns]
-    return [[(a, 0, b)] for a, b in zip(value[:, 0, 0].tolist(), token[:, 0, 0].tolist(), strict=True)]
-
-
-def _restricted(scores: Tensor, searches: Sequence[Search | None]) -> Tensor:
-    """Forbid (B, K, V) what leads to none of a search's choices."""
-    width, size = scores.shape[1:]
-    places: list[Ints] = []
-    bound: list[int] = []
-    for row, search in enumerate(searches):
-        if search and search.choices:
-            bound.append(row)
-            places += [tokens + (row * width + beam) * size for beam, tokens in enumerate(search.allowed() or ())]
-    if not bound:
-        return scores
-    place = torch.from_numpy(np.concatenate(places)).to(scores.device)
-    kept = scores.flatten()[place]
-    scores[torch.tensor(bound, device=scores.device)] = -torch.inf
-    scores.view(-1)[place] = kept
-    return scores
 
 
 def _descended(visible: Tensor, parents: Sequence[Sequence[int]]) -> Tensor:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from kosmos_eval.models.decoding import Trie
 from kosmos_eval.prompt import Prompt
 from kosmos_model.engine.token_tree import Ints, Tree, common
 from kosmos_model.modeling.tokenizer import EOS, PromptTokenizer
@@ -121,50 +122,19 @@ def _split(tokenizer: PromptTokenizer, tail: str, own: tuple[int, ...], text: st
     return shared, joint[shared:]
 
 
-@dataclass(frozen=True)
-class Choices:
-    """Strings as a trie of tokens, each ended by the end of text, so that "pig" and "piggy bank" can both be reached.
+def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> tuple[int, Trie]:
+    """Return the strings that may continue a prompt as a trie, which begins at the earliest boundary of any of them.
 
-    Args:
-        shared: how many of the prompt's own tokens come before the root.
-        children: of each node, the next by token.
-        allowed: of each node, the tokens that may follow, the end of text included where a string is complete.
-        texts: the string that is complete at a node.
-        depth: tokens of the longest string, its end included.
+    Returns:
+        How many of the prompt's own tokens come before the root, and the trie.
     """
-
-    shared: int
-    children: tuple[dict[int, int], ...]
-    allowed: tuple[Ints, ...]
-    texts: dict[int, str]
-    depth: int
-
-
-def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> Choices:
-    """Return the trie of strings that may continue a prompt; all begin at the earliest boundary of any."""
     tail, before = _tail(tokenizer, prompt)
     root, trie = _trie(tokenizer, tail, texts)
-    return Choices(before + root, *trie)
-
-
-Trie = tuple[tuple[dict[int, int], ...], tuple[Ints, ...], dict[int, str], int]
+    return before + root, trie
 
 
 @lru_cache(maxsize=64)
 def _trie(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...]) -> tuple[int, Trie]:
     own = _encoded(tokenizer, tail)
     root = min(_split(tokenizer, tail, own, text)[0] for text in texts)
-    children: list[dict[int, int]] = [{}]
-    complete: dict[int, str] = {}
-    depth = 0
-    for text in texts:
-        node, tokens = 0, tokenizer.encode(tail + text)[root:]
-        for token in tokens:
-            if token not in children[node]:
-                children[node][token] = len(children)
-                children.append({})
-            node = children[node][token]
-        complete.setdefault(node, text)
-        depth = max(depth, len(tokens) + 1)
-    allowed = (np.array([*below, *[EOS] * (node in complete)]) for node, below in enumerate(children))
-    return root, (tuple(children), tuple(allowed), complete, depth)
+    return root, Trie.of(((text, tokenizer.encode(tail + text)[root:]) for text in texts), end=EOS)

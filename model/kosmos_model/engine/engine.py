@@ -16,21 +16,21 @@ from torch import Tensor
 
 from kosmos_eval.errors import BadImage
 from kosmos_eval.model import Work
+from kosmos_eval.models.decoding import Search, Trie
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
 from kosmos_model.engine.batched_search import Decoding
 from kosmos_model.engine.best_first import TrieIndex, trie_index
 from kosmos_model.engine.best_first_runner import BestFirstRunner
 from kosmos_model.engine.decode_step import DecodeStep
-from kosmos_model.engine.encoding import Choices, ContinuationTree, choices, continuation_tree, prompt_ids
+from kosmos_model.engine.encoding import ContinuationTree, choices, continuation_tree, prompt_ids
 from kosmos_model.engine.image_cache import ImageCache
 from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.prefill import Budget, EmbeddingTable, prefill
 from kosmos_model.engine.scoring import Scores
-from kosmos_model.engine.search import Search
 from kosmos_model.engine.token_tree import Ints, Tree, attach
 from kosmos_model.modeling.kosmos import Kosmos
-from kosmos_model.modeling.tokenizer import PromptTokenizer
+from kosmos_model.modeling.tokenizer import EOS, PromptTokenizer
 
 Answer = tuple[int, Output]
 
@@ -46,7 +46,7 @@ class EncodedRequest:
     ids: list[int]
     continuations: ContinuationTree | None = None
     trie_index: TrieIndex | None = None
-    choices: Choices | None = None
+    choices: Trie | None = None
 
 
 class Engine:
@@ -134,9 +134,11 @@ class Engine:
             return EncodedRequest(
                 index, request, ids[:root], continuations=after, trie_index=trie_index(request, after)
             )
-        trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
         self.work.tokens_asked += len(ids)
-        return EncodedRequest(index, request, ids[: trie.shared] if trie else ids, choices=trie)
+        if not request.choices:
+            return EncodedRequest(index, request, ids)
+        root, trie = choices(self.tokenizer, request.prompt, request.choices)
+        return EncodedRequest(index, request, ids[:root], choices=trie)
 
     def _planned(self, asked: Sequence[EncodedRequest], embeddings: EmbeddingTable) -> Iterator[tuple[int, Output]]:
         prompts = Tree.build([one.ids for one in asked])
@@ -153,7 +155,7 @@ class Engine:
         best_first = BestFirstRunner(self._layers)
         for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
             if isinstance(one.request, Generate):
-                search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
+                search = Search(one.request, decode=self.tokenizer.decode, ends=(EOS,), choices=one.choices)
                 owners[search] = one.index
                 starting[leaf].append(search)
             elif one.trie_index:
