@@ -34,7 +34,7 @@ from kosmos_eval.evaluation.variant import SettingKey, Variants
 from kosmos_eval.fewshot.selection import Progress, Shots, silent
 from kosmos_eval.model import Model
 from kosmos_eval.models.usage import RemoteModel
-from kosmos_eval.request import Failure, Likelihoods, LogLikelihood, Output, Request
+from kosmos_eval.request import Completion, Failure, Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task, validate_score
@@ -349,7 +349,7 @@ def _answered(model: Model, setting: Setting, window: list[PendingSample]) -> It
         later: list[PendingSample] = []
         for index, found in through("model", model.answers(requests)):
             unanswered -= 1
-            output = reject_infinite(found, model)
+            output = reject_unusable(found, model)
             for pending, place in owners[requests[index]]:
                 pending.outputs[place] = output
                 if isinstance(output, Failure):
@@ -374,10 +374,15 @@ def _unique(window: Sequence[PendingSample]) -> dict[Request, list[tuple[Pending
     return owners
 
 
-def reject_infinite(output: Output | Failure, model: Model) -> Output | Failure:
-    """Return an output, or a failure in place of one whose log-probabilities are not finite numbers."""
+def reject_unusable(output: Output | Failure, model: Model) -> Output | Failure:
+    """Return an output, or a failure in place of one that is no answer.
+
+    No answer are log-probabilities that are not finite numbers, and white space alone that only the length ended.
+    """
     if isinstance(output, Failure):
         return output
+    if isinstance(output, Completion) and not output.finished and not output.text.strip():
+        return Failure(f"{model.name} gave white space alone up to the most tokens; allow more of them")
     found = output.logprobs if isinstance(output, Likelihoods) else (output.logprob or 0.0,)
     if not all(map(isfinite, found)):
         return Failure(f"{model.name} gave a log-probability that is not a finite number; try another precision")

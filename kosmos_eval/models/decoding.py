@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kosmos_eval.request import Completion, Generate, Sampling
+from kosmos_eval.request import Completion, Generate, Sampling, cut
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,7 +164,9 @@ class Search:
         return beam.logprob / math.pow(length, self.request.length_penalty)
 
     def _text(self, beam: Beam) -> str:
-        return self.choices.texts.get(beam.node, "") if self.choices else self._decode(beam.tokens)
+        if self.choices:
+            return self.choices.texts.get(beam.node, "")
+        return cut(self._decode(beam.tokens), self.request.stop)[0]
 
     def _stopped(self, beam: Beam) -> str | None:
         """Return the text before the first stop string, if there is one.
@@ -178,9 +180,8 @@ class Search:
             self._may_stop[token] = not self._last.isdisjoint(self._decode([token, token]))
         if not self._may_stop[token]:
             return None
-        text = self._decode(beam.tokens)
-        places = [place for stop in self.request.stop if stop and (place := text.find(stop)) >= 0]
-        return text[: min(places)] if places else None
+        text, stopped = cut(self._decode(beam.tokens), self.request.stop)
+        return text if stopped else None
 
     def _finish(self, beam: Beam, text: str, *, finished: bool) -> None:
         completion = Completion(text, len(beam.tokens), finished, beam.logprob)

@@ -23,6 +23,7 @@ from kosmos_model.engine.decode_step import DecodeStep
 from kosmos_model.engine.engine import Engine
 from kosmos_model.engine.prefill import Budget
 from kosmos_model.modeling.image import to_tensor
+from kosmos_model.modeling.kosmos import Kosmos
 from kosmos_model.modeling.tokenizer import EOS
 from tests.model.conftest import TINY, TOKENIZER, tiny_model
 
