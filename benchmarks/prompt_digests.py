@@ -43,8 +43,8 @@ def digests(name: str, source: Source, shots: Shots, variants: Variants, options
             except BadImage as error:
                 line = f"{sample.id} {type(error).__name__}"
             total.update(f"{line} {sample.target!r} {sample.references!r} {sample.choices!r} {sample.group}\n".encode())
-        variant = str(setting.key.variant) or "default"
-        yield f"{setting.name} {setting.shots} {variant} {len(setting.samples)} {total.hexdigest()[:16]}"
+        variant, found = str(setting.key.variant) or "default", total.hexdigest()[:16]
+        yield f"{setting.name} {setting.shots} {variant} {len(setting.samples)} {found}"
 
 
 def main() -> None:

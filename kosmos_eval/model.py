@@ -12,7 +12,7 @@ from kosmos_eval.request import Failure, Output, Request
 
 @dataclass
 class Work:
-    """What a model has done; it only grows.
+    """Counts of a model's work; they only grow.
 
     Args:
         tokens_asked: as many as go through a model that answers every request by itself, continuation by continuation.

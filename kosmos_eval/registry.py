@@ -132,5 +132,5 @@ def _package(point: EntryPoint) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, on one line."""
+    """Return the error on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

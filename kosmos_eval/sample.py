@@ -22,7 +22,7 @@ class Sample:
         choices: the answers to choose from, where the task is closed-ended.
         group: samples of one group share an image; demonstrations never come from it and intervals are clustered by it.
         kind: what a breakdown of the scores is by, such as the answer type; empty for none.
-        extra: whatever else the task needs to mark the sample.
+        extra: whatever else the task needs to score the sample.
     """
 
     id: str

@@ -42,7 +42,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What a task says of itself to listings and reports.
+    """The description of a task for listings and reports.
 
     Args:
         metric: the headline metric, the first row of the task's scores.

@@ -124,7 +124,7 @@ def neutral(frame: DataFrame) -> DataFrame:
 
 
 def _usual(same: DataFrame) -> tuple[str, str]:
-    """What most rows of known origin asked, by digests of data and options; of equally many, the most samples."""
+    """Return digests of the data and options that most rows of known origin share, or else the most samples."""
     sets: dict[tuple[str, str], list[int]] = {}
     for row in same.to_dict("records"):
         if row["data"]:

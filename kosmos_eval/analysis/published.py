@@ -78,7 +78,7 @@ class Reported:
 
     @property
     def unverified(self) -> bool:
-        """Whether nobody saw the number in print."""
+        """True where nobody saw the number in print."""
         return not {"M", "M~"}.isdisjoint(self.tag.split())
 
 

@@ -113,7 +113,7 @@ class ChainOfThought(ReasonedTask):
 
     @property
     def info(self) -> TaskInfo:  # type: ignore[override]
-        """What the task says of itself."""
+        """The description of the task."""
         return self.task.info
 
     def options(self) -> dict[str, Any]:

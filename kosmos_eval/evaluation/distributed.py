@@ -27,7 +27,7 @@ class PeerFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is, of how many.
+    """The number of this process, and how many there are.
 
     Args:
         rank: this process.
@@ -41,11 +41,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that reports."""
+        """True for the one that reports."""
         return self.rank == 0
 
     def share(self, every: Sequence[int]) -> Sequence[int]:
-        """What this rank evaluates."""
+        """Return the indices that this rank evaluates."""
         return every if self.in_step else every[self.rank :: self.count]
 
     def together(self, work: Callable[[], T]) -> list[T]:

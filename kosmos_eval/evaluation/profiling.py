@@ -1,4 +1,4 @@
-"""What a run asked of a model, what was computed for it, and where the time went: ``run --profile``."""
+"""Work and time of a run, ``run --profile``: tokens and images asked for and computed, and seconds by part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass
 class Profile:
-    """Where a run's time went.
+    """The seconds of a run, by part.
 
     Args:
         seconds: by what it was spent on.
@@ -68,7 +68,7 @@ def through(on: str, items: Iterable[T]) -> Iterator[T]:
 
 
 def summary(profile: Profile, work: Work | None) -> dict[str, float]:
-    """What is known, by name, as ``profile.json`` keeps it.
+    """Return the measured values by name, as ``profile.json`` keeps them.
 
     Args:
         profile: of a run that is over.

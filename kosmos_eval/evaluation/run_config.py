@@ -37,7 +37,7 @@ Options = Json
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What decides the result of a run. Two runs of equal configurations have the same scores.
+    """All that decides the result of a run. Two runs of equal configurations have the same scores.
 
     Args:
         model: as ``--model`` takes it; of a model in memory, its name.
@@ -141,7 +141,7 @@ class SettingSummary:
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """What reports need of a task, so that they need not make it again.
+    """The facts about a task that reports need, so that they need not make it again.
 
     Args:
         metric: the headline metric.

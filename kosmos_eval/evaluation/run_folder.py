@@ -198,7 +198,7 @@ def _choices(folder: Path | None, name: str) -> tuple[str, ...]:
 
 @dataclass
 class RunFolder:
-    """What is done so far, in memory and, where there is a folder, on disk.
+    """The finished part of a run, in memory and, where there is a folder, on disk.
 
     Open one with `open_folder`; a `RunFolder()` without a path keeps everything in memory.
 

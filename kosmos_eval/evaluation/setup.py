@@ -91,7 +91,7 @@ def load_task(name: str, source: Source, options: Json | None = None) -> Task:
 
 
 def load_shots(counts: Sequence[int], spec: str, *, device: str = "auto", progress: Progress = silent) -> Shots:
-    """How many demonstrations are shown, and which: the way that ``--shots-from`` names.
+    """Return the numbers of demonstrations with the choice that ``--shots-from`` names.
 
     Args:
         counts: numbers of demonstrations; where all are zero, nothing is chosen.

@@ -13,7 +13,7 @@ from kosmos_eval.task import Suite, Task, info
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is to be run of a suite.
+    """The tasks and shots of a suite that are to be run.
 
     Args:
         tasks: the tasks by name.

@@ -1,4 +1,4 @@
-"""How many samples fit into a time budget: measured once, then kept, so that a curve compares like with like."""
+"""Sizes of evaluations that fit a time budget: measured once, then kept, so that a curve compares like with like."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Line:
-    """What samples of a setting take in one go: a fixed time, and a time for each."""
+    """The time of samples of a setting in one go: a fixed part, and a part for each."""
 
     fixed: float
     each: float
@@ -80,7 +80,7 @@ class Line:
         return self.fixed + self.each * size
 
     def holds(self, seconds: float) -> int:
-        """How many samples fit into so many seconds."""
+        """Return the number of samples that fit into so many seconds."""
         return max(0, int((seconds - self.fixed) / max(self.each, 1e-9) + 1e-6))
 
 
@@ -208,7 +208,7 @@ class Share:
 
     @property
     def parts(self) -> list[Part]:
-        """What its time is told by: a first part of one sample only warms up."""
+        """Return the parts that tell its time: a first part of one sample only warms up."""
         asked = self.asking.parts.get(self.setting.label, [])
         return asked[1:] if asked and asked[0].size == 1 else asked
 

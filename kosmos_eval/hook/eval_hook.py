@@ -153,7 +153,7 @@ class EvalHook:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the watched metric has not clearly risen for as long as its patience."""
+        """True once the watched metric has not clearly risen for as long as its patience."""
         return self.watch is not None and self.watch.should_stop(self.history)
 
     def _evaluated(self, step: int, model: Any, *, began: float) -> list[tuple[str, float]]:
@@ -191,7 +191,7 @@ class EvalHook:
         return [pair for entry in entries for pair in _pairs(entry)]
 
     def _evaluations(self, past: Sequence[Entry]) -> int:
-        """How many evaluations have asked all settings so far."""
+        """The number of evaluations that have asked all settings so far."""
         keys = [(setting.name, setting.shots) for setting in self._all]
         steps = ({entry.step for entry in past if (entry.task, entry.shots) == key} for key in keys)
         return min(map(len, steps), default=0)

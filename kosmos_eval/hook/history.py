@@ -1,4 +1,4 @@
-"""What the evaluations of a training have found: its CSV, its best step, and whether it still rises."""
+"""The results of a training's evaluations: its CSV, its best step, and whether it still rises."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Watch:
         return max(watched, key=lambda entry: sign * entry.score) if watched else None
 
     def should_stop(self, entries: Sequence[Entry]) -> bool:
-        """Whether the patience is at an end."""
+        """True once the patience is at an end."""
         risen, since = None, 0
         for entry in self._watched(entries):
             if risen is None or self._clearly_better(entry, risen):

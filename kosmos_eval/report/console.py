@@ -80,7 +80,7 @@ def _variant(variant: Variant) -> str:
 
 
 def _cells(row: Row, beside: Row | None, *, blind: bool) -> list[str | Text]:
-    """What stands in a line, the unit with the score alone; where there is a blind column, with what is beside."""
+    """Return the columns of a line, the unit with the score alone; with the baseline's where there is one."""
     n = Text(f"{row.n}, {row.failed} failed", "red") if row.failed else str(row.n)
     chance = "" if row.chance is None else bare(row.chance, row)
     p_value = "" if row.p_value is None else "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.2g}"
@@ -100,7 +100,7 @@ def _gain(blind: Row) -> list[str]:
 
 
 def _notes(group: Sequence[Row]) -> list[str]:
-    """How the scores of one task at one number of shots came about, and how far they spread."""
+    """Return how the scores of a task at a number of shots came about, and how far they spread."""
     first = group[0]
     found = [first.note] if first.note else []
     if first.effective_shots < first.shots:

@@ -17,7 +17,7 @@ from kosmos_eval.report.render import rendered
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Cells = Mapping[Any, Any]
+Columns = Mapping[Any, Any]
 """A row of the leaderboard by column."""
 
 Key = tuple[object, ...]
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def brief(self) -> str:
-        """Where it comes from, in few words."""
+        """The row's origin, in few words."""
         known = dict(self.origin)
         said = (
             known["split"],
@@ -124,7 +124,7 @@ def page(frame: DataFrame) -> str:
     )
 
 
-def sections(rows: Iterable[Cells]) -> list[Section]:
+def sections(rows: Iterable[Columns]) -> list[Section]:
     """The rows of a leaderboard by task."""
     tasks: dict[str, dict[Key, list[Entry]]] = {}
     for given in rows:
@@ -185,7 +185,7 @@ def _point(row: Row, scale: Scale, x: float) -> tuple[float, float, float, float
     return x, scale.height(row.score), scale.height(low), scale.height(high), row
 
 
-def _entry(given: Cells) -> Entry:
+def _entry(given: Columns) -> Entry:
     def number(name: str) -> float | None:
         return None if isnan(given[name]) else float(given[name])
 

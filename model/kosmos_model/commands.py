@@ -25,7 +25,7 @@ def train(  # noqa: PLR0913 - the options that its users see
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides weights and data.")] = 0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, and replace what training has made in the folder.")
+        bool, typer.Option("--overwrite", help="Start over, and replace what training has made in the folder.")
     ] = False,
 ) -> None:
     """Train a bundled model; the same command again goes on where it was interrupted."""

@@ -1,4 +1,4 @@
-"""What is computed at once: a budget of sequences or of tokens, and the prefixes that are read once for several.
+"""The sizes of batches: a budget of sequences or of tokens, and the prefixes that are read once for several.
 
 A prefix is cut before an image or after a line break, and only where the tokens of the prompt are those of both parts.
 """

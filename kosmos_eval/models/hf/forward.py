@@ -183,7 +183,7 @@ def select_rows(cache: Any, rows: Tensor, *, room: int) -> Any:
 
 
 def has_room(cache: Any) -> bool:
-    """True if the cache is written in place, or has layers of a kind that cannot be."""
+    """True if the cache is written in place, or has layers of a kind that cannot be written in place."""
     return not keeps_all_tokens(cache) or all(type(layer) is _roomy_layer() for layer in cache.layers)
 
 

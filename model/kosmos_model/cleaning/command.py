@@ -32,7 +32,7 @@ def clean(
     tasks: Annotated[int | None, typer.Option("--tasks", min=1, help="Into how many the work is cut.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many tasks run at once.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, and replace what cleaning has made in the folder.")
+        bool, typer.Option("--overwrite", help="Start over, and replace what cleaning has made in the folder.")
     ] = False,
 ) -> None:
     """Clean training data by the paper's rules; the same command again goes on where it was interrupted."""
@@ -53,7 +53,7 @@ def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) 
     Args:
         plan: what is cleaned.
         out: gets a folder of Parquet for each corpus, ``counts.json`` and, for what is under way, ``work``.
-        overwrite: begin anew, and replace what cleaning has made in the folder before.
+        overwrite: start over, and replace what cleaning has made in the folder before.
         console: where the table goes.
 
     Returns:

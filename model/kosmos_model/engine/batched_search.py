@@ -41,7 +41,7 @@ class _Rows:
 
     @property
     def sparse(self) -> bool:
-        """Whether most slots are seen by no beam; now and then this is looked at."""
+        """True if most slots are seen by no beam; checked now and then."""
         used = self.visible.shape[2]
         return used % 16 < self.visible.shape[1] and 2 * int(self.visible.any(1).sum(1).max()) < used
 
@@ -96,7 +96,7 @@ class Decoding:
             yield from self._advanced()
 
     def _room(self, length: int) -> int:
-        """How many searches after sequences of a length may enter."""
+        """Return the number of searches after sequences of a length that may enter."""
         rows = self._running[-1] if self._running else None
         slots = max(length - len(self._shared), rows.slots.used if rows else 0) + SPARE * self._width
         return min(self._most, self._budget.slots // slots) - (len(rows.searches) if rows else 0)
@@ -197,7 +197,7 @@ class Decoding:
 
 
 def _descended(visible: Tensor, parents: Sequence[Sequence[int]]) -> Tensor:
-    """What new beams see, (B, K, T): what the beams that they continue saw."""
+    """Return the slots that new beams see, (B, K, T): those of the beams that they continue."""
     width = visible.shape[1]
     parent = torch.tensor([[*beams, *[0] * (width - len(beams))] for beams in parents], device=visible.device)
     return visible.gather(1, parent[..., None].expand(-1, -1, visible.shape[2]))

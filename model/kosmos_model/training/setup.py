@@ -32,7 +32,7 @@ class Options:
         minutes: a time budget that decides the steps instead, once the first have been measured.
         device: auto, cpu, cuda, ...
         seed: decides weights and data.
-        overwrite: begin anew rather than go on, and replace what training has made in the folder before.
+        overwrite: start over, and replace what training has made in the folder before.
         workers: processes that draw batches ahead; 0 draws them in this one.
     """
 

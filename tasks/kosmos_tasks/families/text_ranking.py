@@ -118,7 +118,7 @@ def ranking(
 
     Args:
         source: where the texts come from.
-        rule: how likelihoods are compared for the headline, unless as usual in its reading.
+        rule: how likelihoods are compared for the headline; None for the default of its reading.
         prompt: the reading, one of {", ".join(readings)}.
     """
     return Ranking

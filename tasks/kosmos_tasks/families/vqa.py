@@ -1,4 +1,4 @@
-"""What tasks of visual question answering share: the paper's prompt, a row with ten human answers, the VQA accuracy."""
+"""Visual question answering: the paper's prompt, a row with ten human answers, the VQA accuracy."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Answers made elsewhere: results json where the benchmark has one, else one label a line, in the order asked."""
+"""Files of external answers: results JSON where the benchmark has one, else one label a line, in the order asked."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

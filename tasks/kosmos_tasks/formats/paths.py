@@ -1,4 +1,4 @@
-"""Where official files lie, as archives unpack: in folders of their own name, nested once more, beside others."""
+"""Places of official files, as archives unpack: in folders of their own name, nested once more, beside others."""
 
 from os import scandir
 from pathlib import Path

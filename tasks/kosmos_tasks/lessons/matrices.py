@@ -1,4 +1,4 @@
-"""What kosmos-nano is taught of matrices: panels in words, what is missing in words, and candidates that it judges.
+"""Training data of kosmos-nano on matrices: panels in words, what is missing in words, and candidates that it judges.
 
 A candidate tells nothing as long as nothing is known of what is missing, so that comes first; and half of the wrong
 candidates differ in more than the puzzle's own do. Streams as in `kosmos_tasks.lessons.scenes`, of the recipe's

@@ -1,4 +1,4 @@
-"""What kosmos-nano is taught: the training side of the recipes, asked as the tasks ask.
+"""Training data of kosmos-nano: the training side of the recipes, asked as the tasks ask.
 
 A lesson is a list of samples, which training reads as one document in the form of few-shot prompts: prompt, answer,
 line break, prompt, answer. Some ask more about a picture than its task does (what an opinion says, what a matrix

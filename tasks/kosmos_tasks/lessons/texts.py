@@ -1,4 +1,4 @@
-"""What is read and written in the synthetic tasks, as plain texts: what kosmos-nano's tokenizer has learned from."""
+"""The texts of the synthetic tasks, from which kosmos-nano's tokenizer has learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What things look like, in words: the synthetic splits of relative size, memory color and color terms.
+"""Looks of things, in words: the synthetic splits of relative size, memory color and color terms.
 
 What is asked on one side is not asked on the other: a pair of things, or a colored thing.
 """

@@ -1,4 +1,4 @@
-"""What the recipes share: the two sides, endless streams without repetition, pictures as table cells."""
+"""Shared parts of the recipes: the two sides, endless streams without repetition, images as table cells."""
 
 from __future__ import annotations
 
