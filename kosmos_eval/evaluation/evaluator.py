@@ -428,7 +428,7 @@ def _opened(
         return
     with open_folder(path, manifest, overwrite=overwrite, ranks=group.ranks) as (run, there):
         if there is not None and group.ranks.first:
-            manifest, said = manifest.resumed_from(there, len(run))
+            manifest, said = manifest.resumed_from(there, run.answered)
             if said:
                 log(said)
                 run.write("run.json", manifest.dumps())

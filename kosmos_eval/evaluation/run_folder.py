@@ -213,7 +213,9 @@ class RunFolder:
     file: str = SAMPLES
     sample_metrics: dict[SettingKey, SampleMetrics] = field(default_factory=dict)
 
-    def __len__(self) -> int:
+    @property
+    def answered(self) -> int:
+        """The number of samples that were asked."""
         return sum(map(len, self.records.values()))
 
     def record(self, key: SettingKey, id: str) -> Record | None:

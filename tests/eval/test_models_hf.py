@@ -1032,13 +1032,13 @@ def test_a_model_in_memory_answers_as_from_its_folder_and_its_training_goes_on_u
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from kosmos_eval.hook.isolation import undisturbed
+    from kosmos_eval.hook.isolation import preserve_training_state
 
     network = AutoModelForImageTextToText.from_pretrained(folder("llava"), dtype="float32").train()
     processor = AutoProcessor.from_pretrained(folder("llava"))
     before = live(network, processor).fingerprint
     requests = [Generate(SHOT, 4), LogLikelihood(SHOT, NAMES_OF_THINGS)]
-    with undisturbed(network):
+    with preserve_training_state(network):
         assert answered(live(network, processor), *requests) == answered(model("llava"), *requests)
     assert network.training
     assert live(network, processor).fingerprint == before

@@ -78,7 +78,7 @@ PITFALLS = {
         ("test_evaluate.py", "test_leave_one_out_is_reported_and_never_shows_the_question"),
     ],
     "a result is found again although the model, the image or the decoding is another": [
-        ("test_runs.py", "test_another_configuration_is_refused_with_what_differs_and_nothing_is_touched"),
+        ("test_run_folder.py", "test_another_configuration_is_refused_with_what_differs_and_nothing_is_touched"),
         ("test_prompt.py", "test_the_digest_follows_the_content_of_an_image_not_its_path"),
         ("test_evaluate.py", "test_the_digest_of_a_prompt_covers_decoding"),
         ("test_models_hf.py", "test_the_fingerprint_is_of_the_content"),

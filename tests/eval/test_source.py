@@ -5,12 +5,13 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from kosmos_eval import Prompt, Sample, Samples, Source, evaluate
+from kosmos_eval import Prompt, Sample, Samples, Source
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.evaluation.setup import load_model, load_task
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.registry import load_file
 from kosmos_eval.source import existing, from_hub, read_json, resolved, table
+from tests.fixtures.tasks import asked
 
 
 def test_a_json_cut_in_the_middle_is_named(tmp_path):
@@ -60,8 +61,8 @@ def test_an_image_that_a_data_file_names_outside_the_root_fails_its_sample_alone
 
     def failed(**options):
         task = load_task("toy", Source("data", tmp_path / "root", **options))
-        evaluate(load_model("scripted:gold"), {"toy": task}, run=(run := Run()))
-        return {id: record.error or "" for (_, _, id, _), record in run.records.items()}
+        run, _ = asked(load_model("scripted:gold"), {"toy": task})
+        return {record.id: record.error or "" for record in run.of(SettingKey("toy"))}
 
     found = failed()
     assert found["in.png"] == "" and len(found) == 3
