@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kosmos_eval.request import LogLikelihood, Request
-from kosmos_model.engine.encoding import endings, prompt_ids
-from kosmos_model.engine.token_tree import grow
+from kosmos_model.engine.encoding import continuation_tree, prompt_ids
+from kosmos_model.engine.token_tree import Tree
 from kosmos_model.modeling.tokenizer import PromptTokenizer
 
 
@@ -41,9 +41,9 @@ def ceiling(tokenizer: PromptTokenizer, requests: Sequence[Request]) -> Ceiling:
         ids = prompt_ids(tokenizer, request.prompt, slots=slots)
         if isinstance(request, LogLikelihood):
             for text in request.continuations:
-                root, after = endings(tokenizer, request.prompt, (text,), terminated=request.terminated)
+                root, after = continuation_tree(tokenizer, request.prompt, (text,), terminated=request.terminated)
                 whole = prompt_ids(tokenizer, request.prompt + text, slots=slots)
                 sequences.append(whole[: root + after.depth - 1])
         else:
             sequences.append(ids)
-    return Ceiling(sum(map(len, sequences)), len(grow(sequences)))
+    return Ceiling(sum(map(len, sequences)), len(Tree.build(sequences)))

@@ -40,7 +40,7 @@ def main() -> None:
 
     @torch.inference_mode()
     def ours() -> dict[str, Tensor]:
-        return engine(subject).gallery.embeddings(different)[0]
+        return engine(subject).image_cache.embeddings(different)[0]
 
     @torch.inference_mode()
     def theirs() -> Tensor:
@@ -52,8 +52,8 @@ def main() -> None:
     torch.testing.assert_close(torch.stack([found[image.digest] for image in occurring]), expected, atol=1e-4, rtol=0)
     whole = engine(subject)
     answered = len(list(whole.answers(requests)))
-    assert whole.gallery.encoded == len(different)
-    print(f"{answered} questions, {len(occurring)} images asked, {whole.gallery.encoded} encoded  {timed}")
+    assert whole.image_cache.encoded == len(different)
+    print(f"{answered} questions, {len(occurring)} images asked, {whole.image_cache.encoded} encoded  {timed}")
 
 
 if __name__ == "__main__":

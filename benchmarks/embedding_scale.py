@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.timing import one_thread, seconds
-from kosmos_model.data.streams import Stream
+from kosmos_model.data.datasets import Dataset
 from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.tokenizer import NANO
 from kosmos_model.training.log import LOSSES
@@ -37,8 +37,8 @@ def trained(*, scaled: bool, steps: int, folder: Path) -> list[float]:
     """The losses of a training, step by step, in nats a token."""
     name = "scaled" if scaled else "unscaled"
     PRESETS[name] = replace(DECODER, scale_embedding=scaled)
-    stream = Stream("pairs", "kosmos_tasks.lessons.lookups:pairs", tokens=600, prompt_weight=0.0)
-    recipe = Recipe(name, name, NANO, steps, (stream,), rate=1e-3, warmup=steps // 10)
+    dataset = Dataset("pairs", "kosmos_tasks.lessons.lookups:pairs", tokens=600, prompt_weight=0.0)
+    recipe = Recipe(name, name, NANO, steps, (dataset,), learning_rate=1e-3, warmup=steps // 10)
     train(recipe, folder / name, Options(device="cpu", workers=0))
     with (folder / name / LOSSES).open(encoding="utf-8") as file:
         return [float(row["pairs"]) for row in csv.DictReader(file)]

@@ -27,11 +27,11 @@ def one_by_one(model: HFModel, request: LogLikelihood) -> list[float]:
     """The log-probability of each continuation from a pass of its own."""
     found = []
     for text in request.continuations:
-        encoded, (branch,) = model.reader.branched(request.prompt, [text], Image.pixels, end=None)
-        ids = [*encoded.ids, *branch.ids]
-        inputs = encoded.retold(ids)
+        encoded, (continuation,) = model.encoder.encode_continuations(request.prompt, [text], Image.pixels, end=None)
+        ids = [*encoded.ids, *continuation.ids]
+        inputs = encoded.with_ids(ids)
         scores = model.engine.network(input_ids=torch.tensor([ids]), **inputs.tokenwise, **inputs.pixels).logits[0]
-        said = range(len(encoded.ids) + branch.start, len(ids))
+        said = range(len(encoded.ids) + continuation.start, len(ids))
         found.append(sum(float(scores[place - 1].log_softmax(-1)[ids[place]]) for place in said))
     return found
 
@@ -44,7 +44,7 @@ def measure(size: str, *, count: int, shots: int, every: int, rounds: int) -> No
     requests = [LogLikelihood(shapes.prompt(row), CHOICES) for row in shapes.rows(count, shots)]
 
     def ours() -> list[Likelihoods]:
-        model._opened.clear()  # nothing is kept from one round to the next
+        model._states.clear()  # nothing is kept from one round to the next
         found = dict(model.answers(requests))
         return [output for _, output in sorted(found.items()) if isinstance(output, Likelihoods)]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import KosmosModel, kosmos_nano, live
@@ -56,9 +56,9 @@ def main() -> None:
 
     adam = torch.optim.AdamW(network.parameters(), lr=1e-4)
     said: list[str] = []
-    tasks = build_tasks(given.tasks.split(","), Source())
+    tasks = load_tasks(given.tasks.split(","), Source())
     shots = (0, 4, 8)  # more samples than fit
-    hook = EvalHook(tasks, every=1, budget=given.budget, shots=shots, wrap=wrap, strict=True, say=said.append)
+    hook = EvalHook(tasks, every=1, budget=given.budget, shots=shots, wrap=wrap, strict=True, log=said.append)
     print(f"budget {given.budget:.0f} s; aimed at 90 %, kept between 70 and 110 %")
     for step in range(given.evaluations):
         tokens = torch.randint(8, len(tokenizer), (4, 64))

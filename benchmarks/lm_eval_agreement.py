@@ -163,21 +163,24 @@ def asked_there(peers: Path, folder: Path, shots: int) -> Mapping[str, Sequence[
 
 def asked_here(folder: Path) -> Callable[[str, int, int], tuple[list[float], Mapping[str, float]]]:
     """What gives the log-likelihoods and marks of an item by task, shots and place."""
-    from kosmos_eval.evaluation.evaluator import evaluate
-    from kosmos_eval.evaluation.run_folder import Run
-    from kosmos_eval.evaluation.setup import build_task
+    from kosmos_eval.evaluation.evaluator import evaluate_settings
+    from kosmos_eval.evaluation.plan import plan
+    from kosmos_eval.evaluation.run_folder import RunFolder
+    from kosmos_eval.evaluation.setup import load_task
+    from kosmos_eval.evaluation.variant import SettingKey
     from kosmos_eval.models.hf.model import load
     from kosmos_eval.request import Likelihoods
     from kosmos_eval.source import Source
 
     model = load(str(folder / "gpt2"), device="cpu", chat_template="none")
-    tasks = {name: build_task(name, Source("data", folder / "ours")) for name in BENCHMARKS}
+    tasks = {name: load_task(name, Source("data", folder / "ours")) for name in BENCHMARKS}
     ids = {name: [sample.id for sample in task.samples()] for name, task in tasks.items()}
-    records = Run()
-    evaluate(model, tasks, shots=SHOTS, run=records)
+    run = RunFolder()
+    for _ in evaluate_settings(model, plan(tasks, shots=SHOTS), run):
+        pass
 
     def item(name: str, shots: int, place: int) -> tuple[list[float], Mapping[str, float]]:
-        record = records.record(name, shots, ids[name][place])
+        record = run.record(SettingKey(name, shots), ids[name][place])
         if record is None or record.score is None:
             raise SystemExit(f"{name} {place} was not answered: {record}")
         outputs = (output for output in record.outputs if isinstance(output, Likelihoods))

@@ -1,4 +1,4 @@
-"""The curves of a training as a drawing: losses by stream, and scores with their intervals where it was evaluated.
+"""The curves of a training as a drawing: losses by dataset, and scores with their intervals where it was evaluated.
 
     python -m benchmarks.loss_curve results/train/nano --out results/nano-loss.svg
 
@@ -60,7 +60,7 @@ class Series:
 
 
 def losses(folder: Path) -> list[Series]:
-    """The loss of each stream, smoothed over as many of its steps as fit into one point of the drawing."""
+    """The loss of each dataset, smoothed over as many of its steps as fit into one point of the drawing."""
     table = pd.read_csv(folder / LOSSES)
     window = max(1, len(table) // SMOOTH)
     found: list[Series] = []

@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks.models import MODELS
 from benchmarks.timing import one_thread, seconds, timed
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.run_folder import opened
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
@@ -79,10 +78,10 @@ def main() -> None:
     subject = MODELS[asked.model]()
     spent: list[float] = []
     with ExitStack() as stack:
-        run = stack.enter_context(opened(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run", {}))
+        out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
         for name in ("__init__", "hidden", "logits"):  # its weights are laid out once
             stack.enter_context(clocked(Layers, name, spent))
-        whole, _ = timed(lambda: evaluate(subject, {"sums": Sums(asked.requests)}, run=run))
+        whole, _ = timed(lambda: evaluate(subject, {"sums": Sums(asked.requests)}, out=out))
     inside = sum(spent)
     rest = whole - inside
     said = f"all else {100 * rest / whole:.1f} % ({1e3 * rest / asked.requests:.2f} ms a request)"

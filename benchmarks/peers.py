@@ -153,7 +153,7 @@ def our_process(folder: Path, size: str, shots: int) -> float:
         [
             *(sys.executable, "-m", "kosmos_eval", "run", "--model", f"hf:{folder / size}", "--device", "cpu"),
             *("--model-option", "chat_template=none", "--task-file", ROOT / "benchmarks" / "shapes_task.py"),
-            *("--task-option", f"shapes.shown={shots}", "--data", folder, "--fresh", "--no-html"),
+            *("--task-option", f"shapes.shown={shots}", "--data", folder, "--overwrite", "--no-html"),
             *("--out", folder / f"run_{size}_{shots}"),
         ]
     )

@@ -11,9 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from kosmos_eval.errors import BadImage, KosmosEvalError
-from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.evaluator import build_requests
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.setup import load_tasks
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.fewshot.selection import FixedShots, Shots
 from kosmos_eval.registry import names
 from kosmos_eval.source import Source
@@ -32,31 +33,32 @@ def sources() -> Iterator[tuple[str, Source]]:
         yield "data", Source("data", Path(root))
 
 
-def digests(name: str, source: Source, shots: Shots, ways: Variants, options: list[str]) -> Iterator[str]:
-    for cell in cells(build_tasks([name], source, options=options), shots=shots, limit=None, seed=0, ways=ways):
+def digests(name: str, source: Source, shots: Shots, variants: Variants, options: list[str]) -> Iterator[str]:
+    for setting in plan(load_tasks([name], source, options=options), shots=shots, variants=variants):
         total = sha256()
-        for sample in cell.samples:
+        for sample in setting.samples:
             try:
-                asked = prepared(cell, sample)
+                asked = build_requests(setting, sample)
                 line = f"{sample.id} {asked.prompt} {[shot.id for shot in asked.shots]}"
             except BadImage as error:
                 line = f"{sample.id} {type(error).__name__}"
             total.update(f"{line} {sample.target!r} {sample.references!r} {sample.choices!r} {sample.group}\n".encode())
-        yield f"{cell.name} {cell.shots} {cell.variant or 'default'} {len(cell.samples)} {total.hexdigest()[:16]}"
+        variant, found = str(setting.key.variant) or "default", total.hexdigest()[:16]
+        yield f"{setting.name} {setting.shots} {variant} {len(setting.samples)} {found}"
 
 
 def main() -> None:
     for kind, source in sources():
         for name in names("task"):
-            plans = [(kind, Shots(SHOTS), ways, []) for ways in VARIANTS.values()]
+            plans = [(kind, Shots(SHOTS), variants, []) for variants in VARIANTS.values()]
             plans += [(f"{kind}/fixed", Shots(SHOTS[1:], FixedShots()), Variants(), [])]
             plans += [(f"{kind}/rationale", Shots(SHOTS), Variants(), [f'{name}.rationale="Think:"'])]
-            for label, shots, ways, options in plans:
+            for label, shots, variants, options in plans:
                 try:
-                    for line in digests(name, source, shots, ways, options):
+                    for line in digests(name, source, shots, variants, options):
                         print(label, line, flush=True)
                 except KosmosEvalError as error:
-                    print(label, name, ways.images, "refused:", str(error)[:60].replace(str(source.root), "ROOT"))
+                    print(label, name, variants.images, "refused:", str(error)[:60].replace(str(source.root), "ROOT"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kosmos_eval.request import LogLikelihood
 from kosmos_model.adapters.kosmos import KosmosModel
-from kosmos_model.engine.encoding import endings
+from kosmos_model.engine.encoding import continuation_tree
 from kosmos_model.modeling.tokenizer import EOS
 
 with warnings.catch_warnings():
@@ -66,7 +66,7 @@ class Stock:
         """For each continuation the ids of prompt and continuation, and where the continuation begins."""
         found = []
         for text in request.continuations:
-            start, _ = endings(self.tokenizer, request.prompt, (text,), terminated=request.terminated)
+            start, _ = continuation_tree(self.tokenizer, request.prompt, (text,), terminated=request.terminated)
             ids = [*self.tokenizer.prompt(request.prompt + text)[0], *[EOS] * request.terminated]
             found.append((ids, start))
         return found

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks.timing import one_thread, seconds
 from kosmos_eval.metrics.statistics import mean
-from kosmos_model.data.batches import Batches, Part, Plan
-from kosmos_model.data.streams import Stream
+from kosmos_model.data.batches import Batches, MicroBatch, Plan
+from kosmos_model.data.datasets import Dataset
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import POSITIONS, PRESETS
 from kosmos_model.modeling.kosmos import Kosmos
@@ -41,7 +41,7 @@ READ = 30_000
 """Tokens that are read at each length."""
 SEEDS = {"train": 0, "read": 1}
 
-TEXT = Stream("text", "kosmos_tasks.lessons.scenes:sentences", tokens=1024)
+TEXT = Dataset("text", "kosmos_tasks.lessons.scenes:sentences", tokens=1024)
 DECODER = replace(PRESETS["kosmos-nano"], vision_layers=1, vision_width=24, vision_ffn=24)
 """The text alone is read, so the image encoder is next to nothing."""
 
@@ -76,13 +76,15 @@ class Line:
 def trained(positions: str, *, steps: int, folder: Path) -> Kosmos:
     """A decoder trained on documents of `LENGTH` tokens."""
     PRESETS[positions] = replace(DECODER, positions=positions)
-    recipe = Recipe(positions, positions, NANO, steps, (TEXT,), length=LENGTH, rate=2e-3, warmup=steps // 10)
+    recipe = Recipe(
+        positions, positions, NANO, steps, (TEXT,), context_length=LENGTH, learning_rate=2e-3, warmup=steps // 10
+    )
     options = Options(device="cpu", seed=SEEDS["train"], workers=0)
     model, _ = checkpoint.load(train(recipe, folder / positions, options))
     return model
 
 
-def documents(length: int, tokenizer: Tokenizer) -> Iterator[Part]:
+def documents(length: int, tokenizer: Tokenizer) -> Iterator[MicroBatch]:
     """Documents of up to ``length`` tokens, about `READ` in all."""
     plan = Plan((replace(TEXT, tokens=READ),), SEEDS["read"], length, 4096, DECODER.image_size)
     return iter(Batches(plan, tokenizer)[0])

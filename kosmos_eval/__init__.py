@@ -7,7 +7,9 @@
 
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.plan import Variants
+from kosmos_eval.evaluation.run_config import RunConfig
+from kosmos_eval.evaluation.setup import load_model, load_tasks
+from kosmos_eval.evaluation.variant import Variant, Variants
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.model import Model
@@ -29,15 +31,19 @@ __all__ = [
     "Metric",
     "Model",
     "Prompt",
+    "RunConfig",
     "Sample",
     "Samples",
     "Score",
     "Source",
     "Task",
     "TaskInfo",
+    "Variant",
     "Variants",
     "evaluate",
     "few_shot",
+    "load_model",
+    "load_tasks",
     "register",
     "register_model",
 ]

@@ -23,14 +23,14 @@ PICTURE = re.compile(r'(?<!\S)@(?:"([^"]+)"|(\S+))')
 
 @dataclass(frozen=True)
 class Turn:
-    """What was said, and what the model answered."""
+    """A line that was said, and the model's answer."""
 
     said: Prompt
     answer: str
 
 
 def spoken(line: str, folder: Path = Path()) -> Prompt:
-    """What a line says, with the images that it names in their places.
+    """Return a line as a prompt, with the images that it names in their places.
 
     >>> spoken("What is 2 + 2?").text()
     'What is 2 + 2?'

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""All errors, as one tree.
 
 KosmosEvalError          the user can act: the command line prints one line and exits with 2
 ├── UnknownName          a task, model, split or option that does not exist

@@ -12,7 +12,7 @@ from kosmos_eval.request import Failure, Output, Request
 
 @dataclass
 class Work:
-    """What a model has done; it only grows.
+    """Counts of a model's work; they only grow.
 
     Args:
         tokens_asked: as many as go through a model that answers every request by itself, continuation by continuation.
@@ -20,8 +20,6 @@ class Work:
         images_asked: images of all prompts.
         images_encoded: images that went through the image encoder.
         flops: floating-point operations of weights with tokens and images, a multiply-add as two; 0 if not known.
-        device: where that was.
-        dtype: of the weights, by torch's name.
     """
 
     tokens_asked: int = 0
@@ -29,8 +27,6 @@ class Work:
     images_asked: int = 0
     images_encoded: int = 0
     flops: float = 0.0
-    device: str = "cpu"
-    dtype: str = "float32"
 
 
 class Model(ABC):

@@ -7,49 +7,64 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadImage
+from kosmos_eval.files import regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
+
+MOST_BYTES = 256_000_000
+"""The largest file that is read as an image."""
 
 
 @dataclass(frozen=True)
 class Image:
     """One picture: a file's path or the encoded bytes themselves, decoded only when asked for.
 
+    Args:
+        source: the path or the bytes.
+        within: the folders that the file must lie in, links followed; empty for anywhere.
+
     >>> Image("cat.jpg") == Image(Path("cat.jpg"))
     True
     """
 
     source: str | bytes
+    within: tuple[str, ...] = field(default=(), compare=False)
 
-    def __init__(self, source: str | Path | bytes) -> None:
+    def __init__(self, source: str | Path | bytes, *, within: tuple[str, ...] = ()) -> None:
         object.__setattr__(self, "source", str(source) if isinstance(source, Path) else source)
+        object.__setattr__(self, "within", within)
 
     @classmethod
     def of(cls, cell: Mapping[str, Any]) -> Image:
-        """The image in a cell of a `datasets.Image(decode=False)` column: ``{"bytes": ..., "path": ...}``."""
+        """Return the image in a cell of a `datasets.Image(decode=False)` column: ``{"bytes": ..., "path": ...}``."""
         return cls(cell["bytes"] if cell.get("bytes") is not None else str(cell["path"]))
 
     @classmethod
     def drawn(cls, pixels: Pixels) -> Image:
-        """The image of pixels made in memory, kept as PNG."""
+        """Return the image of pixels made in memory, kept as PNG."""
         buffer = io.BytesIO()
         pixels.save(buffer, "PNG")
         return cls(buffer.getvalue())
 
+    def inside(self, folders: tuple[str, ...]) -> Image:
+        """Return the image, which can only be read if its file, if it has one, lies in one of these folders."""
+        return Image(self.source, within=folders) if isinstance(self.source, str) else self
+
     @property
     def name(self) -> str:
-        """What to call the image in a message: its path, or its digest where it has none."""
+        """The image's name in messages: its path, or its digest if it has none."""
         return self.source if isinstance(self.source, str) else f"image {self.digest[:12]}"
 
     @property
@@ -61,24 +76,39 @@ class Image:
         """
         if isinstance(self.source, bytes):
             return self._bytes_digest
-        try:
-            stat = Path(self.source).stat()
-            return _file_digest(self.source, stat.st_mtime_ns, stat.st_size)
-        except OSError as error:
-            raise BadImage(f"cannot read image {self.source}: {error.strerror or error}") from error
+        with self._file(self.source) as (path, stat):
+            return _file_digest(path, stat.st_mtime_ns, stat.st_size)
 
     @cached_property
     def _bytes_digest(self) -> str:
         return hashlib.sha256(self.encoded()).hexdigest()
 
     def encoded(self) -> bytes:
-        """The encoded bytes, as stored."""
+        """Return the encoded bytes, as stored.
+
+        Raises:
+            BadImage: if the file cannot be read, is too large, or lies outside the folders that must hold it.
+        """
         if isinstance(self.source, bytes):
             return self.source
+        with self._file(self.source) as (path, _):
+            return Path(path).read_bytes()
+
+    @contextmanager
+    def _file(self, source: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Check a file before it is read; yield its path, links followed, and its state."""
         try:
-            return Path(self.source).read_bytes()
-        except OSError as error:
-            raise BadImage(f"cannot read image {self.source}: {error.strerror or error}") from error
+            path = os.path.realpath(source)
+            if self.within and not any(Path(path).is_relative_to(folder) for folder in self.within):
+                place = f"outside {self.within[0]}; expected a file in it, or --allow-outside"
+                raise BadImage(f"image {source} lies {place}")
+            stat = regular(path)
+            if stat.st_size > MOST_BYTES:
+                raise BadImage(f"image {source} has {stat.st_size:,} bytes; expected at most {MOST_BYTES:,}")
+            yield path, stat
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise BadImage(f"cannot read image {source}: {reason}") from error
 
     @property
     def size(self) -> tuple[int, int]:
@@ -119,7 +149,7 @@ class Image:
                 raise BadImage(f"{self.name} cannot be decoded: it is of no format that Pillow knows") from error
             except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
                 raise BadImage(f"{self.name} is too large to decode safely: {error}") from error
-            except (OSError, SyntaxError, ValueError, EOFError) as error:
+            except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
                 raise BadImage(f"{self.name} cannot be decoded: {error}") from error
 
     def __repr__(self) -> str:
@@ -127,7 +157,7 @@ class Image:
 
 
 def _upright(opened: Pixels) -> Pixels:
-    """The picture as viewers and browsers show it; Pillow itself turns TIFF alone."""
+    """Return the picture as viewers and browsers show it; Pillow itself turns TIFF alone."""
     from PIL.Image import Transpose as To
 
     flips = None, To.FLIP_LEFT_RIGHT, To.ROTATE_180, To.FLIP_TOP_BOTTOM
@@ -136,7 +166,7 @@ def _upright(opened: Pixels) -> Pixels:
 
 
 def _orientation(opened: Pixels) -> int:
-    """EXIF's orientation, 1 (upright) to 8; 1 where there is none that can be read."""
+    """Return EXIF's orientation, 1 (upright) to 8; 1 if it has none that can be read."""
     try:
         found = opened.getexif().get(0x0112, 1) if "exif" in opened.info else 1
     except (struct.error, SyntaxError, ValueError, TypeError):
@@ -186,7 +216,7 @@ class Prompt:
 
     @classmethod
     def join(cls, prompts: Iterable[Part | Prompt], *, separator: str = "") -> Prompt:
-        """One prompt after the other, with a separator between."""
+        """Return the prompts one after the other, with a separator between them."""
         joined: list[Part | Prompt] = []
         for prompt in prompts:
             joined += [separator, prompt] if joined else [prompt]
@@ -201,8 +231,13 @@ class Prompt:
         return tuple(part for part in self.parts if isinstance(part, Image))
 
     def text(self, placeholder: str = "<image>") -> str:
-        """The prompt as a string, with a placeholder for each image."""
+        """Return the prompt as a string, with a placeholder for each image."""
         return "".join(part if isinstance(part, str) else placeholder for part in self.parts)
+
+    def within(self, folders: tuple[str, ...]) -> Prompt:
+        """Return the prompt with images that can only be read if their files lie in one of these folders."""
+        parts = (part if isinstance(part, str) else part.inside(folders) for part in self.parts)
+        return Prompt(*parts) if folders and self.images else self
 
     @property
     def digest(self) -> str:

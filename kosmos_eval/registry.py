@@ -17,15 +17,18 @@ from typing import Any, Literal, TypeVar
 
 from kosmos_eval.errors import PlugInError, UnknownName
 
-Factory = TypeVar("Factory", bound=Callable[..., Any])
+Maker = Callable[..., Any]
+"""A class or function that makes a task, a model or an encoder; or the function of a command."""
+
+Factory = TypeVar("Factory", bound=Maker)
 Kind = Literal["task", "model", "command", "encoder"]
 
 USER = "kosmos_eval_user_"
 """What the modules of users' files are called, before the files' names."""
 
-TASKS: dict[str, Callable[..., Any]] = {}
-MODELS: dict[str, Callable[..., Any]] = {}
-_REGISTERED: dict[Kind, dict[str, Callable[..., Any]]] = {"task": TASKS, "model": MODELS, "command": {}, "encoder": {}}
+TASKS: dict[str, Maker] = {}
+MODELS: dict[str, Maker] = {}
+_REGISTERED: dict[Kind, dict[str, Maker]] = {"task": TASKS, "model": MODELS, "command": {}, "encoder": {}}
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
@@ -38,7 +41,7 @@ def register_model(name: str) -> Callable[[Factory], Factory]:
     return _registrar(MODELS, name)
 
 
-def _registrar(registered: dict[str, Callable[..., Any]], name: str) -> Callable[[Factory], Factory]:
+def _registrar(registered: dict[str, Maker], name: str) -> Callable[[Factory], Factory]:
     def add(factory: Factory) -> Factory:
         registered[name] = factory
         return factory
@@ -51,7 +54,7 @@ def names(kind: Kind) -> list[str]:
     return sorted({*_REGISTERED[kind], *(point.name for point in _points(kind))})
 
 
-def named(kind: Kind, name: str) -> Callable[..., Any]:
+def named(kind: Kind, name: str) -> Maker:
     """The factory of a task, a model or an encoder of images, or the function of a command.
 
     Raises:
@@ -114,9 +117,9 @@ def _points(kind: Kind) -> Iterable[EntryPoint]:
     return entry_points(group=f"kosmos_eval.{kind}s")
 
 
-def _loaded(kind: Kind, point: EntryPoint) -> Callable[..., Any]:
+def _loaded(kind: Kind, point: EntryPoint) -> Maker:
     try:
-        factory: Callable[..., Any] = point.load()
+        factory: Maker = point.load()
     except (Exception, SystemExit) as error:
         raise PlugInError(
             f"{kind} {point.name!r} of package {_package(point)} does not import ({point.value}): {_reason(error)}"
@@ -129,5 +132,5 @@ def _package(point: EntryPoint) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, on one line."""
+    """Return the error on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,5 +1,6 @@
-"""What a model is asked and what it answers: two requests serve every task of the paper."""
+"""Requests to a model and its answers: two kinds of request serve every task of the paper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,15 +9,15 @@ from kosmos_eval.prompt import Prompt
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a text is drawn at random: the same seed draws the same text after the same prompt, whatever else is asked.
+    """Random decoding: the same seed draws the same text after the same prompt, whatever else is asked.
 
     Args:
-        temperature: what logits are divided by; above 0.
+        temperature: the divisor of the logits; above 0.
         top_p: only the most probable tokens, as many as reach this share together, are drawn.
         seed: another one draws another text.
 
     Raises:
-        ValueError: if temperature or top_p cannot be.
+        ValueError: if temperature or top_p is invalid.
     """
 
     temperature: float = 1.0
@@ -32,14 +33,25 @@ class Sampling:
 class Generate:
     """Continue a prompt.
 
+    Beams of width K keep the K likeliest texts that have not ended. A text that ends (by the model's end of text, a
+    stop string, or at ``max_tokens``) is finished with the score ``logprob / tokens ** length_penalty``, where logprob
+    is the sum of its tokens' log-probabilities and tokens their number, and both count the end of text and the tokens
+    that completed a stop string, but nothing of the prompt. Log-probabilities are the model's own over its whole
+    vocabulary, also where choices allow few tokens. The finished text with the highest score is the answer.
+
     Args:
-        prompt: what is continued.
+        prompt: the text and images that are continued.
         max_tokens: the most tokens that are generated.
         stop: strings that end the text; they are not part of it. The model's own end of text always stops.
         beams: width of the beam search; 1 is greedy.
-        length_penalty: finished beams compare by log-probability / tokens ** length_penalty.
-        choices: if given, the text is one of these strings and ends there (a prefix trie restricts every step).
+        length_penalty: above 0 it favours long texts, below 0 short ones; 1 compares means per token, 0 sums.
+        choices: if given, the text is one of these strings and ends there (a prefix trie restricts every step). The
+            search then ends when no running string can still win, whatever ``early_stopping`` is, for K short strings
+            would otherwise shut out a long one.
         sampling: if given, tokens are drawn at random rather than the most probable taken.
+        early_stopping: True ends a beam search when K texts are finished, as fairseq, the paper's generator, does;
+            False goes on while the best running text scores higher than the worst of the K best finished ones, as is
+            the default of transformers.
 
     Raises:
         ValueError: if beams are to be sampled.
@@ -52,10 +64,26 @@ class Generate:
     length_penalty: float = 1.0
     choices: tuple[str, ...] | None = None
     sampling: Sampling | None = None
+    early_stopping: bool = True
 
     def __post_init__(self) -> None:
         if self.sampling is not None and self.beams > 1:
             raise ValueError(f"a text is either drawn at random or searched with {self.beams} beams")
+
+
+def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    r"""Return a text up to its first stop string, and whether there was one.
+
+    An answer may begin with blank lines: a stop string of white space counts after the white space before the answer.
+
+    >>> cut("\n\nred\nblue", ["\n"]), cut(" red. ", ["."]), cut("\nQ: Why?", ["\nQ:"])
+    (('red', True), (' red', True), ('', True))
+    """
+    begin = len(text) - len(text.lstrip())
+    blank = any(string.isspace() and string in text[:begin] for string in stop)
+    places = [at for string in stop if string and (at := text.find(string, begin if string.isspace() else 0)) >= 0]
+    end = min(places, default=len(text))
+    return text[begin if blank and begin <= end else 0 : end], bool(places)
 
 
 @dataclass(frozen=True)
@@ -63,13 +91,13 @@ class LogLikelihood:
     """Score strings as continuations of a prompt.
 
     Args:
-        prompt: what every string continues.
+        prompt: the text and images that every string continues.
         continuations: the strings, with their leading space where the language wants one.
         terminated: whether the end of text belongs to the score. It must where one string begins another
             (pig, piggy bank), or the shorter would always win.
         best: if given, only so many of the likeliest have to be exact, and all that tie with the last of them; of the
             others a model may say how likely they are at most.
-        by: what the likeliest are chosen by; characters are counted without the spaces around a string.
+        by: the score by which the likeliest are chosen; characters are counted without the spaces around a string.
     """
 
     prompt: Prompt
@@ -84,7 +112,7 @@ class Completion:
     """The answer to `Generate`.
 
     Args:
-        text: what was generated, without stop strings and special tokens.
+        text: the generated text, without stop strings and special tokens.
         tokens: how many tokens that took, the end of text included.
         finished: whether the text came to an end by itself rather than at ``max_tokens``.
         logprob: summed natural log-probability of the tokens, where the model gives one.

@@ -1,11 +1,12 @@
 """Samples: what a benchmark asks, and what it counts as right."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, overload
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Prompt
 
 
@@ -21,7 +22,7 @@ class Sample:
         choices: the answers to choose from, where the task is closed-ended.
         group: samples of one group share an image; demonstrations never come from it and intervals are clustered by it.
         kind: what a breakdown of the scores is by, such as the answer type; empty for none.
-        extra: whatever else the task needs to mark the sample.
+        extra: whatever else the task needs to score the sample.
     """
 
     id: str
@@ -31,7 +32,7 @@ class Sample:
     choices: tuple[str, ...] = ()
     group: str = ""
     kind: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Json = field(default_factory=dict)
 
     @property
     def outline(self) -> "Sample":

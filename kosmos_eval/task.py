@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kosmos_eval.errors import KosmosEvalError, PlugInError
+from kosmos_eval.files import Json
 from kosmos_eval.metrics import statistics
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Score:
 
     values: Mapping[str, float] = field(default_factory=dict)
     answer: str = ""
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What a task says of itself to listings and reports.
+    """The description of a task for listings and reports.
 
     Args:
         metric: the headline metric, the first row of the task's scores.
@@ -111,6 +113,12 @@ class Task(ABC):
         return None
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        """The folders that image files of prompts must lie in (`Source.readable`); empty for anywhere."""
+        source = getattr(self, "source", None)
+        return source.readable if isinstance(source, Source) else ()
+
+    @property
     def notes(self) -> Sequence[str]:
         """Short phrases that a report shows beside the scores."""
         return ()
@@ -135,7 +143,7 @@ class Task(ABC):
         """Return file name and content for the benchmark's server, where a split's answers are not public."""
         return None
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Json:
         """Return the task's options as plain JSON values."""
         if not is_dataclass(self):
             return {}

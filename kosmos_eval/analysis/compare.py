@@ -1,15 +1,13 @@
-"""Two runs beside each other, sample by sample: which one is better, and can these samples tell?"""
+"""Two runs compared sample by sample: which one is better, and can these samples tell?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kosmos_eval.analysis.saved_run import SavedRun, open_run
+from kosmos_eval.analysis.saved_run import AlignedSetting, SavedRun, aligned, open_run
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import Record
-from kosmos_eval.evaluation.scores import has_sample_metrics, marks
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.metrics.paired import Difference, holm, paired
 
 CERTAIN = 0.05
@@ -18,7 +16,7 @@ CERTAIN = 0.05
 
 @dataclass(frozen=True)
 class Change:
-    """One sample that the two runs do unequally well; ``first`` and ``second`` are its marks."""
+    """One sample that the two runs do unequally well; ``first`` and ``second`` are its values."""
 
     id: str
     first: float
@@ -29,55 +27,51 @@ class Change:
 
 @dataclass(frozen=True)
 class Compared:
-    """A task at a number of shots, in both runs.
+    """A setting of both runs.
 
     Args:
-        task: the task.
-        shots: demonstrations asked for.
-        metric: the mark that is compared, the task's headline.
-        unit: ``%`` for marks of 0..1, which reports show in per cent.
+        key: the setting.
+        metric: the value that is compared, the task's headline.
+        unit: ``%`` for values of 0..1, which reports show in per cent.
         n: samples that both runs scored.
         left_out: samples that only one of them scored.
-        otherwise: of the ``n``, samples whose prompts differ, such as by the demonstrations that fitted.
-        first: the first run's mean mark.
-        second: the second run's mean mark.
+        changed_prompts: of the ``n``, samples whose prompts differ, such as by the demonstrations that fitted.
+        first: the first run's mean value.
+        second: the second run's mean value.
         difference: second minus first, with its interval.
         corrected: the p-value by Holm's correction for all rows compared.
-        changes: every sample with unequal marks, the largest change first.
-        variant: how both runs asked otherwise than usual; empty for the usual way.
+        changes: every sample with unequal values, the largest change first.
     """
 
-    task: str
-    shots: int
+    key: SettingKey
     metric: str
     unit: str
     n: int
     left_out: int
-    otherwise: int
+    changed_prompts: int
     first: float
     second: float
     difference: Difference
     corrected: float
     changes: tuple[Change, ...]
-    variant: str = ""
 
     @property
     def name(self) -> str:
-        """The task, and how it was asked otherwise than usual."""
-        return ", ".join(filter(None, (self.task, self.variant)))
+        """The task and its variant."""
+        return ", ".join(filter(None, (self.key.task, str(self.key.variant))))
 
     @property
     def verdict(self) -> str:
-        """What the samples say, in words."""
+        """The outcome in words."""
         found = self.difference
         if self.corrected < CERTAIN:
             return "B is better" if found.value > 0 else "B is worse"
-        return "not after Holm" if found.p_value < CERTAIN else "too few to tell"
+        return "not after Holm" if found.p_value < CERTAIN else "inconclusive"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs compared: by their names, with a row for each task and number of shots that both have."""
+    """Two runs compared: by their names, with a row for each setting that both have."""
 
     first: str
     second: str
@@ -97,105 +91,91 @@ def compare(first: Path, second: Path, *, seed: int = 0) -> Comparison:
         KosmosEvalError: if they have no scored sample in common, or asked different things.
     """
     a, b = open_run(first), open_run(second)
-    pairs = [(cell, other) for cell in a.cells for other in b.cells if _place(cell) == _place(other)]
-    if not pairs:
+    settings = list(aligned([a, b]))
+    both = [one for one in settings if None not in one.settings]
+    if not both:
         raise KosmosEvalError(
             f"{first} ({_listed(a)}) and {second} ({_listed(b)}) have no task at the same number of shots in common"
         )
-    rows = [row for cell, other in pairs if (row := _row(cell, other, a, b, seed)) is not None]
+    rows = [row for one in both if (row := _row(one, a, b, seed)) is not None]
     if not rows:
-        raise KosmosEvalError(f"no sample of {first} has a mark in {second}; were both runs on the same split?")
+        raise KosmosEvalError(f"no sample of {first} has a value in {second}; were both runs on the same split?")
     corrected = holm([row.difference.p_value for row in rows])
     rows = [replace(row, corrected=p_value) for row, p_value in zip(rows, corrected, strict=True)]
-    places = {_place(cell) for cell, _ in pairs}
     notes = [
-        f"only in {name}: {cell.label}"
-        for name, past in (("A", a), ("B", b))
-        for cell in past.cells
-        if _place(cell) not in places
+        f"only in {name}: {one.key}"
+        for place, name in enumerate("AB")
+        for one in settings
+        if one.settings[place] is not None and one.settings[1 - place] is None
     ]
-    notes += [
-        f"{cell.label}: no mark of a sample is in both runs"
-        for cell, _ in pairs
-        if _place(cell) not in {(row.task, row.shots, row.variant) for row in rows}
-    ]
+    compared = {row.key for row in rows}
+    notes += [f"{one.key}: no value of a sample is in both runs" for one in both if one.key not in compared]
     notes += [f"{name}: options differ: {said}" for name, said in _differing(a, b).items()]
     return Comparison(a.model, b.model, tuple(rows), tuple(notes))
 
 
-def _row(cell: Setting, other: Setting, a: SavedRun, b: SavedRun, seed: int) -> Compared | None:
-    """A cell of both runs; None where no sample has the same mark in both."""
-    found, others = marks(cell, a.run), marks(other, b.run)
-    metric = next((name for own in found.values() for name in own), "")
-    scored, scored_too = ({id for id, own in part.items() if metric in own} for part in (found, others))
-    both = [sample for sample in cell.outlines() if sample.id in scored & scored_too]
+def _row(setting: AlignedSetting, a: SavedRun, b: SavedRun, seed: int) -> Compared | None:
+    """Return a setting of both runs compared; None where no sample has the same value in both."""
+    ours, theirs = setting.settings
+    assert ours is not None
+    assert theirs is not None
+    metric = ours.headline
+    scored, scored_too = ({id for id, own in one.values.items() if metric in own} for one in (ours, theirs))
+    both = [one for one in setting.samples if one.sample.id in scored & scored_too]
     if not both:
         return None
-    records = [(_record(cell, a, sample.id), _record(cell, b, sample.id)) for sample in both]
-    otherwise = sum(bool(x.prompt and y.prompt) and x.prompt != y.prompt for x, y in records)
-    if otherwise == len(both):
+    records = [(first, second) for first, second in (one.records for one in both) if first and second]
+    changed = sum(not one.same_prompt for one in both)
+    if changed == len(both):
         raise KosmosEvalError(
-            f"{cell.label}: every prompt of {b.folder} differs from {a.folder}'s, so they are not comparable; "
+            f"{setting.key}: every prompt of {b.folder} differs from {a.folder}'s, so they are not comparable; "
             "expected runs on the same data with the same seed and task options"
         )
-    firsts = [found[sample.id][metric] for sample in both]
-    seconds = [others[sample.id][metric] for sample in both]
+    firsts = [ours.values[one.sample.id][metric] for one in both]
+    seconds = [theirs.values[one.sample.id][metric] for one in both]
     changes = [
-        Change(x.id, mark, then, _answer(x), _answer(y))
-        for (x, y), mark, then in zip(records, firsts, seconds, strict=True)
-        if mark != then
+        Change(x.id, value, then, _answer(x), _answer(y))
+        for (x, y), value, then in zip(records, firsts, seconds, strict=True)
+        if value != then
     ]
     return Compared(
-        task=cell.name,
-        shots=cell.shots,
+        key=setting.key,
         metric=metric,
-        unit="%" if not has_sample_metrics(cell.task) and all(0 <= m <= 1 for m in (*firsts, *seconds)) else "",
+        unit="%" if ours.is_share(metric) and theirs.is_share(metric) else "",
         n=len(both),
         left_out=len(scored ^ scored_too),
-        otherwise=otherwise,
+        changed_prompts=changed,
         first=sum(firsts) / len(both),
         second=sum(seconds) / len(both),
-        difference=paired(firsts, seconds, groups=[sample.group or sample.id for sample in both], seed=seed),
+        difference=paired(firsts, seconds, groups=[one.sample.group or one.sample.id for one in both], seed=seed),
         corrected=1.0,
         changes=tuple(sorted(changes, key=lambda change: -abs(change.second - change.first))),
-        variant=cell.variant,
     )
-
-
-def _place(cell: Setting) -> tuple[str, int, str]:
-    return cell.name, cell.shots, cell.variant
-
-
-def _record(cell: Setting, past: SavedRun, id: str) -> Record:
-    record = cell.record(past.run, id)
-    assert record is not None, "a sample with marks has a record"
-    return record
 
 
 def _answer(record: Record) -> str:
     return record.score.answer if record.score is not None else ""
 
 
-def _listed(past: SavedRun) -> str:
-    return "; ".join(cell.label for cell in past.cells)
+def _listed(run: SavedRun) -> str:
+    return "; ".join(setting.label for setting in run.settings)
 
 
 def _differing(a: SavedRun, b: SavedRun) -> dict[str, str]:
-    """Task to the options in which the runs differ, the data's folder aside."""
+    """Return, by task, the options in which the runs differ, the data's folder aside."""
     found = {}
+    theirs = _options(b)
     for name, given in _options(a).items():
-        other = _options(b).get(name, given)
+        other = theirs.get(name, given)
         said = [f"{key} {given.get(key)!r}, {other.get(key)!r}" for key in given if given.get(key) != other.get(key)]
         if said:
             found[name] = "; ".join(said)
     return found
 
 
-def _options(past: SavedRun) -> dict[str, dict[str, Any]]:
-    options = past.config["options"]
-    tasks: Mapping[str, Mapping[str, Any]] = options.get("tasks") or {options["task"]: options["options"]}
+def _options(run: SavedRun) -> dict[str, dict[str, Any]]:
     return {
         name: {key: value for key, value in given.items() if key != "source"}
-        | {"split": given.get("source", {}).get("split")}
-        for name, given in tasks.items()
+        | {"split": dict(given.get("source") or {}).get("split")}
+        for name, given in run.config.tasks.items()
     }

@@ -7,7 +7,7 @@ one file for each number of shots and way of asking.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from math import isnan, sqrt
@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from kosmos_eval.analysis.saved_run import SavedRun, open_run
+from kosmos_eval.analysis.saved_run import SavedRun, SavedSetting, open_run
 from kosmos_eval.errors import KosmosEvalError, RunError
-from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.evaluation.scores import marks
+from kosmos_eval.evaluation.run_config import to_json
+from kosmos_eval.files import Json, write_text
 from kosmos_eval.request import Completion, Output
 
 FORMS = ("json", "parquet", "lm-eval")
@@ -44,43 +44,40 @@ def export(folder: Path, form: str, *, out: Path | None = None) -> list[Path]:
     """
     if form not in FORMS:
         raise KosmosEvalError(f"--to {form} is not known; expected one of {', '.join(FORMS)}")
-    past, target = open_run(folder), out or folder
+    saved, target = open_run(folder), out or folder
     try:
         target.mkdir(parents=True, exist_ok=True)
         if form == "parquet":
-            return [_parquet(past, target / "samples.parquet")]
-        files = {"scores.json": scores(past)} if form == "json" else dict(results(past))
+            return [_parquet(saved, target / "samples.parquet")]
+        files = {"scores.json": scores(saved)} if form == "json" else dict(results(saved))
         for name, content in files.items():
-            (target / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_text(target / name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise RunError(f"cannot write to {target}: {error.strerror or error}; choose another --out") from error
     return [target / name for name in files]
 
 
-def scores(past: SavedRun) -> dict[str, Any]:
+def scores(saved: SavedRun) -> Json:
     """The rows of the report, numbers in full precision, with what ``run.json`` says; what is unknown is null."""
     rows = [
         {name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(row).items()}
-        for row in past.report.rows
+        for row in saved.report.rows
     ]
-    return {"model": past.model, "scores": rows, "run": dict(past.config)}
+    return {"model": saved.model, "scores": rows, "run": to_json(saved.manifest)}
 
 
-def samples(past: SavedRun) -> Iterator[dict[str, Any]]:
-    """Every sample that was asked, as plain values: what it is, what came back, how it was marked.
+def samples(saved: SavedRun) -> Iterator[Json]:
+    """Return every sample that was asked, as plain values: what it is, what came back, how it was scored.
 
     ``outputs`` has an entry for each request: the text, or the log-probabilities of its continuations.
     """
-    for cell in past.cells:
-        found = marks(cell, past.run)
-        for sample in cell.outlines():
-            record = cell.record(past.run, sample.id)
-            if record is None:
-                continue
+    for setting in saved.settings:
+        for record in setting.records:
+            sample, values = record.sample, setting.values.get(record.id, {})
             yield {
-                "task": cell.name,
-                "shots": cell.shots,
-                "variant": cell.variant,
+                "task": setting.key.task,
+                "shots": setting.key.shots,
+                "variant": str(setting.key.variant),
                 "id": sample.id,
                 "kind": sample.kind,
                 "group": sample.group,
@@ -91,67 +88,67 @@ def samples(past: SavedRun) -> Iterator[dict[str, Any]]:
                 "shown": record.shown,
                 "answer": None if record.score is None else record.score.answer,
                 "error": record.error,
-                "marks": [{"metric": name, "mark": float(mark)} for name, mark in found.get(sample.id, {}).items()],
+                "values": [{"metric": name, "value": float(value)} for name, value in values.items()],
                 "outputs": [_output(output) for output in record.outputs],
             }
 
 
-def results(past: SavedRun) -> Iterator[tuple[str, dict[str, Any]]]:
-    """File name and content of lm-evaluation-harness's results, for each number of shots and way of asking."""
-    rows = past.report.rows
-    for shots, variant in dict.fromkeys((cell.shots, cell.variant) for cell in past.cells):
-        cells = [cell for cell in past.cells if (cell.shots, cell.variant) == (shots, variant)]
-        name = "-".join(filter(None, ("results", f"{shots}-shot", re.sub(r"\W+", "-", variant)))) + ".json"
-        own = {cell.name: [row for row in rows if _of(row, cell)] for cell in cells}
-        yield name, _results(past, cells, own)
+def results(saved: SavedRun) -> Iterator[tuple[str, Json]]:
+    """Return file name and content of lm-evaluation-harness's results, for each number of shots and variant."""
+    rows = saved.report.rows
+    for shots, variant in dict.fromkeys((setting.key.shots, setting.key.variant) for setting in saved.settings):
+        settings = [one for one in saved.settings if (one.key.shots, one.key.variant) == (shots, variant)]
+        name = "-".join(filter(None, ("results", f"{shots}-shot", re.sub(r"\W+", "-", str(variant))))) + ".json"
+        yield name, _results(saved, [(one, [row for row in rows if row.key == one.key]) for one in settings])
 
 
-def _results(past: SavedRun, cells: Sequence[Setting], rows: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
-    options = past.config.get("options", {})
-    version = past.config.get("versions", {}).get("kosmos-eval", "")
+def _results(saved: SavedRun, settings: Sequence[tuple[SavedSetting, Sequence[Row]]]) -> Json:
+    config, versions = saved.config, saved.manifest.environment.versions
+    version, named = versions.get("kosmos-eval", ""), {one.key.task: (one, rows) for one, rows in settings}
+    (first, _), *_ = settings
     return {
-        "results": {cell.name: _metrics(cell, rows[cell.name], past) for cell in cells},
-        "group_subtasks": {cell.name: [] for cell in cells},
+        "results": {task: _metrics(one, rows) for task, (one, rows) in named.items()},
+        "group_subtasks": {task: [] for task in named},
         "configs": {
-            cell.name: {
-                "task": cell.name,
-                "num_fewshot": cell.shots,
-                "variant": cell.variant,
+            task: {
+                "task": task,
+                "num_fewshot": one.key.shots,
+                "variant": str(one.key.variant),
                 "metadata": {"version": version},
-                **options.get("tasks", {}).get(cell.name, {}),
+                **config.tasks.get(task, {}),
             }
-            for cell in cells
+            for task, (one, _) in named.items()
         },
-        "versions": {cell.name: version for cell in cells},
-        "n-shot": {cell.name: cell.shots for cell in cells},
-        "higher_is_better": {cell.name: {_name(row.metric): True for row in rows[cell.name]} for cell in cells},
+        "versions": dict.fromkeys(named, version),
+        "n-shot": {task: one.key.shots for task, (one, _) in named.items()},
+        "higher_is_better": {task: {_name(row.metric): True for row in rows} for task, (_, rows) in named.items()},
         "n-samples": {
-            cell.name: {"original": len(cell.split or cell.samples), "effective": rows[cell.name][0].n}
-            for cell in cells
+            task: {"original": one.summary.of if one.summary else len(one.records), "effective": rows[0].n}
+            for task, (one, rows) in named.items()
         },
         "config": {
-            "model": options.get("model", past.model),
+            "model": config.model,
             "model_args": None,
             "batch_size": None,
             "device": None,
-            "limit": options.get("limit"),
+            "limit": config.limit,
             "bootstrap_iters": 1000,
-            "random_seed": options.get("seed", 0),
-            "fewshot_seed": cells[0].seed,
+            "random_seed": config.seed,
+            "fewshot_seed": first.seed,
         },
-        "git_hash": past.config.get("git"),
-        "date": _timestamp(past.config.get("started")),
+        "git_hash": saved.manifest.environment.git,
+        "date": datetime.fromisoformat(saved.manifest.started).timestamp(),
         "model_source": "kosmos-eval",
-        "model_name": past.model,
-        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", past.model),
-        "task_hashes": {cell.name: past.config.get("data", {}).get(cell.label, "") for cell in cells},
+        "model_name": saved.model,
+        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", saved.model),
+        "task_hashes": {task: one.summary.data if one.summary else "" for task, (one, _) in named.items()},
     }
 
 
-def _metrics(cell: Setting, rows: Sequence[Row], past: SavedRun) -> dict[str, Any]:
-    """The figures of a task; a standard error is that of the mean of marks, of other metrics half their interval's."""
-    own = list(marks(cell, past.run).values())
-    found: dict[str, Any] = {"name": cell.name, "alias": cell.name, "sample_len": rows[0].n}
+def _metrics(setting: SavedSetting, rows: Sequence[Row]) -> Json:
+    """Return the figures of a task; a standard error is that of the mean of values, else from half the interval."""
+    own = list(setting.values.values())
+    found: dict[str, Any] = {"name": setting.key.task, "alias": setting.key.task, "sample_len": rows[0].n}
     for row in rows:
         scale = 100 if row.unit == "%" else 1
         credit = [one[row.metric] for one in own if row.metric in one]
@@ -165,39 +162,31 @@ def _metrics(cell: Setting, rows: Sequence[Row], past: SavedRun) -> dict[str, An
     return found
 
 
-def _of(row: Row, cell: Setting) -> bool:
-    return (row.task, row.shots, row.variant) == (cell.name, cell.shots, cell.variant)
-
-
 def _name(metric: str) -> str:
     """A metric's name where a comma parts it from the filter's."""
     return metric.replace(",", ";")
 
 
-def _timestamp(date: object) -> float | None:
-    return datetime.fromisoformat(str(date)).timestamp() if date else None
-
-
-def _output(output: Output) -> dict[str, Any]:
+def _output(output: Output) -> Json:
     if isinstance(output, Completion):
         logprobs = None if output.logprob is None else [output.logprob]
         return {"text": output.text, "logprobs": logprobs, "tokens": [output.tokens]}
     return {"text": None, "logprobs": list(output.logprobs), "tokens": list(output.tokens)}
 
 
-def _parquet(past: SavedRun, path: Path) -> Path:
+def _parquet(saved: SavedRun, path: Path) -> Path:
     """The samples as a table whose columns are of the same types for every run."""
     import pyarrow
     import pyarrow.parquet
 
     text, texts = pyarrow.string(), pyarrow.list_(pyarrow.string())
-    mark = pyarrow.struct({"metric": text, "mark": pyarrow.float64()})
+    value = pyarrow.struct({"metric": text, "value": pyarrow.float64()})
     output = {"text": text, "logprobs": pyarrow.list_(pyarrow.float64()), "tokens": pyarrow.list_(pyarrow.int64())}
     columns = dict.fromkeys(("task", "variant", "id", "kind", "group", "target", "prompt", "answer", "error"), text)
     columns |= dict.fromkeys(("references", "choices"), texts) | dict.fromkeys(("shots", "shown"), pyarrow.int64())
-    columns |= {"marks": pyarrow.list_(mark), "outputs": pyarrow.list_(pyarrow.struct(output))}
-    rows = list(samples(past))
+    columns |= {"values": pyarrow.list_(value), "outputs": pyarrow.list_(pyarrow.struct(output))}
+    rows = list(samples(saved))
     order = list(rows[0]) if rows else list(columns)
-    schema = pyarrow.schema([(name, columns[name]) for name in order], metadata={"model": past.model})
+    schema = pyarrow.schema([(name, columns[name]) for name in order], metadata={"model": saved.model})
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
     return path

@@ -1,4 +1,4 @@
-"""Runs side by side in one CSV file and its page, in which only what is comparable is ranked.
+"""Runs side by side in one CSV file, in which only what is comparable is ranked.
 
 Rows of one task, number of shots, variant and metric are comparable where they asked the same prompts of the same
 samples with the same task options. A row's rank is one more than the number of comparable rows that are surely better,
@@ -9,30 +9,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData, RunError
-from kosmos_eval.evaluation import run_folder
-from kosmos_eval.evaluation.results import OVER
-from kosmos_eval.evaluation.variant import parted
-from kosmos_eval.files import inert, restored
-from kosmos_eval.report.leaderboard_page import page
+from kosmos_eval.evaluation.run_config import Manifest
+from kosmos_eval.evaluation.run_folder import SCORES, RunFolder, load_folder
+from kosmos_eval.evaluation.variant import SettingKey, Variant
+from kosmos_eval.files import Json, inert, restored, write_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ADDED = ("added", "added_low", "added_high")
-NUMBERS = ("shots", "score", "low", "high", "n", "failed", "chance", *ADDED)
+GAIN = ("image_gain", "image_gain_low", "image_gain_high")
+NUMBERS = ("shots", "score", "low", "high", "n", "failed", "chance", *GAIN)
 ORIGIN = ("data", "options", "split", "limit", "seed", "version", "date", "model_fingerprint", "run")
 """Columns that say where a row comes from: ``data`` is a digest of ids and prompts, ``options`` one of the task's."""
 
 PLACE = ("task", "shots", "variant", "metric")
 """Rows that agree in these stand in one table."""
 
-SCORES = ("rank", "status", "model", *PLACE, "score", "low", "high", "unit", "n", "failed", "chance", *ADDED)
-COLUMNS = (*SCORES, "headline", "note", *ORIGIN)
+COLUMNS = (
+    *("rank", "status", "model", *PLACE, "score", "low", "high", "unit", "n", "failed", "chance", *GAIN),
+    *("headline", "note", *ORIGIN),
+)
 SAME = ("model", "model_fingerprint", *PLACE, "options", "split", "limit", "seed")
 """Rows that agree in these are one row made again: the later replaces the earlier."""
 
@@ -41,7 +43,7 @@ def update(board: Path, sources: Sequence[Path]) -> DataFrame:
     """Merge runs into a leaderboard; other processes that write to it wait for their turn.
 
     Args:
-        board: the CSV file, made if need be and replaced as a whole, as is the page of the same name beside it.
+        board: the CSV file, made if need be and replaced as a whole.
         sources: folders of runs, or others' ``scores.csv`` files.
 
     Returns:
@@ -62,8 +64,7 @@ def update(board: Path, sources: Sequence[Path]) -> DataFrame:
             there = _table(board) if board.exists() else []
             merged = {tuple(row[name] for name in SAME): row for row in [*there, *added]}
             frame = ranked(pandas.DataFrame(list(merged.values()), columns=list(COLUMNS)))
-            _replace(board, neutral(frame).to_csv(index=False))
-            _replace(board.with_suffix(".html"), page(frame))
+            write_text(board, neutral(frame).to_csv(index=False))
     except Timeout as error:
         raise RunError(f"{board} is locked by another process for a minute; try again when it is done") from error
     except OSError as error:
@@ -71,27 +72,20 @@ def update(board: Path, sources: Sequence[Path]) -> DataFrame:
     return frame
 
 
-def _replace(path: Path, content: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(content, encoding="utf-8", newline="")
-    part.replace(path)
-
-
 def rows(source: Path) -> list[dict[str, Any]]:
-    """The rows of a run's folder, with where they come from; of a lone CSV file that much is unknown.
+    """Return the rows of a run's folder, with where they come from; of a lone CSV file that much is unknown.
 
     Raises:
         KosmosEvalError: if there are no scores to read.
     """
     if source.is_dir():
-        config, run = run_folder.load(source)
-        scores = source / "scores.csv"
+        manifest, run = load_folder(source)
+        scores = source / SCORES
         if not scores.exists():
             raise RunError(f"{source} has no scores.csv yet; finish the run with the command that began it")
         found = _table(scores)
-        asked = _asked(config, run)
         for row in found:
-            row |= _origin(config, row, asked) | {"run": source.name}
+            row |= {**_origin(manifest, run, row)} | {"run": source.resolve().name}
     else:
         found = _table(source)
         for row in found:
@@ -130,7 +124,7 @@ def neutral(frame: DataFrame) -> DataFrame:
 
 
 def _usual(same: DataFrame) -> tuple[str, str]:
-    """What most rows of known origin asked, by digests of data and options; of equally many, the most samples."""
+    """Return digests of the data and options that most rows of known origin share, or else the most samples."""
     sets: dict[tuple[str, str], list[int]] = {}
     for row in same.to_dict("records"):
         if row["data"]:
@@ -155,59 +149,50 @@ def _status(row: Mapping[Any, Any], usual: tuple[str, str]) -> str:
     return "no interval" if isna(row["low"]) or isna(row["high"]) else ""
 
 
-def _origin(
-    config: Mapping[str, Any], row: Mapping[str, Any], asked: Mapping[tuple[str, int, str], list[str]]
-) -> dict[str, Any]:
-    options = config.get("options", {})
-    task = options.get("tasks", {}).get(row["task"], options.get("options", {}))
-    source = task.get("source", {})
-    rest = {name: value for name, value in task.items() if name != "source"}
-    limit = options.get("limit")
+def _origin(manifest: Manifest, run: RunFolder, row: Json) -> Json:
+    """Return where a row of a run comes from."""
+    config = manifest.config
+    options = dict(config.tasks.get(row["task"], {}))
+    source = dict(options.pop("source", None) or {})
+    key = SettingKey(row["task"], int(row["shots"]), Variant.parse(row["variant"]))
     return {
-        "status": "" if "finished" in config or "answers" in options else "unfinished",
-        "model": str(config["model_name"]),
-        "data": _digest(asked, row["task"], int(row["shots"]), row["variant"]),
-        "options": sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16],
+        "status": "" if manifest.finished else "unfinished",
+        "model": manifest.model_name,
+        "data": prompt_digest(manifest, run, key),
+        "options": sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16],
         "split": " ".join(
             str(part) for part in (source.get("kind"), source.get("split"), source.get("revision")) if part
         ),
-        "limit": "" if limit is None else str(limit),
-        "seed": str(options.get("seed", "")),
-        "version": str(config.get("versions", {}).get("kosmos-eval", "")),
-        "date": str(config.get("finished") or config.get("started", "")),
-        "model_fingerprint": str(options.get("model_fingerprint", ""))[:16],
+        "limit": "" if config.limit is None else str(config.limit),
+        "seed": str(config.seed),
+        "version": manifest.environment.versions.get("kosmos-eval", ""),
+        "date": manifest.finished or manifest.started,
+        "model_fingerprint": config.model_fingerprint[:16],
     }
 
 
-def _asked(config: Mapping[str, Any], run: run_folder.Run) -> dict[tuple[str, int, str], list[str]]:
-    """Task, shots and variant to what was asked: ids with the digests of their prompts.
+def prompt_digest(manifest: Manifest, run: RunFolder, key: SettingKey) -> str:
+    """Return 16 hex digits over the ids and prompts of a row; none where prompts were not recorded.
 
-    Of answers made elsewhere nobody knows the prompts: they compare with each other, by their ids, and with no run.
+    A mean over prompts or draws has those of all that it is the mean of. The prompts of external answers are unknown:
+    they compare with each other, by their ids, and with no run.
     """
-    elsewhere = "answers" in config.get("options", {})
-    asked: dict[tuple[str, int, str], list[str]] = {}
-    for record in run.records.values():
-        lines = asked.setdefault((record.task, record.shots, record.variant), [])
-        lines.append(f"{record.id} {'elsewhere' if elsewhere else record.prompt}")
-    return asked
-
-
-def _digest(asked: Mapping[tuple[str, int, str], Sequence[str]], task: str, shots: int, variant: str) -> str:
-    """16 hex digits over the ids and prompts of a row; none where prompts were not recorded.
-
-    A mean over wordings or draws has those of all that it is the mean of.
-    """
-    summed = [part for part, over in OVER.items() if over in parted(variant)]
-    rest = {name: value for name, value in parted(variant).items() if name not in OVER.values()}
-    lines = [
-        line if not summed else f"{other} {line}"
-        for (name, count, other), own in asked.items()
-        if (name, count) == (task, shots)
-        and rest == {part: value for part, value in parted(other).items() if part not in summed}
-        for line in own
-    ]
-    known = lines and not all(line.endswith(" ") for line in lines)
-    return sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16] if known else ""
+    external, mean = manifest.config.kind == "answers", key.variant
+    wanted = replace(mean, prompts=None, seeds=None)
+    lines = []
+    for other, records in run.records.items():
+        variant = other.variant
+        if mean.prompts is not None:
+            variant = variant.without("prompt")
+        if mean.seeds is not None:
+            variant = variant.without("seed")
+        if (other.task, other.shots, variant) != (key.task, key.shots, wanted):
+            continue
+        prefix = f"{other.variant} " if mean.prompts is not None or mean.seeds is not None else ""
+        lines += [f"{prefix}{record.id} {'external' if external else record.prompt}" for record in records.values()]
+    if not lines or all(line.endswith(" ") for line in lines):
+        return ""
+    return sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def _table(path: Path) -> list[dict[str, Any]]:
@@ -224,6 +209,8 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise BadData(
             f"{path} is no readable CSV file ({str(error).splitlines()[0]}); expected a scores.csv"
         ) from error
+    if "added" in frame or ("split" in frame and any(cell.split(" ")[0] == "mini" for cell in frame["split"])):
+        raise BadData(f"{path} was written by an earlier version of this program; make it again from its runs")
     missing = [name for name in ("task", "shots", "metric", "score", "n") if name not in frame]
     if missing:
         raise BadData(f"{path} has no column {missing[0]!r}; expected the columns of a scores.csv")

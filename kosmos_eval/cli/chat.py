@@ -1,4 +1,4 @@
-"""``kosmos-eval ask``: talk with a model about images (KOSMOS-1 figures 2 to 4)."""
+"""``kosmos-eval chat``: talk with a model about images (KOSMOS-1 figures 2 to 4)."""
 
 import html
 import re
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from kosmos_eval import dialogue
+from kosmos_eval.cli.console import Device, ModelFile, ModelOption, load_files
 from kosmos_eval.dialogue import Form, Turn
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.model import Model
@@ -78,7 +79,7 @@ def _answer(model: Model, request: Generate) -> str:
     raise RuntimeError(f"model {model.name} left the request unanswered")
 
 
-def ask(
+def chat(
     model: Annotated[str, typer.Argument(help="NAME or NAME:REST, as for `run --model`.")] = "kosmos-nano",
     turns: Annotated[list[str] | None, typer.Argument(help="What is said; default: what is typed.")] = None,
     form: Annotated[str, typer.Option("--form", help="question (Question: ... Answer:) or plain.")] = "question",
@@ -86,27 +87,28 @@ def ask(
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest words.")] = 0.0,
     top_p: Annotated[float, typer.Option("--top-p", help="Draw from this share of the likeliest words.")] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Decides what is drawn.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
-    model_option: Annotated[list[str] | None, typer.Option("--model-option", help="OPTION=VALUE, repeatable.")] = None,
-    model_file: Annotated[list[Path] | None, typer.Option("--model-file", help="Registers models.")] = None,
+    device: Device = "auto",
+    model_option: ModelOption = None,
+    model_file: ModelFile = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the dialogue as a page at the end.")] = None,
 ) -> None:
-    """Talk with a model about images: `kosmos-eval ask kosmos-nano '@scene.png What color is the star?'`.
+    """Talk with a model about images: `kosmos-eval chat kosmos-nano '@scene.png What color is the star?'`.
 
     Without turns it reads them from the keyboard, or line by line from a pipe.
     """
-    from kosmos_eval.cli import run
-    from kosmos_eval.evaluation.setup import build_model
+    from kosmos_eval.evaluation.setup import load_model
 
     if form not in ("question", "plain"):
         raise KosmosEvalError(f"--form {form} is not known; expected question or plain")
     try:
         sampling = Sampling(temperature, top_p, seed) if temperature else None
     except ValueError as error:
-        asked = f"--temperature {temperature} with --top-p {top_p}"
-        raise KosmosEvalError(f"{asked} cannot be; expected a temperature, and a share above 0 and up to 1") from error
-    run.load_files(model_file or ())
-    built = build_model(model, device=device, options=model_option or ())
+        raise KosmosEvalError(
+            f"invalid sampling: --temperature {temperature}, --top-p {top_p}; expected a temperature of at least 0 and "
+            "0 < top_p <= 1"
+        ) from error
+    load_files(model_file)
+    built = load_model(model, device=device, options=model_option or ())
     talk = Talk(built, "plain" if form == "plain" else "question", max_tokens, sampling)
     hold(talk, turns)
     if html is not None:

@@ -1,300 +1,347 @@
-"""What the commands do, once their options are read."""
+"""Commands that make runs: run, rerun, score."""
 
-import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from hashlib import sha256
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
+import typer
 
-from kosmos_eval.analysis.saved_run import SavedRun, marked_cell, marked_rows, open_run, resumed
-from kosmos_eval.errors import BadData, KosmosEvalError, RunError
-from kosmos_eval.evaluation import run_folder, suites
-from kosmos_eval.evaluation.evaluator import Progress, checked
-from kosmos_eval.evaluation.launch import Crew, launched, speaks
-from kosmos_eval.evaluation.plan import Setting, Variants, cells
-from kosmos_eval.evaluation.profiling import Profile, as_json, lines, profiled, summary
-from kosmos_eval.evaluation.results import Report
-from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.evaluation.scores import cell_file, has_sample_metrics, marks_file, scored
-from kosmos_eval.evaluation.setup import (
-    build_model,
-    build_shots,
-    build_tasks,
-    configuration,
-    default_folder,
-    provenance,
+from kosmos_eval.cli.console import (
+    AllowOutside,
+    Data,
+    Device,
+    Folder,
+    Hub,
+    ImagesOption,
+    ModelFile,
+    ModelOption,
+    MovedData,
+    Overwrite,
+    Revision,
+    Seed,
+    ShotsFrom,
+    Split,
+    TaskFile,
+    TaskOption,
+    console,
+    errors,
+    load_files,
+    path_named,
+    source_of,
+    split_names,
 )
-from kosmos_eval.fewshot.selection import Shots
-from kosmos_eval.files import redacted
-from kosmos_eval.model import Model
-from kosmos_eval.models.usage import RemoteModel
-from kosmos_eval.registry import load_file, named
-from kosmos_eval.report.console import print_report
-from kosmos_eval.report.progress import shown
-from kosmos_eval.report.trackers import Tracker
+from kosmos_eval.errors import KosmosEvalError, RunError
+from kosmos_eval.registry import named
 from kosmos_eval.source import Source
-from kosmos_eval.task import Task
 
-console = Console(width=None if sys.stdout.isatty() else 140, quiet=not speaks())
-errors = Console(stderr=True, quiet=not speaks())
+if TYPE_CHECKING:
+    from kosmos_eval.analysis.saved_run import SavedRun
+    from kosmos_eval.evaluation.results import Report
+    from kosmos_eval.evaluation.run_config import RunConfig
+    from kosmos_eval.report.trackers import Tracker
+    from kosmos_eval.task import Task
 
-tasks_named = build_tasks
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How a run asks: which model, how many demonstrations, which samples, in which ways; and whether to profile it."""
-
-    model: str
-    model_options: Sequence[str]
-    device: str
-    shots: Sequence[int]
-    limit: int | None
-    seed: int
-    shots_from: str = "random"
-    ways: Variants = field(default_factory=Variants)
-    profile: bool = False
-    batch_tokens: str | None = None
-
-
-def load_files(paths: Iterable[Path]) -> list[str]:
-    """Import users' files; gives the names of the tasks they register."""
-    return [name for path in paths for name in load_file(path)]
-
-
-def default_tasks() -> list[str]:
-    """The tasks that run where none is named."""
-    return suites.members("default")[1]
-
-
-def suite(
-    name: str, source: Source, *, shots: Sequence[int] | None, seed: int, splits: str | None, options: Sequence[str]
-) -> tuple[dict[str, Task], Sequence[int]]:
-    """The tasks of a suite (`suites.chosen`) and its numbers of demonstrations; tells what is left out, and why."""
-    chosen = suites.chosen(name, source, shots=shots, seed=seed, splits=splits, options=options)
-    for task, reason in chosen.missing.items():
-        errors.print(f"left out: {task}: {reason}", highlight=False, soft_wrap=True, markup=False)
-    return chosen.tasks, chosen.shots
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", parser=path_named, metavar="DIR", help="The run's folder; default: results/runs/ by model and options."
+    ),
+]
+DECIDED = (
+    *("model", "tasks", "suite", "shots", "shots_from", "data", "hub", "revision", "allow_outside", "split"),
+    *("limit", "seed"),
+    *("seeds", "images", "with_blind", "prompts", "task_option", "model_option"),
+)
+"""Options that a configuration file decides."""
 
 
 def run(
-    asking: Asking,
+    context: typer.Context,
+    model: Annotated[str, typer.Option("--model", help="NAME or NAME:REST, such as hf:PATH.")] = "kosmos-nano",
+    tasks: Annotated[str | None, typer.Option("--tasks", help="Names, separated by commas.")] = None,
+    suite: Annotated[str | None, typer.Option("--suite", help="A named set of tasks; see `kosmos-eval tasks`.")] = None,
+    shots: Annotated[
+        str | None, typer.Option("--shots", help="Numbers of demonstrations, such as 0,4; default: 0, or the suite's.")
+    ] = None,
+    shots_from: ShotsFrom = "random",
+    data: Data = None,
+    hub: Hub = False,
+    revision: Revision = None,
+    allow_outside: AllowOutside = False,
+    split: Split = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="A seeded subset of so many samples a task.")
+    ] = None,
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draw demonstrations with so many seeds.")] = 1,
+    images: ImagesOption = "real",
+    with_blind: Annotated[bool, typer.Option("--with-blind", help="Add the blank-image baseline.")] = False,
+    prompts: Annotated[
+        str, typer.Option("--prompts", help="Prompt variants of tasks that have some: all, or NAME,NAME.")
+    ] = "default",
+    task_option: TaskOption = None,
+    model_option: ModelOption = None,
+    task_file: TaskFile = None,
+    model_file: ModelFile = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file of a run's configuration, in place of the above.")
+    ] = None,
+    device: Device = "auto",
+    batch_tokens: Annotated[
+        str | None, typer.Option("--batch-tokens", help="Max tokens per batch: auto or a number.")
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html at the end.")] = True,
+    profile: Annotated[bool, typer.Option("--profile", help="Say what was shared and where the time went.")] = False,
+    tracker: Annotated[
+        list[str] | None, typer.Option("--tracker", help="tensorboard, wandb, mlflow; with :FOLDER.")
+    ] = None,
+) -> None:
+    """Evaluate a model; the same command again resumes what was interrupted.
+
+    Without --data or --hub each task uses its synthetic split, which the package generates itself.
+    """
+    from kosmos_eval.evaluation.run_config import RunConfig, load_config
+    from kosmos_eval.evaluation.suites import members
+    from kosmos_eval.evaluation.variant import Variants
+    from kosmos_eval.report.trackers import Tracker
+
+    trackers = [Tracker.named(spec) for spec in tracker or ()]
+    load_files(model_file)
+    added = load_files(task_file)
+    if config is not None:
+        _refuse_beside_config(context)
+        made, asked = _from_config(load_config(config))
+    else:
+        counts: Sequence[int] | None = None if shots is None else _counts(shots)
+        source, options = source_of(data, hub, revision, allow_outside=allow_outside), task_option or ()
+        if tasks is not None and suite is not None:
+            raise KosmosEvalError(f"--tasks {tasks} and --suite {suite} both name tasks; give one of them")
+        if suite is None:
+            from kosmos_eval.evaluation.setup import load_tasks
+
+            names = split_names(tasks, "--tasks") if tasks is not None else added or members("default")[1]
+            made = load_tasks(names, source, splits=split, options=options)
+        else:
+            made, counts = _suite(suite, source, shots=counts, seed=seed, splits=split, options=options)
+        variants = () if prompts == "default" else tuple(split_names(prompts, "--prompts"))
+        asked = RunConfig(
+            model,
+            shots=tuple(counts or (0,)),
+            shots_from=shots_from,
+            limit=limit,
+            seed=seed,
+            variants=Variants(images, with_blind, variants, seeds),
+            model_options=tuple(model_option or ()),
+        )
+    asked = replace(asked, model_options=(*asked.model_options, *_batch_tokens(asked.model, batch_tokens)))
+    report = evaluate_config(asked, made, out=out, device=device, overwrite=overwrite, profile=profile)
+    finish(report, html=html, trackers=trackers)
+
+
+def rerun(
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=path_named, metavar="DIR", help="The new run's folder; default: RUN-again."),
+    ] = None,
+    device: Device = "auto",
+    data: MovedData = None,
+    overwrite: Overwrite = False,
+    task_file: TaskFile = None,
+    model_file: ModelFile = None,
+) -> None:
+    """Repeat a run from its folder and say, row by row and sample by sample, whether it is the same."""
+    from kosmos_eval.analysis.rerun import compare_repeated, describe
+    from kosmos_eval.analysis.saved_run import open_run
+    from kosmos_eval.evaluation.run_config import load_manifest
+    from kosmos_eval.evaluation.setup import tasks_of
+
+    load_files(task_file, model_file)
+    first = open_run(folder)
+    if first.config.kind == "answers":
+        raise RunError(f"{folder} holds scores of external answers; repeat it by `kosmos-eval score`")
+    if first.config.kind == "live":
+        raise RunError(f"{folder} was asked of a model in memory; repeat it by kosmos_eval.evaluate(model, ..., out=)")
+    again = out or folder.with_name(f"{folder.resolve().name}-again")
+    if again.resolve() == folder.resolve():
+        raise RunError(f"--out {again} is the run itself; name another folder for its repetition")
+    if (again / "run.json").exists() and load_manifest(again).finished and not overwrite:
+        raise RunError(f"{again} holds a finished run; choose another --out, or --overwrite to discard it")
+    manifest = first.manifest
+    options = [option for option in manifest.model_spec_options if not option.endswith("=***")]
+    asked = replace(first.config, model=manifest.model_spec or first.config.model, model_options=tuple(options))
+    made = tasks_of(first.config, data=data)
+    report = evaluate_config(asked, made, out=again, device=device, overwrite=overwrite)
+    finish(report, html=False)
+    second = open_run(again)
+    found = compare_repeated(first, second)
+    for line in describe(found, first, second):
+        console.print(line)
+    different = [twice.key for twice in found if not twice.same]
+    if different:
+        raise RunError(f"{again} is not the same as {folder}: {len(different)} of {len(found)} parts differ, see above")
+
+
+def score(
+    task: Annotated[str, typer.Argument(help="The task whose answers these are.")],
+    answers: Annotated[
+        Path, typer.Option("--answers", parser=path_named, metavar="FILE", help="In the official results format.")
+    ],
+    data: Data = None,
+    allow_outside: AllowOutside = False,
+    split: Split = None,
+    task_option: TaskOption = None,
+    task_file: TaskFile = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", parser=path_named, metavar="DIR", help="Also leave a run's folder there.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score external predictions by the rules of the benchmark's official program."""
+    from kosmos_eval.evaluation.evaluator import score_answers
+    from kosmos_eval.evaluation.setup import load_tasks
+
+    load_files(task_file)
+    made = load_tasks([task], source_of(data, allow_outside=allow_outside), splits=split, options=task_option or ())
+    finish(score_answers(task, made[task], answers, seed=seed, out=out, overwrite=overwrite), html=False)
+
+
+def evaluate_config(
+    config: RunConfig,
     tasks: Mapping[str, Task],
     *,
-    folder: Path | None,
-    fresh: bool,
-    html: bool = True,
-    log: Sequence[str] = (),
-) -> None:
-    """Evaluate into a run's folder and print the scores.
+    out: Path | None,
+    device: str,
+    overwrite: bool = False,
+    profile: bool = False,
+) -> Report:
+    """Evaluate a configuration into a run's folder, with progress on standard error."""
+    from kosmos_eval.evaluation.evaluator import evaluate
+    from kosmos_eval.report.progress import shown
 
-    Args:
-        asking: how is asked.
-        tasks: what is asked.
-        folder: the run's folder; by default one that model and options name.
-        fresh: discard what the folder holds.
-        html: also write ``report.html``.
-        log: trackers that get the scores too, such as ``tensorboard:FOLDER`` (`kosmos_eval.report.trackers`).
+    with shown(errors) as progress:
+        return evaluate(
+            config.model,
+            tasks,
+            shots=config.shots,
+            shots_from=config.shots_from,
+            limit=config.limit,
+            seed=config.seed,
+            variants=config.variants,
+            model_options=config.model_options,
+            device=device,
+            out=out or "auto",
+            overwrite=overwrite,
+            profile=profile,
+            progress=progress,
+            log=console.print,
+        )
+
+
+def finish(report: Report, *, html: bool = True, trackers: Sequence[Tracker] = ()) -> None:
+    """Write the page, log to trackers and print the scores of a run that is done.
 
     Raises:
-        KosmosEvalError: when samples failed; everything else is finished and kept by then.
+        RunError: when samples failed; everything else is finished and kept by then.
     """
-    trackers = [Tracker.named(spec) for spec in log]
-    with launched() as crew:
-        _run(crew, asking, tasks, folder=folder, fresh=fresh, html=html, trackers=trackers)
+    from kosmos_eval.evaluation.launch import is_main_process
+    from kosmos_eval.evaluation.run_folder import load_folder
+    from kosmos_eval.report.console import print_report
 
-
-def _run(
-    crew: Crew,
-    asking: Asking,
-    tasks: Mapping[str, Task],
-    *,
-    folder: Path | None,
-    fresh: bool,
-    html: bool,
-    trackers: Sequence[Tracker],
-) -> None:
-    device = crew.device(asking.device)
-    with shown(errors) as progress:
-        chosen, todo = crew.in_turn(lambda: _planned(replace(asking, device=device), tasks, progress))
-    model = build_model(asking.model, device=device, options=_settings(asking))
-    checked(model, todo)
-    crew = crew.joined(model)
-    spec, deciding = _identity(asking, model)
-    config = configuration(spec, model, tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways) | {
-        "command": sys.argv,
-        "processes": crew.ranks.count,
-    }
-    config["options"] |= {"model_options": deciding} if deciding else {}
-    config["given"] = {"model": asking.model, "model_options": _settings(asking)}
-    crew.agree(config["options"] | {f"size of {cell.label}": len(cell.samples) for cell in todo})
-    folder = folder or default_folder(config)
-    found = Report(model.name, ())
-    with run_folder.opened(folder, config, fresh=fresh, ranks=crew.ranks) as opened:
-        if crew.ranks.first and (said := resumed(config, opened)):
-            console.print(said, highlight=False, soft_wrap=True, markup=False)
-        if isinstance(model, RemoteModel):
-            _keep_account(model, opened)
-        with shown(errors) as progress, profiled() as measured:
-            for cell, found in crew.evaluated(model, todo, opened, progress):
-                _write_marks(cell, opened)
-                opened.write("scores.csv", found.csv())
-        if not crew.ranks.first:
-            return
-        config["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        config["data"] = {cell.label: _fingerprint(cell, opened) for cell in todo}
-        if model.notes:
-            config["model_notes"] = list(model.notes)
-            console.print(f"{model.name}: {'; '.join(model.notes)}", highlight=False, soft_wrap=True, markup=False)
-        opened.write("run.json", json.dumps(redacted(config), indent=2, ensure_ascii=False) + "\n")
-        if asking.profile:
-            _write_profile(measured, model, opened)
-        if html:
-            _write_page(SavedRun(folder, redacted(config), todo, opened), found)
+    if not is_main_process():
+        return
+    folder = report.folder
+    if html and folder is not None:
+        write_page(folder)
+    if folder is not None:
         for tracker in trackers:
-            where = tracker.log(found, redacted(config), folder)
-            console.print(f"{tracker.name}: {where}", highlight=False, soft_wrap=True, markup=False)
-    _finish(found, opened)
+            manifest, _ = load_folder(folder)
+            console.print(f"{tracker.name}: {tracker.log(report, manifest, folder)}")
+    print_report(report, console)
+    if folder is not None:
+        console.print(f"run folder: {folder}")
+    if report.failed:
+        _fail(report)
 
 
-def _settings(asking: Asking) -> list[str]:
-    """The model's options, with how many tokens it is to compute at once."""
-    if asking.batch_tokens is None:
-        return list(asking.model_options)
-    name = asking.model.partition(":")[0]
+def write_page(folder: Path, **options: Any) -> SavedRun:
+    """Write a run's page, and say how large it is and how long that took."""
+    from kosmos_eval import report as reports
+
+    began = monotonic()
+    saved = reports.write(folder, **options)
+    size = (folder / "report.html").stat().st_size
+    console.print(f"report: {folder / 'report.html'} ({size / 1e6:.1f} MB, {monotonic() - began:.1f} s)")
+    return saved
+
+
+def _fail(report: Report) -> None:
+    """Print the first failures, and raise."""
+    from kosmos_eval.evaluation.run_folder import load_folder
+
+    records = []
+    if report.folder is not None:
+        _, run = load_folder(report.folder)
+        records = [record for own in run.records.values() for record in own.values() if record.error is not None]
+    for record in records[:10]:
+        errors.print(f"failed: {record.key.task} {record.id}: {record.error}")
+    more = f" ({len(records) - 10} more in samples.jsonl)" if len(records) > 10 else ""
+    raise RunError(
+        f"{report.failed} samples failed{more}; they are counted apart, and the same command asks them again"
+    )
+
+
+def _refuse_beside_config(context: typer.Context) -> None:
+    """Make sure that no option is given that the configuration file decides."""
+    for name in DECIDED:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise KosmosEvalError(f"--{name.replace('_', '-')} is decided by the --config file; give one of them")
+
+
+def _from_config(config: RunConfig) -> tuple[dict[str, Task], RunConfig]:
+    """Return the tasks that a configuration file names, or the default ones, and the configuration."""
+    from kosmos_eval.evaluation.setup import load_tasks, tasks_of
+    from kosmos_eval.evaluation.suites import members
+
+    return (tasks_of(config) if config.tasks else load_tasks(members("default")[1])), config
+
+
+def _suite(
+    name: str, source: Source, *, shots: Sequence[int] | None, seed: int, splits: str | None, options: Sequence[str]
+) -> tuple[dict[str, Task], Sequence[int]]:
+    """Return the tasks of a suite and its numbers of demonstrations; say what is left out, and why."""
+    from kosmos_eval.evaluation import suites
+
+    chosen = suites.chosen(name, source, shots=shots, seed=seed, splits=splits, options=options)
+    for task, reason in chosen.missing.items():
+        errors.print(f"left out: {task}: {reason}")
+    return chosen.tasks, chosen.shots
+
+
+def _batch_tokens(model: str, given: str | None) -> list[str]:
+    """Return the model's option for the size of its batches, if one is given."""
+    if given is None:
+        return []
+    name = model.partition(":")[0]
     if "batch_tokens" not in signature(named("model", name)).parameters:
         raise KosmosEvalError(f"{name} has no batches of tokens to size; leave --batch-tokens out")
-    return [*asking.model_options, f"batch_tokens={asking.batch_tokens}"]
+    return [f"batch_tokens={given}"]
 
 
-def _identity(asking: Asking, model: Model) -> tuple[str, list[str]]:
-    """The model and those of its options that a run is known by: neither where it answers nor how fast decides that."""
-    free = model.runtime_options
-    deciding = [option for option in asking.model_options if option.partition("=")[0] not in free]
-    return model.name if isinstance(model, RemoteModel) else asking.model, deciding
-
-
-def _keep_account(model: RemoteModel, run: Run) -> None:
-    """Let a server's model add to what its answers took so far, and say so where it answers elsewhere now."""
-    if run.folder is not None:
-        model.usage.keep(run.folder / run.file.replace("samples", "usage", 1))
-    before = model.usage.whole().places
-    if before and model.address not in before:
-        console.print(
-            f"{' and '.join(before)} answered so far, {model.address} goes on; nothing tells whether it holds the same "
-            "weights under that name: where it does not, start over with --fresh",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
-        )
-
-
-def _write_profile(measured: Profile, model: Model, run: Run) -> None:
-    """Where the time went and what the model saved, as far as the model counts."""
-    known = summary(measured, model.work)
-    run.write("profile.json", as_json(known))
-    for line in lines(known):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _planned(asking: Asking, tasks: Mapping[str, Task], progress: Progress) -> tuple[Shots, list[Setting]]:
-    chosen = build_shots(asking.shots, asking.shots_from, device=asking.device, progress=progress)
-    return chosen, cells(tasks, shots=chosen, limit=asking.limit, seed=asking.seed, ways=asking.ways)
-
-
-def report(folder: Path) -> None:
-    """Print a run's scores again and rewrite its ``scores.csv`` and ``report.html``.
-
-    Raises:
-        RunError: if there is no run.
-    """
-    past = open_run(folder)
-    found = past.report
-    past.run.write("scores.csv", found.csv())
-    _write_page(past, found)
-    _finish(found, past.run)
-
-
-def score(name: str, task: Task, answers: Path, *, seed: int, folder: Path | None) -> None:
-    """Mark a file of answers and print the scores; what an earlier state of the file got is forgotten.
-
-    Raises:
-        KosmosEvalError: if the task marks no files, or the file does not belong to the split.
-    """
-    given = task.read_answers(answers)
-    official = task.official()
-    cell = marked_cell(name, official, given, seed=seed)
-    unknown = sorted(set(given) - {sample.id for sample in cell.samples})
-    if unknown:
-        raise BadData(f"{answers} answers {unknown[0]}, which this split of {name} does not have; name its --split")
-    options = {"answers": str(answers), "task": name, "options": official.options()}
-    config = {
-        "options": options | ({"seed": seed} if seed else {}),
-        "model_name": str(answers),
-        "command": sys.argv,
-        **provenance([name]),
-    }
-    with run_folder.opened(folder, config) if folder else nullcontext(Run()) as run:
-        marked = [
-            Record(name, 0, one.id, prompt="", score=official.score_answer(one, given[one.id])) for one in cell.samples
-        ]
-        run.records = {record.key: record for record in marked}
-        run.write(run_folder.SAMPLES, "".join(f"{record.line()}\n" for record in marked))
-        found = Report(str(answers), tuple(marked_rows(cell, run)))
-        _write_marks(cell, run)
-        run.write("scores.csv", found.csv())
-        run.write("run.json", json.dumps(redacted(config), indent=2, ensure_ascii=False) + "\n")
-    _finish(found, run)
-
-
-def _write_page(past: SavedRun, found: Report) -> None:
-    from kosmos_eval.report import html
-
-    begun = monotonic()
-    content = html.page(past, found)
-    past.run.write("report.html", content)
-    made = f"{len(content.encode()) / 1e6:.1f} MB, {monotonic() - begun:.1f} s"
-    console.print(f"report: {past.folder / 'report.html'} ({made})", highlight=False, soft_wrap=True)
-
-
-def _write_marks(cell: Setting, run: Run) -> None:
-    """Files that a cell gives beside the table: what a server scores, marks that only the corpus decides."""
-    samples, scores = scored(cell, run)
-    if (submission := cell.task.submission(samples, scores)) is not None:
-        file, content = submission
-        run.write(f"{cell_file(cell)}-{file}", content)
-    if samples and has_sample_metrics(cell.task):
-        marks = cell.task.sample_metrics(samples, scores)
-        run.write(marks_file(cell), json.dumps(marks, indent=1) + "\n")
-
-
-def _fingerprint(cell: Setting, run: Run) -> str:
-    """A digest of what was evaluated: ids, prompts with the content of their images, and references."""
-    total = sha256()
-    for sample in cell.outlines():
-        record = cell.record(run, sample.id)
-        total.update(f"{sample.id} {record.prompt if record else ''} {sample.references!r}\n".encode())
-    return total.hexdigest()[:16]
-
-
-def _finish(found: Report, run: Run) -> None:
-    print_report(found, console)
-    if run.folder is not None:
-        console.print(f"run folder: {run.folder}", highlight=False, soft_wrap=True)
-    failed = [record for record in run.records.values() if record.error is not None]
-    if found.failed:
-        for record in failed[:10]:
-            errors.print(
-                f"failed: {record.task} {record.id}: {record.error}", highlight=False, soft_wrap=True, markup=False
-            )
-        more = f" ({len(failed) - 10} more in samples.jsonl)" if len(failed) > 10 else ""
-        raise RunError(
-            f"{found.failed} samples failed{more}; they are counted apart, and the same command asks them again"
-        )
+def _counts(listed: str) -> list[int]:
+    try:
+        counts = [int(count) for count in listed.split(",")]
+    except ValueError as error:
+        raise KosmosEvalError(f"--shots {listed} is not a list of whole numbers, such as 0,4") from error
+    if min(counts) < 0:
+        raise KosmosEvalError(f"--shots {listed} has a negative number")
+    return list(dict.fromkeys(counts))

@@ -1,48 +1,66 @@
-"""Commands that say what there is: tasks, models, prompts, data."""
+"""Commands that show what there is: tasks, models, prompts, data."""
 
+from __future__ import annotations
+
+import html as markup
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.markup import escape
+import typer
 from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
-from kosmos_eval.cli.run import console
+from kosmos_eval.cli.console import (
+    AllowOutside,
+    Data,
+    Hub,
+    ImagesOption,
+    ModelFile,
+    Seed,
+    ShotsFrom,
+    Split,
+    TaskFile,
+    TaskOption,
+    console,
+    load_files,
+    path_named,
+    source_of,
+)
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
-from kosmos_eval.evaluation import run_folder, suites
-from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.run_folder import Record
-from kosmos_eval.evaluation.setup import build_task
-from kosmos_eval.fewshot.selection import Shots
 from kosmos_eval.registry import named, names
-from kosmos_eval.report import prompts
-from kosmos_eval.request import Request
-from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
-from kosmos_eval.task import Task, info
+from kosmos_eval.task import info
+
+if TYPE_CHECKING:
+    from kosmos_eval.evaluation.evaluator import PendingSample
+    from kosmos_eval.evaluation.variant import SettingKey
+    from kosmos_eval.request import Request
+    from kosmos_eval.sample import Sample
 
 
-def tasks() -> None:
-    """Print a line for each task, then one for each suite."""
+def tasks(task_file: TaskFile = None) -> None:
+    """List the tasks: metric, splits, where their data comes from; then the suites."""
+    from kosmos_eval.evaluation import suites
+
+    load_files(task_file)
     table = Table("task", "metric", "splits (default first)", "what it is", header_style="bold")
     for name in names("task"):
         factory = named("task", name)
         said = info(factory)
         splits = "\n".join(f"{source}: {', '.join(found)}" for source, found in said.splits.items())
-        table.add_row(
-            name, said.metric, splits, _first_line(factory) + (" (few-shot: extension)" if said.extension else "")
-        )
+        extension = " (few-shot form not in the paper)" if said.extension else ""
+        table.add_row(name, said.metric, splits, _first_line(factory) + extension)
     console.print(table)
     for suite, members in suites.every().values():
-        shots = ", ".join(map(str, suite.shots))
-        line = f"suite {suite.name}, {shots} shots: {', '.join(members)}"
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(f"suite {suite.name}, {', '.join(map(str, suite.shots))} shots: {', '.join(members)}")
 
 
-def models() -> None:
-    """Print a line for each model."""
+def models(model_file: ModelFile = None) -> None:
+    """List the models that --model can name."""
+    load_files(model_file)
     table = Table("model", "what it is", header_style="bold")
     for name in names("model"):
         table.add_row(name, _first_line(named("model", name)))
@@ -50,87 +68,107 @@ def models() -> None:
 
 
 def show(
-    made: Mapping[str, Task],
-    *,
-    shots: Shots,
-    index: int,
-    seed: int,
-    page: Path | None,
-    answered: Path | None,
-    ways: Variants,
+    task: Annotated[str, typer.Argument(help="The task.")],
+    shots: Annotated[int, typer.Option("--shots", min=0, help="Number of demonstrations.")] = 0,
+    index: Annotated[int, typer.Option("--index", min=0, help="Index of the sample.")] = 0,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", parser=path_named, metavar="FILE", help="Write a page with the images in place."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", parser=path_named, metavar="RUN", help="A run's folder: show its answer too."),
+    ] = None,
+    data: Data = None,
+    hub: Hub = False,
+    allow_outside: AllowOutside = False,
+    split: Split = None,
+    seed: Seed = 0,
+    shots_from: ShotsFrom = "random",
+    images: ImagesOption = "real",
+    task_option: TaskOption = None,
+    task_file: TaskFile = None,
 ) -> None:
-    """Show the exact requests of one sample, its images in place; ``page`` writes them as HTML.
+    """Show the exact prompt of a sample, its images in place; no model is needed."""
+    from kosmos_eval.evaluation.evaluator import build_requests
+    from kosmos_eval.evaluation.plan import plan
+    from kosmos_eval.evaluation.setup import load_shots, load_tasks
+    from kosmos_eval.evaluation.variant import Variants
 
-    Raises:
-        KosmosEvalError: if there is no such sample, ``answered``, a run's folder, has no answer to it, or the page
-            cannot be written.
-    """
-    for cell in cells(made, shots=shots, limit=None, seed=seed, ways=ways):
-        if index >= len(cell.samples):
-            raise KosmosEvalError(f"{cell.name} has {len(cell.samples)} samples; there is no --index {index}")
-        sample = cell.samples[index]
-        asked = prepared(cell, sample)
-        below: dict[str, str] = {}
-        if answered is not None:
-            below = _answer(answered, Record(cell.name, cell.shots, sample.id, asked.prompt, variant=cell.variant))
-        below["right"] = _right(sample)
-        if page is not None:
-            content = _page(f"{cell.name} · {sample.id}", asked.requests, below)
-            try:
-                page.write_text(content, encoding="utf-8")
-            except OSError as error:
-                raise KosmosEvalError(f"cannot write {page}: {error.strerror or error}; name another file") from error
-            console.print(f"written: {page}", highlight=False, soft_wrap=True)
-            return
-        for number, request in enumerate(asked.requests, start=1):
-            console.print(Rule(f"{cell.name} · {sample.id} · request {number} of {len(asked.requests)}"))
-            console.print(prompts.on_console(request.prompt, console), soft_wrap=True)
-            console.print(f"[dim]{prompts.asked_for(request)}[/dim]", highlight=False)
-        for title, text in below.items():
-            console.print(Rule(title))
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+    load_files(task_file)
+    made = load_tasks(
+        [task], source_of(data, hub, allow_outside=allow_outside), splits=split, options=task_option or ()
+    )
+    chosen, variants = load_shots([shots], shots_from), Variants(images)
+    (setting,) = plan(made, shots=chosen, seed=seed, variants=variants)
+    if index >= len(setting.samples):
+        raise KosmosEvalError(f"{setting.name} has {len(setting.samples)} samples; there is no --index {index}")
+    sample = setting.samples[index]
+    asked = build_requests(setting, sample)
+    below = {} if run is None else _answer(run, setting.key, asked)
+    below["correct"] = _correct(sample)
+    if html is None:
+        _print(f"{setting.name} · {sample.id}", asked.requests, below)
+        return
+    try:
+        html.write_text(_page(f"{setting.name} · {sample.id}", asked.requests, below), encoding="utf-8")
+    except OSError as error:
+        raise KosmosEvalError(f"cannot write {html}: {error.strerror or error}; name another file") from error
+    console.print(f"written: {html}")
 
 
-def data(chosen: Sequence[str] | None, root: Path | None, *, split: str | None = None) -> None:
-    """Say for each task whether its official files are complete and every image decodes.
-
-    Raises:
-        KosmosEvalError: if one of the chosen tasks is not complete.
-    """
+def check_data(
+    task: Annotated[str | None, typer.Argument(help="One task; default: all.")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--data", parser=path_named, metavar="DIR", help="Folder of official files.")
+    ] = None,
+    allow_outside: AllowOutside = False,
+    split: Annotated[str | None, typer.Option("--split", help="A split; default: the task's.")] = None,
+    task_file: TaskFile = None,
+) -> None:
+    """Say for each task whether its official data is complete and readable, and where to get it."""
+    load_files(task_file)
     if root is not None and not root.is_dir():
         Source("data", root).folder()
-    broken = [name for name in chosen or names("task") if not _complete(name, root, split)]
+    source = None if root is None else Source("data", root.resolve(), split, allow_outside=allow_outside)
+    broken = [name for name in ([task] if task else names("task")) if not _complete(name, source)]
     if root is not None and broken:
         raise KosmosEvalError(f"not complete under {root}: {', '.join(broken)}")
 
 
-def _complete(name: str, root: Path | None, split: str | None) -> bool:
+def _complete(name: str, source: Source | None) -> bool:
+    """Print the state of a task's official files; return whether all are there and every image decodes."""
+    from kosmos_eval.evaluation.setup import load_task
+
     said = info(named("task", name))
-    if root is None:
-        console.print(f"[bold]{name}[/bold]\n  {said.get or 'generated; needs no files'}", highlight=False)
+    if source is None:
+        console.print(Text(name, "bold"), f"\n  {said.get or 'generated; needs no files'}", sep="")
         return True
     if said.splits and "data" not in said.splits:
-        console.print(f"[bold]{name}[/bold] is generated and needs no files", highlight=False)
+        console.print(Text(name, "bold"), "is generated and needs no files")
         return True
     try:
-        task = build_task(name, Source("data", root, split))
+        task = load_task(name, source)
         samples = task.samples()
-        unreadable = _unreadable(request for sample in samples for request in task.requests(sample, ()))
+        requests = (request for sample in samples for request in task.requests(sample, ()))
+        unreadable = _unreadable(requests, task.readable)
     except KosmosEvalError as error:
-        reason = str(error).removeprefix(f"{name}: ").partition("; `kosmos-eval data")[0]
-        line = f"[bold]{name}[/bold] [red]incomplete[/red]: {escape(reason)}\n  get {escape(said.get)}"
-        console.print(line, highlight=False, soft_wrap=True)
+        reason = str(error).removeprefix(f"{name}: ").partition("; `kosmos-eval check-data")[0]
+        line = Text.assemble((name, "bold"), " ", ("incomplete", "red"), f": {reason}\n  get {said.get}")
+        console.print(line)
         return False
-    state = f"[red]{len(unreadable)} unreadable, such as {unreadable[0]}[/red]" if unreadable else "[green]ok[/green]"
-    console.print(f"[bold]{name}[/bold] {len(samples)} samples, {state}", highlight=False, soft_wrap=True)
+    state = Text("ok", "green")
+    if unreadable:
+        state = Text(f"{len(unreadable)} unreadable, such as {unreadable[0]}", "red")
+    console.print(Text.assemble((name, "bold"), f" {len(samples)} samples, ", state))
     return not unreadable
 
 
-def _unreadable(requests: Iterable[Request]) -> list[str]:
-    """Why images do not decode, one line for each that does not."""
+def _unreadable(requests: Iterable[Request], folders: tuple[str, ...]) -> list[str]:
+    """Return why images do not decode, one line for each that does not."""
     seen: set[str] = set()
     reasons = []
-    for image in (image for request in requests for image in request.prompt.images):
+    for image in (image for request in requests for image in request.prompt.within(folders).images):
         try:
             if image.digest not in seen:
                 seen.add(image.digest)
@@ -144,31 +182,47 @@ def _first_line(factory: object) -> str:
     return (factory.__doc__ or "").strip().partition("\n")[0]
 
 
-def _right(sample: Sample) -> str:
+def _correct(sample: Sample) -> str:
     counted = Counter(sample.references or (sample.target,))
     return "\n".join(f"{text}   ({count} times)" if count > 1 else text for text, count in counted.items())
 
 
-def _answer(folder: Path, asked: Record) -> dict[str, str]:
-    """What a run was answered when it asked exactly this, by the name of its model."""
-    config, run = run_folder.load(folder)
-    record = run.record(asked.task, asked.shots, asked.id, variant=asked.variant)
+def _answer(folder: Path, key: SettingKey, asked: PendingSample) -> dict[str, str]:
+    """Return what a run was answered when it asked exactly this, by the name of its model."""
+    from kosmos_eval.evaluation.run_folder import load_folder
+
+    manifest, run = load_folder(folder)
+    record = run.record(key, asked.sample.id)
     if record is None or record.prompt != asked.prompt:
         raise RunError(
-            f"{folder} did not ask {asked.task} {asked.id} this way; name the run's --shots, --seed and data"
+            f"{folder} did not ask {key.task} {asked.sample.id} this way; name the run's --shots, --seed and data"
         )
     if record.score is None:
-        return {f"{config['model_name']} failed": str(record.error)}
-    marks = ", ".join(f"{name} {mark:.2f}" for name, mark in record.score.values.items())
-    return {str(config["model_name"]): f"{record.score.answer}   ({marks})" if marks else record.score.answer}
+        return {f"{manifest.model_name} failed": str(record.error)}
+    values = ", ".join(f"{name} {value:.2f}" for name, value in record.score.values.items())
+    return {manifest.model_name: f"{record.score.answer}   ({values})" if values else record.score.answer}
+
+
+def _print(title: str, requests: Sequence[Request], below: Mapping[str, str]) -> None:
+    from kosmos_eval.report import prompts
+
+    for number, request in enumerate(requests, start=1):
+        console.print(Rule(Text(f"{title} · request {number} of {len(requests)}")))
+        console.print(prompts.on_console(request.prompt, console))
+        console.print(prompts.asked_for(request), style="dim")
+    for heading, text in below.items():
+        console.print(Rule(Text(heading)))
+        console.print(text)
 
 
 def _page(title: str, requests: Sequence[Request], below: Mapping[str, str]) -> str:
-    import html
+    from kosmos_eval.report import prompts
 
     body = "".join(
-        f'<p class="prompt">{prompts.as_html(request.prompt)}</p><p>{html.escape(prompts.asked_for(request))}</p>'
+        f'<p class="prompt">{prompts.as_html(request.prompt)}</p><p>{markup.escape(prompts.asked_for(request))}</p>'
         for request in requests
     )
-    parts = (f"<h2>{html.escape(name)}</h2><p class='prompt'>{html.escape(text)}</p>" for name, text in below.items())
+    parts = (
+        f"<h2>{markup.escape(name)}</h2><p class='prompt'>{markup.escape(text)}</p>" for name, text in below.items()
+    )
     return prompts.page(title, body + "".join(parts))

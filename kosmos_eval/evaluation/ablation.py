@@ -21,16 +21,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import cycle
-from typing import Literal
 
 from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.fewshot.selection import random_shots
 from kosmos_eval.prompt import Image, Part, Prompt
 from kosmos_eval.request import Request
 from kosmos_eval.sample import Sample
-
-Images = Literal["real", "blank", "shuffled", "none"]
-"""What stands in the places of a prompt's images."""
 
 GREY = (128, 128, 128)
 

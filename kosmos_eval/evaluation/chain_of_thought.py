@@ -50,6 +50,10 @@ class ReasonedTask(Task):
             raise KosmosEvalError(f"{found} is invalid; expected words that ask for it, and at least 1 token")
 
     @property
+    def readable(self) -> tuple[str, ...]:
+        return self.task.readable
+
+    @property
     def notes(self) -> Sequence[str]:
         """The task's notes, and what asks for the rationale."""
         return [*self.task.notes, f"after {self.rationale!r}"]
@@ -109,7 +113,7 @@ class ChainOfThought(ReasonedTask):
 
     @property
     def info(self) -> TaskInfo:  # type: ignore[override]
-        """What the task says of itself."""
+        """The description of the task."""
         return self.task.info
 
     def options(self) -> dict[str, Any]:

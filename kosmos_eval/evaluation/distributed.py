@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOST = "another process is gone without a word; what is finished is kept, and the same command asks the rest"
+PEER_LOST = "a worker process exited; finished samples are kept, run the same command again to continue"
 
 
-class Elsewhere(RuntimeError):
+class PeerFailed(RuntimeError):
     """Another rank has failed; the message is of its error."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is, of how many.
+    """The number of this process, and how many there are.
 
     Args:
         rank: this process.
@@ -41,11 +41,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that reports."""
+        """True for the one that reports."""
         return self.rank == 0
 
     def share(self, every: Sequence[int]) -> Sequence[int]:
-        """What this rank evaluates."""
+        """Return the indices that this rank evaluates."""
         return every if self.in_step else every[self.rank :: self.count]
 
     def together(self, work: Callable[[], T]) -> list[T]:
@@ -55,7 +55,7 @@ class Ranks:
             The results of all ranks, the same everywhere.
 
         Raises:
-            Elsewhere: on every rank if it failed on another, so that none waits for one that has given up.
+            PeerFailed: on every rank if it failed on another, so that none waits for one that has given up.
             RunError: if another rank has ended meanwhile.
         """
         if self.count == 1:
@@ -72,16 +72,16 @@ class Ranks:
         try:
             distributed.all_gather_object(told, mine)
         except RuntimeError as error:
-            raise RunError(LOST) from error
+            raise RunError(PEER_LOST) from error
         if failure is not None:
             raise failure
         for rank, (_, reason) in enumerate(told):
             if reason:
-                raise Elsewhere(f"on rank {rank}: {reason}")
+                raise PeerFailed(f"on rank {rank}: {reason}")
         return [result for result, _ in told]
 
 
-ALONE = Ranks()
+SINGLE = Ranks()
 """One process."""
 
 

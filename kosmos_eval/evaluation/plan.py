@@ -1,4 +1,6 @@
-"""What a run asks: every task at every number of shots, in the usual way and in others that are asked for."""
+"""The plan of a run: every task at every number of shots, in the default variant and in others that are asked for."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -6,146 +8,158 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError, PlugInError, UnknownName
-from kosmos_eval.evaluation.ablation import Images, blanked, exchanged, other, stripped
-from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.evaluation.variant import joined, parted
+from kosmos_eval.evaluation.ablation import blanked, exchanged, other, stripped
+from kosmos_eval.evaluation.run_folder import Record, RunFolder
+from kosmos_eval.evaluation.variant import Images, SettingKey, Variant, Variants
 from kosmos_eval.fewshot.selection import Choice, RandomShots, Shots
 from kosmos_eval.request import Output, Request
-from kosmos_eval.sample import Sample, subset
+from kosmos_eval.sample import Sample, Samples, subset
 from kosmos_eval.task import Task
-
-
-@dataclass(frozen=True)
-class Variants:
-    """In which ways tasks are asked; by default in the usual one alone.
-
-    Args:
-        images: what stands in the places of a prompt's images (`kosmos_eval.evaluation.ablation`).
-        with_blind: whether every task with images is also asked with blank ones.
-        prompts: names of wordings for tasks that have several, or ``all``; none for the task's own choice.
-        seeds: how many times demonstrations are drawn, with the run's seed and those after it; where none are, a task
-            is asked once.
-    """
-
-    images: Images = "real"
-    with_blind: bool = False
-    prompts: tuple[str, ...] = ()
-    seeds: int = 1
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "Variants":
-        """The ways that the options of a ``run.json`` name."""
-        given = options.get("ways", {})
-        return cls(**given | {"prompts": tuple(given.get("prompts", ()))})
-
-    def __post_init__(self) -> None:
-        if self.with_blind and self.images != "real":
-            raise KosmosEvalError(f"--with-blind asks with the real images too; leave out --images {self.images}")
 
 
 @dataclass
 class Setting:
-    """A task at a number of shots, with the samples to evaluate: what gives one set of rows in the report.
+    """A task at a number of shots in one variant, with the samples to evaluate; it gives one set of rows in the report.
 
     Samples are made when they are looked at, and may be costly; their outlines are kept from the first pass.
-    ``variant`` says how they are asked otherwise than usual, such as ``images=blank``; a cell is told from others by
-    task, shots and variant. ``split`` is all samples of the task, whose images are exchanged where ``images`` says so.
+
+    Args:
+        key: the setting's name.
+        task: the task.
+        seed: of demonstrations and the bootstrap.
+        samples: the samples to evaluate.
+        pool: the pool of demonstrations.
+        leave_one_out: True where the pool is the evaluated split itself.
+        choice: how demonstrations are chosen.
+        split: all samples of the task, whose images are exchanged where the variant says so.
+        own_shots: True where demonstrations belong to the samples themselves.
+        indices: the samples' places in the whole setting, where these are only a part of it.
+        seen: outlines by id, as far as samples were looked at.
     """
 
-    name: str
+    key: SettingKey
     task: Task
-    shots: int
     seed: int
     samples: Sequence[Sample]
-    pool: Sequence[Sample]
-    leave_one_out: bool
-    seen: dict[str, Sample] = field(default_factory=dict)
-    variant: str = ""
+    pool: Sequence[Sample] = ()
+    leave_one_out: bool = False
     choice: Choice = field(default_factory=RandomShots)
-    images: Images = "real"
     split: Sequence[Sample] = ()
     own_shots: bool = False
+    indices: Sequence[int] | None = None
+    seen: dict[str, Sample] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.key.task
+
+    @property
+    def shots(self) -> int:
+        """Demonstrations asked for."""
+        return self.key.shots
+
+    @property
+    def label(self) -> str:
+        """The setting in progress and errors."""
+        return str(self.key)
 
     def outlines(self) -> list[Sample]:
-        """Every sample without its prompt, in order."""
+        """Return every sample without its prompt, in order."""
         if len(self.seen) < len(self.samples):
             self.seen = {sample.id: sample.outline for sample in self.samples}
         return list(self.seen.values())
 
-    @property
-    def label(self) -> str:
-        """How progress and errors name the cell."""
-        return ", ".join(filter(None, (self.name, f"{self.shots} shots", self.variant)))
-
-    @property
-    def sighted(self) -> "Setting | None":
-        """The same samples asked in the same way with the real pictures; None for a cell that shows them itself."""
-        if self.images == "real":
+    def with_images(self) -> Setting | None:
+        """Return the same setting with the real images; None for one that shows them itself."""
+        if self.key.variant.images == "real":
             return None
-        return replace(self, images="real", variant=joined(**parted(self.variant) | {"images": None}))
+        return replace(self, key=replace(self.key, variant=replace(self.key.variant, images="real")))
 
-    def record(self, run: Run, id: str) -> Record | None:
-        """What a run knows of one of the samples; None while it was not asked."""
-        return run.record(self.name, self.shots, id, variant=self.variant)
+    def record(self, run: RunFolder, id: str) -> Record | None:
+        """Return what a run knows of one of the samples; None while it was not asked."""
+        return run.record(self.key, id)
+
+    def subset(self, indices: Sequence[int]) -> Setting:
+        """Return the setting with these of its samples, each made when it is asked; outlines are not made again."""
+        every: Any = self.samples.__getitem__
+        places = [self.indices[index] for index in indices] if self.indices is not None else indices
+        return replace(self, samples=Samples(indices, every), indices=places, seen={})
+
+    def demonstrations(self, sample: Sample) -> list[Sample]:
+        """Return the demonstrations of a sample.
+
+        Raises:
+            KosmosEvalError: if there are too few.
+        """
+        if self.own_shots:
+            return list(self.task.choose_shots(sample, self.shots) or ())
+        return self.choice.draw(sample, self.pool, self.shots, seed=self.seed, task=self.name)
 
     def requests(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Output] = ()) -> list[Request]:
-        """What is asked about a sample after demonstrations, with the images that the cell shows.
+        """Return the requests about a sample after demonstrations, with the images of the setting's variant.
 
         Args:
             sample: one of the samples.
             shots: the demonstrations.
-            outputs: those that have come, where the next stage is asked for.
+            outputs: those of earlier turns, where the next turn is asked for.
         """
         requests = self._own(sample, shots, outputs)
-        if self.images == "shuffled" and requests:
+        images = self.key.variant.images
+        if images == "shuffled" and requests:
             another = other(sample, self.split, seed=self.seed, task=self.name)
             return exchanged(requests, self._own(sample, (), outputs), self._own(another, (), outputs))
-        if self.images in ("blank", "none"):
-            return blanked(requests) if self.images == "blank" else stripped(requests)
+        if images in ("blank", "none"):
+            return blanked(requests) if images == "blank" else stripped(requests)
         return requests
 
+    def fitting(
+        self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Output], fits: Callable[[Request], bool]
+    ) -> tuple[list[Request], Sequence[Sample], bool]:
+        """Return the next requests of a sample with as many whole demonstrations as fit into the model's context.
+
+        Returns:
+            The requests, the demonstrations that are shown, and whether it fits now.
+        """
+        while True:
+            requests = self.requests(sample, shots, outputs)
+            fit = all(map(fits, requests))
+            if fit or not shots:
+                return requests, shots, fit
+            shots = shots[1:]
+
     def _own(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Output]) -> list[Request]:
-        if not outputs:
-            return list(self.task.requests(sample, shots))
-        return list(self.task.follow_up(sample, shots, outputs))
+        task = self.task
+        requests = task.follow_up(sample, shots, outputs) if outputs else task.requests(sample, shots)
+        return [replace(request, prompt=request.prompt.within(task.readable)) for request in requests]
 
 
-def cells(
+def plan(
     tasks: Mapping[str, Task],
     *,
-    shots: Sequence[int] | Shots,
-    limit: int | None,
-    seed: int,
-    ways: Variants | None = None,
+    shots: Sequence[int] | Shots = (0,),
+    limit: int | None = None,
+    seed: int = 0,
+    variants: Variants | None = None,
 ) -> list[Setting]:
-    """Every task at every number of shots in every way; all data is opened and checked here, before anything is asked.
+    """Return every task at every number of shots in every variant; all data is opened and checked here.
 
     Raises:
-        KosmosEvalError: if the data cannot be read, there are too few demonstrations, or a task cannot be asked so.
+        KosmosEvalError: if the data cannot be read, there are too few demonstrations, or a task has no such variant.
     """
-    plan, asked = Shots.of(shots), ways or Variants()
+    counts, asked = Shots.of(shots), variants or Variants()
+    _known_prompts(tasks, asked.prompts)
     made: list[Setting] = []
     for name, given in tasks.items():
-        for wording, task in _worded(name, given, asked.prompts):
-            usual = _usual(name, task, plan, limit=limit, seed=seed)
-            made += [replace(cell, seen={}) for cell in _varied(usual, wording, asked)]
-    return sorted(made, key=_order(list(tasks), plan))
+        for prompt, task in _with_prompts(given, asked.prompts):
+            default = _default(name, task, counts, limit=limit, seed=seed)
+            made += [replace(setting, seen={}) for setting in _varied(default, prompt, asked)]
+    return sorted(made, key=_order(list(tasks), counts))
 
 
-def demonstrations(cell: Setting, sample: Sample) -> list[Sample]:
-    """What is shown before a sample.
-
-    Raises:
-        KosmosEvalError: if there is not enough to show.
-    """
-    if (chosen := cell.task.choose_shots(sample, cell.shots)) is not None:
-        return list(chosen)
-    return cell.choice.draw(sample, cell.pool, cell.shots, seed=cell.seed, task=cell.name)
-
-
-def _usual(name: str, task: Task, plan: Shots, *, limit: int | None, seed: int) -> list[Setting]:
-    """A task at every number of shots in the usual way."""
-    most = max(plan.counts, default=0)
+def _default(name: str, task: Task, counts: Shots, *, limit: int | None, seed: int) -> list[Setting]:
+    """Return a task at every number of shots in its default variant."""
+    most = max(counts.counts, default=0)
     every = _samples(name, task)
     own = most > 0 and _chooses_shots(task, every[0], most)
     pool = task.examples() if most and not own else ()
@@ -158,15 +172,23 @@ def _usual(name: str, task: Task, plan: Shots, *, limit: int | None, seed: int) 
     samples = subset(every, limit, seed=seed, task=name)
     made = [
         Setting(
-            name, task, count, seed, samples, pool, alone and count > 0, choice=plan.choice, split=every, own_shots=own
+            SettingKey(name, count),
+            task,
+            seed,
+            samples,
+            pool=pool,
+            leave_one_out=alone and count > 0,
+            choice=counts.choice,
+            split=every,
+            own_shots=own,
         )
-        for count in plan.counts
+        for count in counts.counts
     ]
     if made and samples:
         if most:
-            plan.choice.prepare(samples, pool, task=name)
+            counts.choice.prepare(samples, pool, task=name)
         with suppress(BadImage):  # it fails its own sample when that is asked
-            demonstrations(max(made, key=lambda cell: cell.shots), samples[0])
+            max(made, key=lambda setting: setting.shots).demonstrations(samples[0])
     return made
 
 
@@ -179,7 +201,7 @@ def _chooses_shots(task: Task, sample: Sample, count: int) -> bool:
 
 
 def _samples(name: str, task: Task) -> Sequence[Sample]:
-    """Every sample of a task that has all that a task needs."""
+    """Return every sample of a task that is one."""
     if not isinstance(task, Task):
         raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected a subclass of kosmos_eval.Task")
     given = task.samples()
@@ -189,46 +211,48 @@ def _samples(name: str, task: Task) -> Sequence[Sample]:
     return every
 
 
-def _worded(name: str, task: Task, prompts: Sequence[str]) -> list[tuple[str | None, Task]]:
-    """A task in each wording that is asked for; the one that it has chosen itself is the usual one, without a name."""
+def _known_prompts(tasks: Mapping[str, Task], prompts: Sequence[str]) -> None:
+    """Make sure that every task with prompt variants has those that are named."""
+    for name, task in tasks.items():
+        variants = getattr(task, "prompt_variants", {})
+        for prompt in prompts if variants else ():
+            if prompt != "all" and prompt not in variants:
+                raise UnknownName(f"prompt of {name}", prompt, variants)
+
+
+def _with_prompts(task: Task, prompts: Sequence[str]) -> list[tuple[str | None, Task]]:
+    """Return a task with each prompt that is asked for; the one that it has chosen itself has no name."""
     if not prompts or not task.prompt_variants:
         return [(None, task)]
+    chosen = list(task.prompt_variants) if "all" in prompts else list(dict.fromkeys(prompts))
     made: Any = task
-    chosen = list(made.prompt_variants) if "all" in prompts else list(dict.fromkeys(prompts))
-    for prompt in chosen:
-        if prompt not in made.prompt_variants:
-            raise UnknownName(f"prompt of {name}", prompt, made.prompt_variants)
     return [(None if prompt == made.prompt else prompt, replace(made, prompt=prompt)) for prompt in chosen]
 
 
-def _varied(usual: Sequence[Setting], wording: str | None, ways: Variants) -> Iterator[Setting]:
-    """The cells of one wording in every way: draws of demonstrations, and beside each the same without sight."""
-    if ways.images != "real" and not all(map(_sighted, usual[:1])):
-        raise KosmosEvalError(f"{usual[0].name} shows no images; evaluate it without --images {ways.images}")
-    shown: tuple[Images, ...] = (ways.images,)
-    if ways.with_blind and all(map(_sighted, usual[:1])):
+def _varied(default: Sequence[Setting], prompt: str | None, variants: Variants) -> Iterator[Setting]:
+    """Return the settings of one prompt: draws of demonstrations, and beside each the same with other images."""
+    if variants.images != "real" and not all(map(_shows_images, default[:1])):
+        raise KosmosEvalError(f"{default[0].name} shows no images; evaluate it without --images {variants.images}")
+    shown: tuple[Images, ...] = (variants.images,)
+    if variants.with_blind and all(map(_shows_images, default[:1])):
         shown = ("real", "blank")
-    for cell in usual:
-        draws = ways.seeds if cell.shots and cell.choice.seeded and not cell.own_shots else 1
-        for seed in range(cell.seed, cell.seed + draws):
+    for setting in default:
+        draws = variants.seeds if setting.shots and setting.choice.seeded and not setting.own_shots else 1
+        for seed in range(setting.seed, setting.seed + draws):
             for images in shown:
-                variant = joined(
-                    images=None if images == "real" else images,
-                    prompt=wording,
-                    seed=None if seed == cell.seed else seed,
-                )
-                yield replace(cell, seed=seed, images=images, variant=variant)
+                variant = Variant(images=images, prompt=prompt, seed=None if seed == setting.seed else seed)
+                yield replace(setting, seed=seed, key=replace(setting.key, variant=variant))
 
 
-def _sighted(cell: Setting) -> bool:
-    """Whether the task shows images, by its first sample; one without samples may."""
+def _shows_images(setting: Setting) -> bool:
+    """Return whether the task shows images, by its first sample; one without samples may."""
     try:
-        asked = [cell.task.requests(sample, ()) for sample in cell.samples[:1]]
+        asked = [setting.task.requests(sample, ()) for sample in setting.samples[:1]]
         return not asked or any(request.prompt.images for request in asked[0])
     except BadImage:
         return True
 
 
-def _order(names: Sequence[str], plan: Shots) -> Callable[[Setting], tuple[int, int]]:
-    """By task, then by number of shots, as they were asked for."""
-    return lambda cell: (names.index(cell.name), plan.counts.index(cell.shots))
+def _order(names: Sequence[str], counts: Shots) -> Callable[[Setting], tuple[int, int]]:
+    """Return the sort key: by task, then by number of shots, as they were asked for."""
+    return lambda setting: (names.index(setting.name), counts.counts.index(setting.shots))

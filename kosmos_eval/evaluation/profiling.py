@@ -1,4 +1,4 @@
-"""What a run asked of a model, what was computed for it, and where the time went: ``run --profile``."""
+"""Work and time of a run, ``run --profile``: tokens and images asked for and computed, and seconds by part."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from kosmos_eval.model import Work
 
 T = TypeVar("T")
 
-SIDE = 2048
-"""Of the square matrices whose product tells what a device can do."""
-
 
 @dataclass
 class Profile:
-    """Where a run's time went.
+    """The seconds of a run, by part.
 
     Args:
         seconds: by what it was spent on.
@@ -70,24 +67,8 @@ def through(on: str, items: Iterable[T]) -> Iterator[T]:
         yield item
 
 
-def matmul_rate(device: str, dtype: str) -> float:
-    """Operations a second of a large product of matrices, the best of some: what a device can do at most."""
-    import torch
-
-    side = SIDE if device != "cpu" else SIDE // 2
-    factor = torch.randn(side, side, device=device).to(getattr(torch, dtype))
-    best = float("inf")
-    for _ in range(6):
-        start = time.perf_counter()
-        product = factor @ factor
-        if product.device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best
-
-
 def summary(profile: Profile, work: Work | None) -> dict[str, float]:
-    """What is known, by name, as ``profile.json`` keeps it.
+    """Return the measured values by name, as ``profile.json`` keeps them.
 
     Args:
         profile: of a run that is over.
@@ -101,9 +82,7 @@ def summary(profile: Profile, work: Work | None) -> dict[str, float]:
         found["share_saved"] = 1 - work.tokens_computed / work.tokens_asked
     seconds = profile.seconds.get("model", 0.0)
     if work.flops and seconds:
-        found["matmul_flops_per_second"] = matmul_rate(work.device, work.dtype)
-        found["model_flops_per_second"] = work.flops / seconds
-        found["utilisation"] = found["model_flops_per_second"] / found["matmul_flops_per_second"]
+        found |= {"flops": work.flops, "flops_per_second": work.flops / seconds}
     return found
 
 
@@ -121,10 +100,8 @@ def lines(found: dict[str, float]) -> Iterator[str]:
         yield f"tokens: {asked:,} asked, {computed:,} computed: {found['share_saved']:.1%} saved by what is shared"
     if "images_asked" in found:
         yield f"images: {int(found['images_asked']):,} asked, {int(found.get('images_encoded', 0)):,} encoded"
-    if "utilisation" in found:
-        does, can = found["model_flops_per_second"], found["matmul_flops_per_second"]
-        share = f"{found['utilisation']:.0%} of a matrix product's {can / 1e9:,.1f} G/s"
-        yield f"model FLOPs: {does / 1e9:,.1f} G/s, {share}"
+    if "flops" in found:
+        yield f"model FLOPs: {found['flops'] / 1e9:,.1f} G, {found['flops_per_second'] / 1e9:,.1f} G/s"
 
 
 def as_json(found: dict[str, float]) -> str:

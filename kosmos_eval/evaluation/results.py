@@ -1,20 +1,22 @@
-"""The rows of a report: one for each task, number of shots, variant and metric."""
+"""The rows of a report: one for each setting and metric; as CSV and back."""
 
+from __future__ import annotations
+
+import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
+from math import isfinite
+from pathlib import Path
 from typing import Any, Self
 
-from kosmos_eval.evaluation.variant import joined, parted
-from kosmos_eval.files import inert
+from kosmos_eval.errors import BadData
+from kosmos_eval.evaluation.variant import AVERAGED_OVER, SettingKey, Variant
+from kosmos_eval.files import Json, inert, restored
 from kosmos_eval.metrics.paired import Difference
 from kosmos_eval.metrics.statistics import Metric
 
-OVER = {"prompt": "prompts", "seed": "seeds"}
-"""Parts of a variant over which rows are summed up, and the part that says over how many."""
-
-
-AVERAGED = (("low", "high"), ("added",), ("added_low", "added_high"))
+AVERAGED = (("low", "high"), ("image_gain",), ("image_gain_low", "image_gain_high"))
 """Fields of which a row over several has the mean, where all of them have all."""
 
 
@@ -32,20 +34,20 @@ class Row:
         unit: ``%``, or empty for a metric on a scale of its own.
         n: samples that were scored.
         failed: samples that were not; a row with any is incomplete.
-        chance: what guessing reaches.
+        chance: the chance level.
         p_value: how probable that much is by guessing, exact and one-sided.
         effective_shots: demonstrations that fitted into the context, on average.
-        note: how the number came about: extension, leave-one-out.
-        variant: how it was asked otherwise than usual, such as ``images=blank``; empty for the usual way.
-            ``prompts=3`` or ``seeds=3`` is the mean over so many wordings, or draws of demonstrations; its interval has
+        note: how the number came about: the scoring rule, where demonstrations come from.
+        variant: the text of a `Variant`, such as ``images=blank``; empty for the default.
+            ``prompts=3`` or ``seeds=3`` is the mean over so many prompts, or draws of demonstrations; its interval has
             the mean ends of theirs, which is never too narrow, as a mean varies no more than what it is the mean of.
         spread: of such a mean, the standard deviation between them.
         worst: of such a mean, the lowest of them.
         best: of such a mean, the highest of them.
-        added: of a row that was asked without the real pictures, what these add: the score of the same samples with
+        image_gain: of a row that was asked without the real images, what these add: the score of the same samples with
             them minus this one, by pairs; None where the run has no such score.
-        added_low: lower end of its 95 % interval.
-        added_high: upper end of its 95 % interval.
+        image_gain_low: lower end of its 95 % interval.
+        image_gain_high: upper end of its 95 % interval.
     """
 
     task: str
@@ -65,42 +67,55 @@ class Row:
     spread: float | None = None
     worst: float | None = None
     best: float | None = None
-    added: float | None = None
-    added_low: float | None = None
-    added_high: float | None = None
+    image_gain: float | None = None
+    image_gain_low: float | None = None
+    image_gain_high: float | None = None
 
-    def beside(self, difference: Difference) -> Self:
-        """The row with what the real pictures add, a difference of marks."""
+    @property
+    def key(self) -> SettingKey:
+        """The setting that the row is of."""
+        return SettingKey(self.task, self.shots, Variant.parse(self.variant))
+
+    def with_gain(self, difference: Difference) -> Self:
+        """Return the row with the image gain, a difference of values."""
         scale = 100 if self.unit == "%" else 1
         low, high = (None if end is None else end * scale for end in (difference.low, difference.high))
-        return replace(self, added=difference.value * scale, added_low=low, added_high=high)
+        return replace(self, image_gain=difference.value * scale, image_gain_low=low, image_gain_high=high)
 
 
 @dataclass(frozen=True)
 class Report:
-    """The scores of a model."""
+    """The scores of a model.
+
+    Args:
+        model: how reports call it.
+        rows: the rows, settings in the order in which they were asked.
+        folder: the run's folder; None where the run was kept in memory.
+    """
 
     model: str
     rows: tuple[Row, ...]
+    folder: Path | None = None
 
     @classmethod
     def of(cls, model: str, rows: Iterable[Row]) -> Self:
-        """The report of a model with a mean over wordings, and over draws, wherever a task was asked in several."""
-        cells = groupby(rows, key=lambda row: (row.task, row.shots))
-        return cls(model, tuple(row for _, cell in cells for row in _with_means(list(cell))))
+        """Return a model's report, with a mean over prompts, and over draws, wherever a task was asked in several."""
+        groups = groupby(rows, key=lambda row: (row.task, row.shots))
+        return cls(model, tuple(row for _, group in groups for row in _with_means(list(group))))
 
     @property
     def failed(self) -> int:
-        """How many samples failed, over all tasks, numbers of shots and variants."""
-        cells = {(row.task, row.shots, row.variant): row.failed for row in self.rows if row.spread is None}
-        return sum(cells.values())
+        """The number of failed samples, over all settings."""
+        return sum({row.key: row.failed for row in self.rows if row.spread is None}.values())
 
     def blind(self, row: Row) -> Row | None:
-        """The same as a row, with blank images; None where that was not asked."""
-        wanted = joined(**parted(row.variant) | {"images": "blank"})
-        place = (row.task, row.shots, row.metric, wanted)
-        found = (other for other in self.rows if (other.task, other.shots, other.metric, other.variant) == place)
-        return next(found, None) if "images" not in parted(row.variant) else None
+        """Return the same as a row, with blank images; None where that was not asked."""
+        variant = row.key.variant
+        if variant.images != "real":
+            return None
+        wanted = (row.task, row.shots, row.metric, str(replace(variant, images="blank")))
+        found = (other for other in self.rows if (other.task, other.shots, other.metric, other.variant) == wanted)
+        return next(found, None)
 
     def score(self, task: str, *, shots: int = 0, metric: str | None = None, variant: str = "") -> float:
         """One value; by default the task's headline metric.
@@ -124,28 +139,59 @@ class Report:
         return str(frame.to_csv(index=False))
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of a ``scores.csv`` that `Report.csv` wrote.
+
+    Raises:
+        BadData: if the file cannot be read, or is not such a CSV.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.DictReader(file)
+            missing = [field.name for field in fields(Row) if field.name not in (lines.fieldnames or ())]
+            if missing:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            return [_parsed(line) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise BadData(
+            f"{path} is no scores.csv of a run ({reason}); `kosmos-eval report --rescore` writes it"
+        ) from error
+
+
+def _parsed(line: Mapping[str, str]) -> Row:
+    values: dict[str, Any] = {}
+    for field in fields(Row):
+        text = line[field.name]
+        if field.name in ("task", "metric", "note", "variant", "unit"):
+            values[field.name] = restored(text)
+        elif field.name in ("shots", "n", "failed"):
+            values[field.name] = int(text)
+        else:
+            values[field.name] = float(text) if text else None
+            if text and not isfinite(values[field.name]):
+                raise ValueError(f"its column {field.name!r} holds {text}")
+    if values["score"] is None:
+        values["score"] = float("nan")
+    Variant.parse(values["variant"])
+    return Row(**values)
+
+
 def rows(
-    task: str,
-    shots: int,
-    metrics: Mapping[str, Metric],
-    *,
-    shown: float,
-    failed: int,
-    notes: Sequence[str],
-    variant: str = "",
+    key: SettingKey, metrics: Mapping[str, Metric], *, shown: float, failed: int, notes: Sequence[str]
 ) -> list[Row]:
-    """The rows of one task at one number of shots; a task of which every sample failed has one row without a score."""
+    """Return the rows of a setting; one of which every sample failed has one row without a score."""
     found = dict(metrics) or {"none": Metric(float("nan"), None, None, 0)}
     shared: dict[str, Any] = {
         "failed": failed,
         "effective_shots": round(shown, 3),
         "note": ", ".join(notes),
-        "variant": variant,
+        "variant": str(key.variant),
     }
-    return [_row(task, shots, name, metric, shared) for name, metric in found.items()]
+    return [_row(key.task, key.shots, name, metric, shared) for name, metric in found.items()]
 
 
-def _row(task: str, shots: int, name: str, metric: Metric, shared: Mapping[str, Any]) -> Row:
+def _row(task: str, shots: int, name: str, metric: Metric, shared: Json) -> Row:
     scale = 100 if metric.unit == "%" else 1
 
     def scaled(value: float | None) -> float | None:
@@ -166,17 +212,16 @@ def _row(task: str, shots: int, name: str, metric: Metric, shared: Mapping[str, 
     )
 
 
-def _with_means(cell: Sequence[Row]) -> Iterator[Row]:
-    """The rows of one task at one number of shots, and after them the means over what they vary in."""
-    yield from cell
-    for part, over in OVER.items():
-        alike: dict[tuple[str, str], list[Row]] = {}
-        for row in cell:
-            parts = {name: value for name, value in parted(row.variant).items() if name != part}
-            alike.setdefault((row.metric, joined(**parts)), []).append(row)
+def _with_means(group: Sequence[Row]) -> Iterator[Row]:
+    """Return the rows of one task at one number of shots, and after them the means over what they vary in."""
+    yield from group
+    for part in AVERAGED_OVER:
+        alike: dict[tuple[str, Variant], list[Row]] = {}
+        for row in group:
+            alike.setdefault((row.metric, row.key.variant.without(part)), []).append(row)
         for (_, variant), rows in alike.items():
             if len(rows) > 1:
-                yield _mean(rows, joined(**parted(variant) | {over: str(len(rows))}))
+                yield _mean(rows, str(variant.mean_over(part, len(rows))))
 
 
 def _mean(rows: Sequence[Row], variant: str) -> Row:

@@ -1,87 +1,186 @@
-"""The marks of a run's samples, and what the pictures add to them."""
+"""From the records of a setting to its rows in the report: metrics, values of single samples, the gain by images."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
 
-from kosmos_eval.evaluation.chain_of_thought import ReasonedTask
+from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.plan import Setting
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.profiling import spent
+from kosmos_eval.evaluation.results import Row, rows
+from kosmos_eval.evaluation.run_config import SettingSummary
+from kosmos_eval.evaluation.run_folder import Record, RunFolder, SampleMetrics
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.metrics.paired import Difference, paired
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score, Task
 
 
-def scored(cell: Setting, run: Run) -> tuple[list[Sample], list[Score]]:
-    """The samples of a cell that have a score, as outlines, and their scores."""
-    found = [(sample, cell.record(run, sample.id)) for sample in cell.outlines()]
-    pairs = [(sample, record.score) for sample, record in found if record is not None and record.score is not None]
+def score_setting(
+    setting: Setting, run: RunFolder, notes: Sequence[str] | None = None, *, anew: bool = False
+) -> list[Row]:
+    """Return the report's rows of a setting, from the records of its samples.
+
+    Args:
+        setting: the setting.
+        run: its records.
+        notes: what the report says beside the scores; by default what task and demonstrations say.
+        anew: forget what was known of values that only the whole corpus decides.
+    """
+    if anew:
+        run.sample_metrics[setting.key] = {}
+    with spent("scoring"):
+        samples, scores = scored(setting, run)
+        metrics = setting.task.aggregate(samples, scores, seed=setting.seed)
+        gains = image_gain(setting, run, metrics)
+    shown = [record.shown for record in _records(setting, run)]
+    found = rows(
+        setting.key,
+        metrics,
+        shown=sum(shown) / max(len(shown), 1),
+        failed=len(setting.samples) - len(samples),
+        notes=_notes(setting, samples) if notes is None else notes,
+    )
+    return [row.with_gain(gains[row.metric]) if row.metric in gains else row for row in found]
+
+
+def scored(setting: Setting, run: RunFolder) -> tuple[list[Sample], list[Score]]:
+    """Return the samples of a setting that have a score, as outlines in order, and their scores."""
+    pairs = [(record.sample, record.score) for record in _records(setting, run) if record.score is not None]
     return [sample for sample, _ in pairs], [score for _, score in pairs]
 
 
-def marks(cell: Setting, run: Run, *, anew: bool = False) -> dict[str, dict[str, float]]:
-    """Sample id to its marks, the task's headline metric first; samples without marks are left out.
+def sample_values(setting: Setting, run: RunFolder) -> dict[str, dict[str, float]]:
+    """Return the values of a setting's samples by id, the task's headline metric first."""
+    samples, scores = scored(setting, run)
+    corpus = sample_metrics(setting.key, run, setting.task, samples, scores)
+    return values_by_id(samples, scores, corpus, headline=setting.task.info.metric)
 
-    Args:
-        cell: whose samples.
-        run: its records.
-        anew: compute what only the whole corpus decides, even if the run's folder has a file of it.
+
+def values_by_id(
+    samples: Sequence[Sample], scores: Sequence[Score], corpus: SampleMetrics, *, headline: str
+) -> dict[str, dict[str, float]]:
+    """Return values by sample id, the headline first; samples without any are left out."""
+    found = {}
+    for sample, score in zip(samples, scores, strict=True):
+        own = {**score.values, **corpus.get(sample.id, {})}
+        if own:
+            found[sample.id] = {name: own[name] for name in sorted(own, key=lambda name: name != headline)}
+    return found
+
+
+def sample_metrics(
+    key: SettingKey, run: RunFolder, task: Task, samples: Sequence[Sample], scores: Sequence[Score]
+) -> SampleMetrics:
+    """Return what only the whole corpus decides of its samples; computed once for the same samples."""
+    if not samples:
+        return {}
+    known = stored_sample_metrics(key, run)
+    if known is None or known.keys() != {sample.id for sample in samples}:
+        known = task.sample_metrics(samples, scores)
+        run.sample_metrics[key] = known
+    return known
+
+
+def stored_sample_metrics(key: SettingKey, run: RunFolder) -> SampleMetrics | None:
+    """Return what `sample_metrics` has found or written; None where it has not.
+
+    Raises:
+        RunError: if the file is damaged.
     """
-    samples, scores = scored(cell, run)
-    found: Mapping[str, Mapping[str, float]] = {s.id: score.values for s, score in zip(samples, scores, strict=True)}
-    if samples and has_sample_metrics(cell.task):
-        path = run.folder / marks_file(cell) if run.folder is not None and not anew else None
-        there = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else None
-        if there is None or there.keys() != found.keys():
-            there = cell.task.sample_metrics(samples, scores)
-        found = {id: {**own, **there[id]} for id, own in found.items()}
-    headline = cell.task.info.metric
-    return {
-        id: {name: own[name] for name in sorted(own, key=lambda name: name != headline)}
-        for id, own in found.items()
-        if own
-    }
+    if key not in run.sample_metrics and run.path is not None and (path := run.path / metrics_file(key)).exists():
+        try:
+            found = json.loads(path.read_bytes(), parse_constant=float)
+            run.sample_metrics[key] = {
+                str(id): {str(name): float(value) for name, value in own.items()} for id, own in found.items()
+            }
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise RunError(
+                f"{path} is damaged ({str(error)[:80]}); `kosmos-eval report --rescore` writes it"
+            ) from error
+    return run.sample_metrics.get(key)
 
 
-def has_sample_metrics(task: Task) -> bool:
-    """Return whether a task has values of samples that only the whole corpus decides."""
-    inner = task.task if isinstance(task, ReasonedTask) else task
-    return type(inner).sample_metrics is not Task.sample_metrics
+def metrics_file(key: SettingKey) -> str:
+    """Return the file of a run that holds what only the whole corpus decides of a setting's samples."""
+    return f"{key.file_prefix}-sample-metrics.json"
 
 
-def marks_file(cell: Setting) -> str:
-    """The file of a run that holds the marks which only the whole corpus decides."""
-    return f"{cell_file(cell)}-marks.json"
+def write_setting(setting: Setting, run: RunFolder) -> None:
+    """Write the files that a setting gives beside the table: what a server scores, sample metrics."""
+    samples, scores = scored(setting, run)
+    if (submission := setting.task.submission(samples, scores)) is not None:
+        file, content = submission
+        run.write(f"{setting.key.file_prefix}-{file}", content)
+    if found := sample_metrics(setting.key, run, setting.task, samples, scores):
+        run.write(metrics_file(setting.key), json.dumps(found, indent=1) + "\n")
 
 
-def cell_file(cell: Setting) -> str:
-    """What the names of a cell's files begin with."""
-    return "-".join(filter(None, (cell.name, f"{cell.shots}-shot", cell.variant.replace("=", "-").replace(",", "-"))))
+def summarise(setting: Setting, run: RunFolder) -> SettingSummary:
+    """Return what ``run.json`` says of a finished setting."""
+    return SettingSummary(
+        samples=len(setting.samples),
+        of=len(setting.split or setting.samples),
+        data=data_digest(_records(setting, run)),
+        scores=scores_digest(_records(setting, run)),
+    )
 
 
-def added(cell: Setting, run: Run, metrics: Mapping[str, Metric]) -> dict[str, Difference]:
-    """What the real pictures add to the metrics of a cell that is asked without them, if the run has both.
+def data_digest(records: Sequence[Record]) -> str:
+    """Return 16 hex digits over what was evaluated: ids, prompts with the content of their images, references."""
+    total = sha256()
+    for record in records:
+        total.update(f"{record.id} {record.prompt} {record.sample.references!r}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def scores_digest(records: Sequence[Record]) -> str:
+    """Return 16 hex digits over what was scored and what failed."""
+    total = sha256()
+    for record in records:
+        values: Any = None if record.score is None else sorted(record.score.values.items())
+        total.update(f"{record.id} {values} {record.score and record.score.answer!r}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def image_gain(setting: Setting, run: RunFolder, metrics: Mapping[str, Metric]) -> dict[str, Difference]:
+    """Return what the real images add to the metrics of a setting that shows others, if the run has both.
 
     The same samples are compared by pairs, as two systems are (`kosmos_eval.metrics.paired`). Only metrics that are
-    the mean of their marks (`Metric.averaged`) have such a difference: not BLEU, nor the area under a curve.
-
-    Args:
-        cell: asked with other pictures, or none.
-        run: its records, and those of the same with the real pictures.
-        metrics: the cell's.
+    the mean of their values (`Metric.averaged`) have such a difference: not BLEU, nor the area under a curve.
     """
-    sighted, outlines = cell.sighted, cell.outlines()
-    if sighted is None or all(sighted.record(run, sample.id) is None for sample in outlines):
+    real = setting.with_images()
+    if real is None or not run.of(real.key):
         return {}
-    blind, real = marks(cell, run, anew=True), marks(sighted, run, anew=True)
-    found = {}
+    ours, theirs = sample_values(setting, run), sample_values(real, run)
+    outlines, found = [record.sample for record in _records(setting, run)], {}
     for name in (name for name, metric in metrics.items() if metric.averaged):
-        both = [sample for sample in outlines if all(name in each.get(sample.id, {}) for each in (blind, real))]
+        both = [sample for sample in outlines if all(name in each.get(sample.id, {}) for each in (ours, theirs))]
         if both:
             found[name] = paired(
-                [blind[sample.id][name] for sample in both],
-                [real[sample.id][name] for sample in both],
+                [ours[sample.id][name] for sample in both],
+                [theirs[sample.id][name] for sample in both],
                 groups=[sample.group or sample.id for sample in both],
-                seed=cell.seed,
+                seed=setting.seed,
             )
     return found
+
+
+def _records(setting: Setting, run: RunFolder) -> list[Record]:
+    """Return the records of the setting's samples, in order."""
+    return [record for sample in setting.outlines() if (record := setting.record(run, sample.id)) is not None]
+
+
+def _notes(setting: Setting, samples: Sequence[Sample]) -> list[str]:
+    notes = list(setting.task.notes)
+    if setting.shots and setting.task.info.extension:
+        notes.append("few-shot form not in the paper")
+    if setting.leave_one_out:
+        notes.append("demonstrations from the evaluated split, the item itself left out")
+    if setting.shots:
+        notes.append(setting.choice.note(samples, setting.pool, setting.shots, seed=setting.seed, task=setting.name))
+    return [note for note in notes if note]

@@ -1,49 +1,31 @@
-"""From what a user names to what is evaluated: tasks, models, and the configuration that a run's folder keeps."""
+"""From names to what is evaluated: tasks, models, and the way to choose demonstrations."""
 
 import json
-import platform
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
-from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass, replace
 from inspect import Parameter, signature
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError, ModelError, PlugInError, UnknownName
 from kosmos_eval.evaluation.chain_of_thought import ChainOfThought
-from kosmos_eval.evaluation.plan import Variants
+from kosmos_eval.evaluation.run_config import RunConfig, TaskSummary
 from kosmos_eval.fewshot.retrieval import rices
 from kosmos_eval.fewshot.selection import Choice, FixedShots, Progress, RandomShots, Shots, silent
-from kosmos_eval.files import redacted
+from kosmos_eval.files import Json, redacted
 from kosmos_eval.model import Model
 from kosmos_eval.registry import named
 from kosmos_eval.source import Source, resolved
 from kosmos_eval.task import Task, info
 
-PACKAGES = (
-    "kosmos-eval",
-    "torch",
-    "torchscale",
-    "transformers",
-    "datasets",
-    "pycocoevalcap",
-    "pillow",
-    "numpy",
-    "scipy",
-)
-
 RATIONALE = ("rationale", "rationale_tokens")
 """Options that every task has beside its own."""
 
 
-def build_tasks(
+def load_tasks(
     names: Sequence[str],
-    source: Source,
+    source: Source | None = None,
     *,
     splits: str | None = None,
     options: Sequence[str] = (),
@@ -53,7 +35,8 @@ def build_tasks(
 
     Args:
         names: the tasks.
-        source: where their rows come from; its split is replaced by what ``splits`` says.
+        source: where their samples come from, by default their synthetic splits; its split is replaced by what
+            ``splits`` says.
         splits: one split for all, or ``task=split`` separated by commas.
         options: ``task.option=value`` each; a value is JSON where it parses as such, a string otherwise.
         without: those of the tasks that are not made, though splits and options may name them.
@@ -70,13 +53,13 @@ def build_tasks(
             raise UnknownName("evaluated task", task, names)
         given.setdefault(task, {})[name] = value
     return {
-        name: build_task(name, replace(source, split=chosen.get(name, chosen.get("*"))), given.get(name, {}))
+        name: load_task(name, replace(source or Source(), split=chosen.get(name, chosen.get("*"))), given.get(name, {}))
         for name in names
         if name not in without
     }
 
 
-def build_task(name: str, source: Source, options: Mapping[str, Any] | None = None) -> Task:
+def load_task(name: str, source: Source, options: Json | None = None) -> Task:
     """Make one task by name, its hub revision resolved.
 
     Raises:
@@ -107,8 +90,8 @@ def build_task(name: str, source: Source, options: Mapping[str, Any] | None = No
     return ChainOfThought(task, **reasoned) if reasoned else task
 
 
-def build_shots(counts: Sequence[int], spec: str, *, device: str = "auto", progress: Progress = silent) -> Shots:
-    """How many demonstrations are shown, and which: the way that ``--shots-from`` names.
+def load_shots(counts: Sequence[int], spec: str, *, device: str = "auto", progress: Progress = silent) -> Shots:
+    """Return the numbers of demonstrations with the choice that ``--shots-from`` names.
 
     Args:
         counts: numbers of demonstrations; where all are zero, nothing is chosen.
@@ -129,7 +112,7 @@ def build_shots(counts: Sequence[int], spec: str, *, device: str = "auto", progr
     return Shots(tuple(counts), rices(spec, device=device, progress=progress))
 
 
-def build_model(spec: str, *, device: str = "auto", options: Sequence[str] = ()) -> Model:
+def load_model(spec: str, *, device: str = "auto", options: Sequence[str] = ()) -> Model:
     """Make a model from ``NAME`` or ``NAME:REST``, such as ``hf:PATH``.
 
     Args:
@@ -155,53 +138,58 @@ def build_model(spec: str, *, device: str = "auto", options: Sequence[str] = ())
     return model
 
 
-def configuration(
-    model_spec: str,
-    model: Model,
-    tasks: Mapping[str, Task],
-    *,
-    shots: Sequence[int] | Shots,
-    limit: int | None,
-    seed: int,
-    ways: Variants | None = None,
-) -> dict[str, Any]:
-    """What ``run.json`` says: options that decide the result, and the versions it was made with."""
-    plan = Shots.of(shots)
-    return {
-        "options": {
-            "model": model_spec,
-            "model_fingerprint": model.fingerprint,
-            "tasks": {name: task.options() for name, task in tasks.items()},
-            "shots": list(plan.counts),
-            "shots_from": plan.choice.name,
-            **({"shots_fingerprint": plan.choice.fingerprint} if plan.choice.fingerprint else {}),
-            "limit": limit,
-            "seed": seed,
-            **({"ways": asdict(ways)} if ways not in (None, Variants()) else {}),
-        },
-        "model_name": model.name,
-        **provenance(tasks),
-    }
+def default_folder(config: RunConfig, model_name: str) -> Path:
+    """Return a folder under ``results/runs`` by model and configuration, so that the same command finds its run."""
+    name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in model_name)
+    return Path("results") / "runs" / f"{name}-{config.digest}"
 
 
-def provenance(tasks: Iterable[str]) -> dict[str, Any]:
-    """What ``run.json`` says of how something is made: versions, also of the tasks; commit, machine, time."""
-    offered = {name: found for task in tasks for name, found in registry.versions("task", task).items()}
-    return {
-        "versions": {"python": platform.python_version()}
-        | {name: found for name in PACKAGES if (found := _version(name))}
-        | offered,
-        "git": _commit(),
-        "hardware": {"machine": platform.machine(), "system": platform.platform(terse=True)},
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def task_options(task: Task) -> Json:
+    """Return a task's options as JSON values, with the folder of its files as an absolute path."""
+    options = dict(task.options())
+    source = options.get("source")
+    if isinstance(source, dict) and source.get("root"):
+        options["source"] = {**source, "root": str(Path(source["root"]).resolve())}
+    return options
 
 
-def default_folder(config: Mapping[str, Any]) -> Path:
-    """``results/runs/`` and a name by model and options, so that the same command finds its run again."""
-    options = json.dumps(redacted(config["options"]), sort_keys=True)
-    name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in str(config["model_name"]))
-    return Path("results") / "runs" / f"{name}-{sha256(options.encode()).hexdigest()[:8]}"
+def summarise_task(task: Task) -> TaskSummary:
+    """Return what reports need of a task."""
+    return TaskSummary(
+        metric=task.info.metric, split=str(getattr(task, "split", "")), default_options=_has_default_options(task)
+    )
+
+
+def tasks_of(config: RunConfig, *, data: Path | None = None) -> dict[str, Task]:
+    """Make the tasks of a configuration again.
+
+    Args:
+        config: the configuration.
+        data: where the official files lie now, if they have moved.
+
+    Raises:
+        KosmosEvalError: if a task does not exist any more, or an option of it.
+    """
+    return {name: _task_of(name, options, data) for name, options in config.tasks.items()}
+
+
+def _task_of(name: str, given: Json, data: Path | None) -> Task:
+    options = {option: tuple(value) if isinstance(value, list) else value for option, value in given.items()}
+    source = dict(options.pop("source", {}))
+    root = source.pop("root", None)
+    return load_task(name, Source(root=data or Path(root) if root else None, **source), options)
+
+
+def _has_default_options(task: Task) -> bool:
+    """Return whether every option but the source has its default."""
+    if not is_dataclass(task):
+        return True
+    return all(
+        getattr(task, option.name)
+        == (option.default if option.default_factory is MISSING else option.default_factory())
+        for option in fields(task)
+        if option.name != "source" and (option.default is not MISSING or option.default_factory is not MISSING)
+    )
 
 
 def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
@@ -219,7 +207,7 @@ def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
 def _pair(option: str, *, form: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
-        raise KosmosEvalError(f"option {option!r} is not of the form {form}")
+        raise KosmosEvalError(f"option {redacted([option])[0]!r} is not of the form {form}")
     try:
         value = json.loads(text)
     except ValueError:
@@ -227,9 +215,7 @@ def _pair(option: str, *, form: str) -> tuple[str, Any]:
     return name, tuple(value) if isinstance(value, list) else value
 
 
-def _check_options(
-    kind: str, factory: Any, given: Mapping[str, Any], own: Sequence[str], more: Sequence[str] = ()
-) -> None:
+def _check_options(kind: str, factory: Any, given: Json, own: Sequence[str], more: Sequence[str] = ()) -> None:
     """Refuse options that a factory does not have, and values that are not of their annotated type."""
     known = [f.name for f in fields(factory)] if is_dataclass(factory) else list(signature(factory).parameters)
     annotated = get_type_hints(factory)
@@ -243,7 +229,7 @@ def _check_options(
             expected = (
                 f"one of {', '.join(map(repr, allowed))}" if allowed else getattr(wanted, "__name__", str(wanted))
             )
-            raise KosmosEvalError(f"{kind} {name!r} is {value!r}; expected {expected}")
+            raise KosmosEvalError(f"{kind} {name!r} is {redacted(value, name)!r}; expected {expected}")
 
 
 def _is_of(value: Any, wanted: Any) -> bool:
@@ -257,21 +243,3 @@ def _required(factory: Any) -> bool:
         p.default is Parameter.empty and p.kind is Parameter.POSITIONAL_OR_KEYWORD
         for p in signature(factory).parameters.values()
     )
-
-
-def _commit() -> str:
-    """The commit of these sources, with ``-dirty`` where they differ from it; empty where they are in no repository."""
-    git = ("git", "-C", str(Path(__file__).parent))
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
-        named = [*git, "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
-        return subprocess.run(named, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

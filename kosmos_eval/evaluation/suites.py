@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.registry import named, names
 from kosmos_eval.source import Source
 from kosmos_eval.task import Suite, Task, info
@@ -13,7 +13,7 @@ from kosmos_eval.task import Suite, Task, info
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is to be run of a suite.
+    """The tasks and shots of a suite that are to be run.
 
     Args:
         tasks: the tasks by name.
@@ -65,7 +65,7 @@ def chosen(
         source: where the rows come from; whatever is generated is there.
         shots: numbers of demonstrations; None for the suite's own.
         seed: decides demonstrations.
-        splits: as `build_tasks` takes them.
+        splits: as `load_tasks` takes them.
         options: likewise; they may be of tasks that are left out.
 
     Raises:
@@ -75,18 +75,18 @@ def chosen(
     counts = suite.shots if shots is None else shots
     nowhere = [task for task in tasks if source.kind == "hub" and not info(named("task", task)).hub]
     missing = dict.fromkeys(nowhere, "no hub data set is known")
-    made = build_tasks(tasks, source, splits=splits, options=options, without=nowhere)
+    made = load_tasks(tasks, source, splits=splits, options=options, without=nowhere)
     if source.kind == "synthetic":
         return Chosen(made, counts, missing)
     there = {}
     for task, found in made.items():
         try:
-            cells({task: found}, shots=[max(counts)], limit=1, seed=seed)
+            plan({task: found}, shots=[max(counts)], limit=1, seed=seed)
             there[task] = found
         except KosmosEvalError as error:
             missing[task] = str(error).removeprefix(f"{task}: ")
     if not there:
         reason, *others = dict.fromkeys(missing.values())
-        hint = "`kosmos-eval data` says where to get them" if others else reason
+        hint = "`kosmos-eval check-data` says where to get them" if others else reason
         raise KosmosEvalError(f"no task of suite {name!r} has its data; {hint}")
     return Chosen(there, counts, missing)

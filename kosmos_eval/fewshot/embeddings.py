@@ -24,11 +24,11 @@ SHARD = 4096
 
 
 class Encoder(Protocol):
-    """What makes vectors of images, such that similar images have similar ones."""
+    """An encoder of images as vectors, such that similar images have similar ones."""
 
     @property
     def name(self) -> str:
-        """What reports call the encoder."""
+        """The encoder's name in reports."""
         ...
 
     @property
@@ -42,7 +42,7 @@ class Encoder(Protocol):
 
 
 def cache_folder() -> Path:
-    """Where embeddings are kept: ``$KOSMOS_EVAL_CACHE``, or ``kosmos-eval`` in the user's cache."""
+    """Return the folder of embeddings: ``$KOSMOS_EVAL_CACHE``, or ``kosmos-eval`` in the user's cache."""
     own = os.environ.get("KOSMOS_EVAL_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kosmos-eval"
 
@@ -77,7 +77,7 @@ class Embeddings:
         return self.folder / "embeddings" / self.encoder.fingerprint[:16]
 
     def _read(self) -> dict[str, Vector]:
-        """What is on disk, read once."""
+        """Return the vectors on disk, read once."""
         if self._known is None:
             self._known = {}
             for path in sorted(self._own.glob("*.safetensors")):

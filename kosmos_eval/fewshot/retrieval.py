@@ -117,7 +117,7 @@ class RicesShots:
         raise too_few(sample, pool, count, len(found), task=task)
 
     def note(self, samples: Sequence[Sample], pool: Sequence[Sample], count: int, *, seed: int, task: str) -> str:
-        """What compared the images."""
+        """The encoder that compared the images, for reports."""
         return f"RICES by {self.encoder.name}"
 
     def _index(self, pool: Sequence[Sample], task: str) -> Index:

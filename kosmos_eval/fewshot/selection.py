@@ -1,4 +1,4 @@
-"""Which demonstrations a sample gets.
+"""The choice of the demonstrations that a sample gets.
 
 They depend on the seed, the task and the sample alone: no limit, order, shard or number of machines changes a prompt.
 """
@@ -56,7 +56,7 @@ class Choice(Protocol):
 
     @property
     def seeded(self) -> bool:
-        """Whether another seed chooses others."""
+        """True where another seed chooses others."""
         ...
 
     def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
@@ -76,7 +76,7 @@ class Choice(Protocol):
         ...
 
     def note(self, samples: Sequence[Sample], pool: Sequence[Sample], count: int, *, seed: int, task: str) -> str:
-        """What a report says of the choice beside the scores of these samples (outlines); empty for the usual way."""
+        """Return the note of a report about the choice for these samples (outlines); empty for the default choice."""
         ...
 
 
@@ -129,7 +129,7 @@ class FixedShots:
 
 @dataclass(frozen=True)
 class Shots:
-    """How many demonstrations are shown, and which.
+    """The numbers of demonstrations, and how they are chosen.
 
     Args:
         counts: numbers of demonstrations; each gives rows of its own.
@@ -146,7 +146,7 @@ class Shots:
 
 
 def related(sample: Sample, shot: Sample) -> bool:
-    """Whether a demonstration may not be shown before a sample: it is the same, or of the same group or image."""
+    """Return True if two samples are the same, or of the same group or image: one may not demonstrate the other."""
     if shot.id == sample.id or (sample.group and shot.group == sample.group):
         return True
     return not set(sample.prompt.images).isdisjoint(shot.prompt.images)
@@ -166,7 +166,7 @@ def too_few(sample: Sample, pool: Sequence[Sample], count: int, found: int, *, t
 
 
 def readable(image: Image) -> bool:
-    """Whether the image decodes, tried at a small size where the format allows it."""
+    """Return True if the image decodes, tried at a small size where the format allows it."""
     try:
         return _readable_content(image)
     except BadImage:

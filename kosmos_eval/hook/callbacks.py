@@ -18,7 +18,7 @@ def attach(trainer: Any, hook: EvalHook) -> None:
     from transformers import TrainerCallback
 
     class Evaluation(TrainerCallback):  # type: ignore[misc,unused-ignore]
-        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
+        def on_step_end(self, args: object, state: Any, control: Any, model: object = None, **rest: object) -> None:
             if values := hook(state.global_step, model):
                 trainer.log(dict(values))
             control.should_training_stop = control.should_training_stop or hook.should_stop
@@ -26,7 +26,7 @@ def attach(trainer: Any, hook: EvalHook) -> None:
     trainer.add_callback(Evaluation())
 
 
-def lightning_callback(hook: EvalHook) -> Any:
+def lightning_callback(hook: EvalHook) -> object:
     """A Lightning callback for ``Trainer(callbacks=[...])``; scores go to the trainer's loggers.
 
     Args:
@@ -41,7 +41,7 @@ def lightning_callback(hook: EvalHook) -> Any:
         raise KosmosEvalError("lightning is not installed; pip install lightning") from error
 
     class Evaluation(Callback):  # type: ignore[misc,unused-ignore]
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+        def on_train_batch_end(self, trainer: Any, pl_module: object, *rest: object) -> None:
             if values := hook(trainer.global_step, pl_module):
                 for logger in trainer.loggers:
                     logger.log_metrics(dict(values), step=trainer.global_step)

@@ -24,21 +24,26 @@ from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.distributed import Ranks, joined
-from kosmos_eval.evaluation.plan import Setting, cells
+from kosmos_eval.evaluation.plan import Setting, plan
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.fewshot.selection import Shots
-from kosmos_eval.hook.budget import KEPT, Asking, calibrated, seconds, sized
+from kosmos_eval.hook.budget import KEPT, BudgetedRun, calibrated, seconds, sized
 from kosmos_eval.hook.history import Entry, Watch, read, write
-from kosmos_eval.hook.isolation import free_memory, undisturbed, unwrapped
-from kosmos_eval.metrics import statistics
+from kosmos_eval.hook.isolation import free_memory, preserve_training_state, unwrap_model
 from kosmos_eval.model import Model
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task
 
 FEW = 16
 """Samples of a task below which its interval says next to nothing."""
+
+
+def _import_metrics() -> None:
+    """Import what metrics need, so that it does not count as an evaluation's time."""
+    import numpy  # noqa: F401
+    import scipy.stats  # noqa: F401
 
 
 def _on_stderr(line: str) -> None:
@@ -67,7 +72,7 @@ class EvalHook:
             evaluated here, and of later ones, are dropped.
         watch: decides which step is the best and when to stop.
         strict: let errors of an evaluation end the training. Otherwise they are reported and counted in ``errors``.
-        say: gets a line for each headline score and each error; standard error by default.
+        log: gets a line for each headline score and each error; standard error by default.
         errors: tracebacks of the evaluations that failed.
         history: what the evaluations have found.
 
@@ -85,7 +90,7 @@ class EvalHook:
     csv: Path | str | None = None
     watch: Watch | None = None
     strict: bool = False
-    say: Callable[[str], None] = _on_stderr
+    log: Callable[[str], None] = _on_stderr
     errors: list[str] = field(default_factory=list, init=False)
     history: list[Entry] = field(default_factory=list, init=False)
 
@@ -95,17 +100,17 @@ class EvalHook:
         self._seconds = None if self.budget is None else seconds(self.budget)
         self._path = None if self.csv is None else Path(self.csv)
         read(self._path)
-        statistics.mean([0.0, 0.5])  # imports what metrics need, which is not to count as an evaluation's time
-        self._cells: list[Setting] | None = None
+        _import_metrics()
+        self._settings: list[Setting] | None = None
         self._last: int | None = None
-        with undisturbed():
-            tasks = self.tasks if isinstance(self.tasks, Mapping) else build_tasks(self.tasks, Source())
+        with preserve_training_state():
+            tasks = self.tasks if isinstance(self.tasks, Mapping) else load_tasks(self.tasks, Source())
             shots = self.shots if isinstance(self.shots, Mapping) else dict.fromkeys(tasks, self.shots)
             known = [f"{name} at {count} shots" for name in tasks for count in Shots.of(shots[name]).counts]
             if self.watch is not None and (watched := f"{self.watch.task} at {self.watch.shots} shots") not in known:
                 raise UnknownName("evaluated task", watched, known)
-            every = (cells({name: task}, shots=shots[name], limit=None, seed=self.seed) for name, task in tasks.items())
-            self._all = [sized(cell, self.limit) for some in every for cell in some]
+            every = (plan({name: task}, shots=shots[name], seed=self.seed) for name, task in tasks.items())
+            self._all = [sized(setting, self.limit) for some in every for setting in some]
 
     def __call__(self, step: int, model: Any) -> list[tuple[str, float]]:
         """Evaluate, if it is time to.
@@ -127,7 +132,7 @@ class EvalHook:
         if self.wrap is None and not hasattr(type(model), "answers"):
             raise KosmosEvalError(f"a {type(model).__name__} answers no requests; give EvalHook a wrap= that makes one")
         try:
-            with undisturbed(model):
+            with preserve_training_state(model):
                 found = self._evaluated(step, model, began=began)
         except Exception as error:
             if self.strict:
@@ -136,7 +141,7 @@ class EvalHook:
             if joined(model).first:
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 failed = f"{len(self.errors)} failed so far"
-                self.say(f"step {step}: evaluation failed ({reason}); training goes on, {failed}")
+                self.log(f"step {step}: evaluation failed ({reason}); training goes on, {failed}")
             return []
         finally:
             free_memory()
@@ -148,26 +153,28 @@ class EvalHook:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the watched metric has not clearly risen for as long as its patience."""
-        return self.watch is not None and self.watch.stalled(self.history)
+        """True once the watched metric has not clearly risen for as long as its patience."""
+        return self.watch is not None and self.watch.should_stop(self.history)
 
     def _evaluated(self, step: int, model: Any, *, began: float) -> list[tuple[str, float]]:
         ranks = joined(model)
-        module = unwrapped(model)
+        module = unwrap_model(model)
         made: list[Model] = []
         ranks.together(lambda: made.append(module if self.wrap is None else self.wrap(module)))
-        asking = Asking(made[0], ranks, Run())
+        asking = BudgetedRun(made[0], ranks, RunFolder())
         past = self.history
-        if self._cells is None:
+        if self._settings is None:
             (past, *_) = ranks.together(lambda: [entry for entry in read(self._path) if entry.step < step])
-            self._cells = self._sized(past, asking, began=began)
+            self._settings = self._sized(past, asking, began=began)
             self._warn(ranks)
-        for cell in self._cells:
-            asking.ask(cell)
-        rows = [asking.rows(cell) for cell in self._cells]
+        for setting in self._settings:
+            asking.ask(setting)
+        rows = [asking.rows(setting) for setting in self._settings]
         if self._seconds is not None and self._evaluations(past) == 1:
             rows = self._corrected(step, rows, asking, began=began)
-        pairs = [(row, len(cell.samples)) for cell, found in zip(self._cells, rows, strict=True) for row in found]
+        pairs = [
+            (row, len(setting.samples)) for setting, found in zip(self._settings, rows, strict=True) for row in found
+        ]
 
         def told() -> list[Entry]:
             if not ranks.first:
@@ -184,45 +191,46 @@ class EvalHook:
         return [pair for entry in entries for pair in _pairs(entry)]
 
     def _evaluations(self, past: Sequence[Entry]) -> int:
-        """How many evaluations have asked all cells so far."""
-        keys = [(cell.name, cell.shots) for cell in self._all]
+        """The number of evaluations that have asked all settings so far."""
+        keys = [(setting.name, setting.shots) for setting in self._all]
         steps = ({entry.step for entry in past if (entry.task, entry.shots) == key} for key in keys)
         return min(map(len, steps), default=0)
 
-    def _sized(self, past: Sequence[Entry], asking: Asking, *, began: float) -> list[Setting]:
-        """The cells as large as they are asked: as before, or measured."""
+    def _sized(self, past: Sequence[Entry], asking: BudgetedRun, *, began: float) -> list[Setting]:
+        """The settings as large as they are asked: as before, or measured."""
         if self._seconds is None:
             return self._all
         if self._evaluations(past):
             sizes = {(entry.task, entry.shots): entry.samples for entry in past}
-            return [sized(cell, sizes[cell.name, cell.shots]) for cell in self._all]
+            return [sized(setting, sizes[setting.name, setting.shots]) for setting in self._all]
         return calibrated(self._all, self._seconds, asking, spent=asking.passed(began))
 
-    def _corrected(self, step: int, rows: list[list[Row]], asking: Asking, *, began: float) -> list[list[Row]]:
+    def _corrected(self, step: int, rows: list[list[Row]], asking: BudgetedRun, *, began: float) -> list[list[Row]]:
         """The rows of the second evaluation, the first to ask everything in one go.
 
-        Where that shows the calibration to have been wrong, the cells are made larger or smaller, this once.
+        Where that shows the calibration to have been wrong, the settings are made larger or smaller, this once.
         """
-        budget, before, took = self._seconds or 0.0, self._cells or [], asking.passed(began)
+        budget, before, took = self._seconds or 0.0, self._settings or [], asking.passed(began)
         if KEPT[0] <= took / budget <= KEPT[1]:
             return rows
-        self._cells = calibrated(self._all, budget, asking, spent=took, kept=before)
-        old, new = (sum(len(cell.samples) for cell in cells) for cells in (before, self._cells))
+        self._settings = calibrated(self._all, budget, asking, spent=took, kept=before)
+        old, new = (sum(len(setting.samples) for setting in some) for some in (before, self._settings))
         if new == old:
             return rows
         if asking.ranks.first:
-            self.say(
+            self.log(
                 f"step {step}: asked in one go, {old} samples take {took:.1f} s and not about {budget:.0f} s; "
                 f"from this step on {new} are asked, so n differs from the step before"
             )
-        return [asking.rows(cell) for cell in self._cells]
+        return [asking.rows(setting) for setting in self._settings]
 
     def _warn(self, ranks: Ranks) -> None:
-        """Say which cells the budget leaves too few samples to tell anything."""
-        for cell, every in zip(self._cells or (), self._all, strict=True):
-            if ranks.first and len(cell.samples) < min(FEW, len(every.samples)):
-                self.say(
-                    f"{cell.label}: only {len(cell.samples)} samples fit into its part of the budget; give more time"
+        """Say which settings the budget leaves too few samples to tell anything."""
+        for setting, every in zip(self._settings or (), self._all, strict=True):
+            if ranks.first and len(setting.samples) < min(FEW, len(every.samples)):
+                self.log(
+                    f"{setting.label}: only {len(setting.samples)} samples fit into its part of the budget; "
+                    "give more time"
                 )
 
     def _tell(self, step: int, rows: Sequence[Row], took: float) -> None:
@@ -235,8 +243,8 @@ class EvalHook:
             interval = "" if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}, "
             failed = f", {row.failed} failed" if row.failed else ""
             score = f"{row.metric} {row.score:.2f}{unit} ({interval}n {row.n}{failed})"
-            self.say(f"step {step}: {row.task}, {row.shots} shots: {score}")
-        self.say(f"step {step}: evaluated in {took:.1f} s")
+            self.log(f"step {step}: {row.task}, {row.shots} shots: {score}")
+        self.log(f"step {step}: evaluated in {took:.1f} s")
 
 
 def _pairs(entry: Entry) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""What the evaluations of a training have found: its CSV, its best step, and whether it still rises."""
+"""The results of a training's evaluations: its CSV, its best step, and whether it still rises."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Watch:
         task: its task.
         shots: its number of demonstrations.
         metric: its name; None for the task's headline.
-        rising: whether more is better.
+        higher_is_better: True where more is better.
         patience: stop after this many evaluations in a row that did not rise beyond the interval of the last one that
             did; 0 never stops. Rises and falls within the interval are noise and count as neither.
         on_best: called, on every rank, when an evaluation has the best score so far: the place to keep a checkpoint.
@@ -103,18 +103,18 @@ class Watch:
     task: str
     shots: int = 0
     metric: str | None = None
-    rising: bool = True
+    higher_is_better: bool = True
     patience: int = 0
     on_best: Callable[[Entry], None] | None = None
 
     def best(self, entries: Sequence[Entry]) -> Entry | None:
         """The first of those with the best score; None while there is none."""
         watched = self._watched(entries)
-        sign = 1 if self.rising else -1
+        sign = 1 if self.higher_is_better else -1
         return max(watched, key=lambda entry: sign * entry.score) if watched else None
 
-    def stalled(self, entries: Sequence[Entry]) -> bool:
-        """Whether the patience is at an end."""
+    def should_stop(self, entries: Sequence[Entry]) -> bool:
+        """True once the patience is at an end."""
         risen, since = None, 0
         for entry in self._watched(entries):
             if risen is None or self._clearly_better(entry, risen):
@@ -135,9 +135,9 @@ class Watch:
             raise UnknownName(f"metric of {self.task}", self.metric, names)
 
     def _clearly_better(self, entry: Entry, than: Entry) -> bool:
-        bound = than.high if self.rising else than.low
+        bound = than.high if self.higher_is_better else than.low
         bound = than.score if bound is None else bound
-        return entry.score > bound if self.rising else entry.score < bound
+        return entry.score > bound if self.higher_is_better else entry.score < bound
 
     def _watched(self, entries: Sequence[Entry]) -> list[Entry]:
         """The watched metric of every complete evaluation, in order."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def undisturbed(model: Any = None) -> Iterator[None]:
+def preserve_training_state(model: Any = None) -> Iterator[None]:
     """Evaluate inside this: afterwards, also after an error, the training finds everything as it was.
 
     Put back are the random states of Python, numpy and torch (with those of the GPUs that the model is on), the mode of
@@ -37,7 +37,7 @@ def undisturbed(model: Any = None) -> Iterator[None]:
         yield
 
 
-def unwrapped(model: Any) -> Any:
+def unwrap_model(model: Any) -> Any:
     """The module inside ``DistributedDataParallel``, whose own forward pass would wait for the other ranks."""
     if "torch" in sys.modules:
         from torch.nn.parallel import DataParallel, DistributedDataParallel

@@ -1,1 +1,1 @@
-"""How answers are marked, and how sure a figure is; a module per kind of mark."""
+"""Scores of answers and their intervals, a module per kind of metric."""

@@ -1,4 +1,4 @@
-"""Whether a model that is sure is right: the reliability curve, and the expected calibration error.
+"""Calibration, confidence against correctness: the reliability curve, and the expected calibration error.
 
 The error is that of Guo et al. (2017, "On calibration of modern neural networks"): over bins of equal width, the mean
 distance of accuracy and confidence, weighted by how many samples a bin holds. Few samples give a well calibrated model
@@ -23,7 +23,7 @@ class Bin:
         low: where it begins.
         high: where it ends; the end belongs to it.
         confidence: the mean confidence of the samples.
-        accuracy: their mean mark, with its interval and their number.
+        accuracy: their mean score, with its interval and their number.
     """
 
     low: float
@@ -34,13 +34,13 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and marks agree.
+    """The agreement of confidence and correctness.
 
     Args:
         error: the expected calibration error, 0 at best.
         chance_error: what 19 of 20 perfectly calibrated models with these confidences stay below.
         confidence: the mean confidence.
-        accuracy: the mean mark; lower than the confidence for a model that is too sure of itself.
+        accuracy: the mean score; lower than the confidence for a model that is too sure of itself.
         bins: those that hold samples, from unsure to sure.
     """
 
@@ -52,29 +52,29 @@ class Calibration:
 
     @property
     def n(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return sum(one.accuracy.n for one in self.bins)
 
 
-def calibration(confidences: Sequence[float], marks: Sequence[float], *, seed: int = 0) -> Calibration:
-    """Compare confidences with marks.
+def calibration(confidences: Sequence[float], scores: Sequence[float], *, seed: int = 0) -> Calibration:
+    """Compare confidences with scores.
 
     Args:
         confidences: (n,) the probability that a model gives its own choice, 0..1.
-        marks: (n,) the credit for the choice, 0..1.
+        scores: (n,) the credit for the choice, 0..1.
         seed: of the intervals, and of the models that are calibrated by construction.
 
     Raises:
-        ValueError: if there are no samples, or not as many marks.
+        ValueError: if there are no samples, or not as many scores.
 
     >>> calibration([0.95, 0.95, 0.55, 0.55], [1, 1, 1, 0]).error
     0.05
     """
     import numpy as np
 
-    if not confidences or len(confidences) != len(marks):
-        raise ValueError(f"{len(confidences)} confidences and {len(marks)} marks; expected as many, and at least one")
-    sure, credit = np.asarray(confidences, dtype=float), np.asarray(marks, dtype=float)
+    if not confidences or len(confidences) != len(scores):
+        raise ValueError(f"{len(confidences)} confidences and {len(scores)} scores; expected as many, and at least one")
+    sure, credit = np.asarray(confidences, dtype=float), np.asarray(scores, dtype=float)
     place = np.clip(np.ceil(sure * BINS - 1e-9).astype(int) - 1, 0, BINS - 1)
     used = np.unique(place)
 

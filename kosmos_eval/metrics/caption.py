@@ -24,7 +24,7 @@ MEANS = {"ROUGE_L": 1.0, "CIDEr": 10.0, "SPICE": 1.0}
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """The marks of a set of captions, and what is needed to resample it by image.
+    """The scores of a set of captions, and what is needed to resample it by image.
 
     Args:
         images: the scored images, in the order of everything else here.

@@ -1,4 +1,4 @@
-"""Which of several candidates a model finds most likely, and the credit for it."""
+"""The choice among candidates by their likelihood, and the credit for it."""
 
 from collections.abc import Collection, Sequence
 from math import isnan
@@ -61,7 +61,7 @@ def best(scores: Sequence[float], tolerance: float = 1e-6) -> list[int]:
 
 
 def credit(scores: Sequence[float], targets: Collection[int], tolerance: float = 1e-6) -> float:
-    """The mark of a choice, in 0..1: of m candidates that tie at the top, each right one earns 1/m.
+    """Return the score of a choice, in 0..1: of m candidates that tie at the top, each right one earns 1/m.
 
     So a model without any preference lands on chance, and not on whatever stands first. Equal names ("missile" stands
     twice among the 1,000 of ImageNet) tie by construction: with only the true class as target they share the credit.

@@ -1,4 +1,4 @@
-"""Whether a generated text is the expected one."""
+"""Exact match of a generated text and the expected one."""
 
 from string import punctuation
 

@@ -45,7 +45,7 @@ def _without_perfect_chunk(row: list[float]) -> list[float]:
 
 
 def _ask(lines: Sequence[str], *options: str | Path) -> list[str]:
-    """What the program answers in its stdio mode, with the options of the official COCO evaluation."""
+    """Return the answers of the program in its stdio mode, with the options of the official COCO evaluation."""
     from pycocoevalcap.meteor import meteor
 
     jar = Path(meteor.__file__).with_name(meteor.METEOR_JAR)

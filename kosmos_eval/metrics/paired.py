@@ -1,6 +1,6 @@
-"""Whether one system is better than another on the same samples.
+"""Paired comparison of two systems on the same samples.
 
-Marks of 0 and 1 on independent samples: McNemar's test with the mid-p value, and the interval of Bonett and Price
+Scores of 0 and 1 on independent samples: McNemar's test with the mid-p value, and the interval of Bonett and Price
 (2012); Fagerland, Lydersen and Laake (2013, 2014) recommend both. Everything else: the bootstrap (scipy's) of the
 studentised mean difference, whole groups resampled where samples share an image; interval and p-value come from the
 same symmetric distribution, so they never disagree. All intervals are 95 % and two-sided.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
 from typing import Any
 
+from kosmos_eval.files import Json
 from kosmos_eval.metrics.statistics import LEVEL, studentised, totals
 
 RESAMPLES = 4999
@@ -19,10 +20,10 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Difference:
-    """The second system's mean mark minus the first's.
+    """The second system's mean score minus the first's.
 
     Args:
-        value: the difference, in the unit of the marks.
+        value: the difference, in the unit of the scores.
         low: lower end of the 95 % interval; None where too few samples differ to give one.
         high: upper end of the 95 % interval.
         p_value: how probable a difference of this size or more is between systems that are equally good; two-sided.
@@ -47,11 +48,11 @@ class Difference:
 def paired(
     first: Sequence[float], second: Sequence[float], *, groups: Sequence[Hashable] | None = None, seed: int = 0
 ) -> Difference:
-    """Compare two systems by their marks of the same samples.
+    """Compare two systems by their scores of the same samples.
 
     Args:
-        first: (n,) marks of the one system.
-        second: (n,) marks of the other, in the same order.
+        first: (n,) scores of the one system.
+        second: (n,) scores of the other, in the same order.
         groups: (n,) what each sample shares with others, such as its image.
         seed: of the bootstrap.
 
@@ -63,11 +64,11 @@ def paired(
         raise ValueError("there are no samples to compare")
     better, worse = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
     clustered = groups is not None and len(set(groups)) < len(changes)
-    if not clustered and all(mark in (0, 1) for mark in (*first, *second)):
+    if not clustered and all(score in (0, 1) for score in (*first, *second)):
         return _mcnemar(better, worse, len(changes))
     sums, counts = totals(changes, groups if groups is not None and clustered else range(len(changes)))
     found = _bootstrap(sums, counts, better=better, worse=worse, seed=seed)
-    if found.low is None or found.high is None or not all(0 <= mark <= 1 for mark in (*first, *second)):
+    if found.low is None or found.high is None or not all(0 <= score <= 1 for score in (*first, *second)):
         return found
     return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
@@ -132,8 +133,8 @@ def _bootstrap(sums: Sequence[float], counts: Sequence[int], *, better: int, wor
     return Difference(low=ends[0], high=ends[1], p_value=p_value, test="paired bootstrap", **shared)
 
 
-def _size(value: float, error: float, n: int) -> dict[str, Any]:
-    """How many samples a difference of this size needs, and which size this many can tell."""
+def _size(value: float, error: float, n: int) -> Json:
+    """Return how many samples a difference of this size needs, and which size this many can tell."""
     from scipy.stats import norm
 
     reach = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))

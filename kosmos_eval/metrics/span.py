@@ -1,4 +1,4 @@
-"""Whether a text is the wanted span: exact match and F1 over words, as SQuAD's official program has them."""
+"""Agreement of a text and a span: exact match and F1 over words, as SQuAD's official program has them."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ def exact(output: str, target: str) -> float:
 
 
 def f1(output: str, target: str) -> float:
-    """The harmonic mean of precision and recall over words; without a word on one side, whether both have none.
+    """Return the harmonic mean of precision and recall over words; if a side has no words, 1 where both have none.
 
     >>> f1("a red lamp", "lamp")
     0.6666666666666666

@@ -48,5 +48,5 @@ def spice_scores(candidates: Mapping[str, str], references: Mapping[str, Sequenc
             java.run(command, program="SPICE")
         except KosmosEvalError as error:
             raise SpiceUnavailable(f"SPICE is left out: {error}") from error
-        marks = {item["image_id"]: item["scores"]["All"]["f"] for item in json.loads(made.read_text(encoding="utf-8"))}
-    return [float("nan") if marks[image] is None else float(marks[image]) for image in candidates]
+        found = {item["image_id"]: item["scores"]["All"]["f"] for item in json.loads(made.read_text(encoding="utf-8"))}
+    return [float("nan") if found[image] is None else float(found[image]) for image in candidates]

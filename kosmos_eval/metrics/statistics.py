@@ -1,7 +1,7 @@
 """A figure with its uncertainty: Wilson's interval for plain accuracy, the bootstrap for everything else.
 
 All intervals are 95 % and two-sided. The bootstrap is scipy's, of the studentised mean, with 1,000 resamples drawn from
-``seed``: percentiles of the mean itself are too narrow for the few and skewed marks that benchmarks give (at 50 samples
+``seed``: percentiles of the mean itself are too narrow for the few, skewed scores of benchmarks (at 50 samples
 of per-image CIDEr they hold 93 % of the time). ``benchmarks/coverage.py`` prints how often the intervals hold.
 """
 
@@ -22,14 +22,14 @@ class Metric:
     """One figure of a report.
 
     Args:
-        value: the figure, in the metric's own unit; nan where nothing was marked.
+        value: the figure, in the metric's own unit; nan where nothing was scored.
         low: lower end of the 95 % interval; None where the data give none.
         high: upper end of the 95 % interval; None where the data give none.
         n: how many samples the figure rests on.
-        chance: what guessing reaches, in the unit of ``value``.
+        chance: the chance level, in the unit of ``value``.
         p_value: how probable it is that guessing reaches the figure or more (`binomial_p`).
         unit: ``%`` for a rate of 0..1, which reports show in per cent; empty for a metric on a scale of its own.
-        averaged: whether it is the mean of the samples' marks of its name, so that runs can be compared by pairs.
+        averaged: whether it is the mean of the samples' scores of its name, so that runs can be compared by pairs.
     """
 
     value: float
@@ -83,20 +83,20 @@ def mean(
     seed: int = 0,
     chance: float | None = None,
 ) -> Metric:
-    """The mean of the samples' marks, with an interval that fits what the marks are.
+    """The mean of the samples' scores, with an interval that fits what the scores are.
 
-    Marks of only 0 and 1 get Wilson's interval, others the bootstrap. Where groups repeat (questions on one image),
-    marks of a group are not independent: whole groups are resampled, and the figure of a resample is its sum of marks
-    over its number of marks. Where what is resampled shows too little spread for a bootstrap (all equal, all but a few,
-    or a single one) it gives no interval, because a width of nothing would claim certainty; marks in 0..1, such as the
+    Scores of only 0 and 1 get Wilson's interval, others the bootstrap. Where groups repeat (questions on one image),
+    scores of a group are not independent: whole groups are resampled, and the figure of a resample is its sum of scores
+    over their number. Where what is resampled shows too little spread for a bootstrap (all equal, all but a few,
+    or a single one) it gives no interval, because a width of nothing would claim certainty; scores in 0..1, such as the
     1/m of exact ties, then get Wilson's interval with each group counted as one trial and their hits rounded outwards,
     which can only widen it.
 
     Args:
-        values: (n,) one mark per sample.
+        values: (n,) one score per sample.
         groups: (n,) what each sample shares with others, such as its image.
         seed: of the bootstrap.
-        chance: what guessing reaches; with marks in 0..1 that are independent, `Metric.p_value` is given.
+        chance: the chance level; with independent values in 0..1, `Metric.p_value` is given.
     """
     return replace(_mean(values, groups, seed=seed, chance=chance), averaged=True)
 
@@ -140,8 +140,8 @@ def studentised(
     """A ratio of sums, its standard error, and how far resamples stray from it.
 
     Args:
-        sums: (G,) the sum of the marks of each group.
-        counts: (G,) how many marks that are.
+        sums: (G,) the sum of the scores of each group.
+        counts: (G,) how many scores that are.
         resamples: how many times G groups are drawn.
         seed: of the draws.
 

@@ -102,6 +102,6 @@ def _without_punctuation(text: str) -> str:
 
 def _leave_one_out(prediction: str, humans: Sequence[str]) -> float:
     if not humans:
-        raise BadData(f"no human answers to mark {prediction!r} against; expected the annotation's (VQAv2: ten)")
+        raise BadData(f"no human answers to score {prediction!r} against; expected the annotation's (VQAv2: ten)")
     matches = [human == prediction for human in humans]
     return sum(min(1.0, (sum(matches) - match) / 3) for match in matches) / len(humans)

@@ -1,4 +1,4 @@
-"""How alike images are to a CLIP: by its image embeddings."""
+"""The image embeddings of a CLIP, by which similar images are found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClipImages:
     Args:
         network: a transformers ``CLIPVisionModelWithProjection``.
         processor: its image processor.
-        name: what reports call it.
+        name: its name in reports.
         fingerprint: of weights and processor.
     """
 
@@ -31,7 +31,7 @@ class ClipImages:
         self.name, self.fingerprint = name, fingerprint
 
     def vectors(self, images: Sequence[Image]) -> Sequence[NDArray[float32] | BadImage]:
-        """For each image its vector (D,), or why it has none."""
+        """Return for each image its vector (D,), or the error where it is corrupt."""
         import torch
 
         with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as threads:
@@ -53,22 +53,30 @@ def _decoded(image: Image) -> Pixels | BadImage:
 
 
 def load(path: str = "", *, device: str = "auto") -> ClipImages:
-    """A CLIP in a folder, or by its name on the Hub, in fp32.
+    """Load a CLIP from a folder, or by its name on the Hub, in fp32.
 
     Raises:
-        ModelError: if there is none.
+        ModelError: if there is none, or it cannot be loaded safely.
     """
     if not path:
         raise ModelError("--shots-from rices:clip names no model; expected rices:clip:PATH, or a name on the Hub")
 
-    from kosmos_eval.models.hf.loading import device_named, digest, find
+    from kosmos_eval.models.hf.loading import check_config, device_named, digest, find
 
     folder, place = find(path, None), device_named(device)
-    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     try:
+        config = CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+        check_config(config, folder)
         loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, local_files_only=True, dtype="float32"
+            folder,
+            config=config,
+            use_safetensors=True,
+            weights_only=True,
+            output_loading_info=True,
+            local_files_only=True,
+            dtype="float32",
         )
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:

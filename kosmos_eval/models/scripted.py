@@ -1,11 +1,11 @@
 """``--model scripted:TEXT``: a model that answers by script, for dry runs of tasks, data and reports.
 
-``scripted`` says nothing, ``scripted:yes`` always "yes", ``scripted:@FILE`` what the first matching rule of a file
-says: lines of ``{"contains": "what colour", "text": "red"}``, matched against the prompt with images as ``<image>``.
+``scripted`` answers nothing, ``scripted:yes`` always "yes", ``scripted:@FILE`` the text of the first matching rule of a
+file: lines of ``{"contains": "what colour", "text": "red"}``, matched against the prompt with images as ``<image>``.
 
-Where the answer must be one of given strings, it is the one that the script says, spaces at its ends aside, else the
-first. All continuations are equally likely (an exact tie, so a closed-ended task lands on chance); only a rule of a
-file that says one of them makes that one the likeliest. Every image is decoded, so a dry run finds corrupt ones.
+Where the answer must be one of given strings, it is the script's, spaces at its ends aside, else the first. All
+continuations are equally likely (an exact tie, so a closed-ended task lands on chance); only a rule of a file with the
+text of one of them makes that one the likeliest. Every image is decoded, so a dry run finds corrupt ones.
 """
 
 import json
@@ -18,15 +18,15 @@ from pathlib import Path
 from kosmos_eval.errors import BadImage, ModelError
 from kosmos_eval.model import Model
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
+from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request, cut
 
 SAID, UNSAID = 0.0, -1.0
-"""Log-probabilities of the continuation that a rule says, and of any other."""
+"""Log-probabilities of the continuation that a rule answers with, and of any other."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is said to prompts that contain a string."""
+    """The answer to prompts that contain a string."""
 
     contains: str
     text: str
@@ -34,10 +34,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Scripted(Model):
-    """A script behind the Protocol.
+    """A model that follows a script.
 
     Args:
-        name: what reports call it.
+        name: its name in reports.
         rules: the first that matches answers.
         otherwise: the answer where none does.
     """
@@ -48,12 +48,12 @@ class Scripted(Model):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the script's content."""
+        """A digest of the script's content."""
         lines = [*((rule.contains, rule.text) for rule in self.rules), self.otherwise]
         return sha256(json.dumps(lines).encode()).hexdigest()
 
     def fits(self, request: Request) -> bool:
-        """Always: a script has no context."""
+        """Always true: a script has no context."""
         return True
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
@@ -81,10 +81,10 @@ def load(script: str = "") -> Scripted:
     """Make a scripted model.
 
     Args:
-        script: the text it always says, or ``@`` and a file of rules.
+        script: the text of every answer, or ``@`` and a file of rules.
 
     Raises:
-        ModelError: if the file is missing or a line of it is no rule.
+        ModelError: if the file is missing or a line of it is not a rule.
     """
     name = f"scripted:{script}" if script else "scripted"
     return Scripted(name, _rules(Path(script[1:]))) if script.startswith("@") else Scripted(name, (), script)
@@ -117,12 +117,12 @@ def _completion(request: Generate, text: str) -> Completion:
         same = (choice for choice in request.choices if choice.strip() == text.strip())
         text = next(same, request.choices[0])
     else:
-        text = text[: min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=len(text))]
+        text, _ = cut(text, request.stop)
     return Completion(text, tokens=len(text.split()))
 
 
 def _broken(image: Image) -> str:
-    """Why an image cannot be decoded; empty if it can."""
+    """Return why an image cannot be decoded; empty if it can."""
     try:
         image.pixels(draft=32)
     except BadImage as error:

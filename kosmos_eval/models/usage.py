@@ -1,7 +1,7 @@
-"""What a server's answers took, added up over all starts of a run and all of its processes.
+"""Requests and tokens that a server's answers took, over all starts and processes of a run.
 
-Each process appends to a ``usage`` file of its own in the run's folder, a line for each answer before that is given on:
-whatever is killed, no answer that was paid for is left out.
+Each process appends a line for each answer to its own ``usage`` file in the run's folder, before it passes the answer
+on: no answer that was paid for is lost when a process is killed.
 """
 
 import json
@@ -16,44 +16,44 @@ from kosmos_eval.files import writing
 from kosmos_eval.model import Model
 
 FILES = "usage*.jsonl"
-"""The usage files of a run's folder."""
+"""Pattern of the usage files in a run's folder."""
 
 
 @dataclass
 class UsageLog:
-    """Counts of one process, kept in memory, and on disk once there is a folder.
+    """Counts of one process, in memory and, once there is a folder, on disk.
 
     Args:
         counts: by name: requests, tokens.
-        places: requests by the address that answered them.
-        remarks: what was said, each once, in order.
-        path: what is appended to.
+        endpoints: requests by the address that answered.
+        notes: notes for reports, each once, in order.
+        path: the file to append to.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    places: Counter[str] = field(default_factory=Counter)
-    remarks: dict[str, None] = field(default_factory=dict)
+    endpoints: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, None] = field(default_factory=dict)
     path: Path | None = None
 
     def keep(self, path: Path) -> None:
-        """From now on append to a ``usage`` file of a run's folder."""
+        """Append to a ``usage`` file of a run's folder from now on."""
         self.path = path
 
     def answered(self, address: str, **counts: int) -> None:
-        """Enter a request that was answered; on return it is handed to the operating system."""
+        """Count an answered request; on return it is handed to the operating system."""
         self._enter({"at": address, "requests": 1, **counts})
 
     def count(self, **counts: int) -> None:
-        """Enter something else that is counted."""
+        """Count something else."""
         self._enter(counts)
 
-    def remark(self, said: str) -> None:
-        """Enter what a report has to say, once."""
-        if said not in self.remarks:
+    def note(self, said: str) -> None:
+        """Add a note for reports, once."""
+        if said not in self.notes:
             self._enter({"said": said})
 
     def whole(self) -> "UsageLog":
-        """What all processes and starts have entered; without a folder, the ledger itself.
+        """Return the sum over all processes and starts; without a folder, this log itself.
 
         Raises:
             RunError: if a file is damaged.
@@ -77,19 +77,19 @@ class UsageLog:
 
     def _add(self, entry: Mapping[str, Any]) -> None:
         if (said := entry.get("said")) is not None:
-            self.remarks[said] = None
+            self.notes[said] = None
             return
         self.counts.update({name: count for name, count in entry.items() if name != "at"})
         if "at" in entry:
-            self.places[entry["at"]] += 1
+            self.endpoints[entry["at"]] += 1
 
 
 class RemoteModel(Model):
-    """A model behind a server: a run knows it by its name; its address may change when the run goes on.
+    """A model behind a server. A run knows it by name; its address may change when the run is resumed.
 
     Attributes:
         usage: requests and tokens so far.
-        address: where it answers, without secrets.
+        address: its URL, without secrets.
     """
 
     usage: UsageLog

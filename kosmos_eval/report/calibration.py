@@ -1,11 +1,9 @@
-"""How sure a model was of its choices: confidences of closed-ended samples, and the drawing of their reliability."""
+"""Calibration: confidences of closed-ended samples, and the coordinates of the reliability diagram."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kosmos_eval.evaluation.plan import Setting
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.scores import marks
+from kosmos_eval.analysis.saved_run import SavedSetting
 from kosmos_eval.metrics.calibration import Bin, Calibration, calibration, probabilities
 from kosmos_eval.request import Likelihoods, Output
 from kosmos_eval.sample import Sample
@@ -18,7 +16,7 @@ SIDE, EDGE = 200.0, 30.0
 
 @dataclass(frozen=True)
 class Reliability:
-    """The calibration of a cell, with the coordinates of its drawing: a square of `SIDE`, confidence to the right.
+    """The calibration of a setting, with the coordinates of its drawing: a square of `SIDE`, confidence to the right.
 
     Args:
         label: task, shots and variant.
@@ -36,22 +34,20 @@ class Reliability:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in self.points)
 
 
-def reliability(cell: Setting, run: Run) -> Reliability | None:
-    """The calibration of a cell; None where its samples are not closed-ended, or too few."""
-    found = marks(cell, run)
+def reliability(setting: SavedSetting) -> Reliability | None:
+    """Return the calibration of a setting; None where its samples are not closed-ended, or too few."""
     pairs: list[tuple[float, float]] = []
-    for sample in cell.outlines():
-        record = cell.record(run, sample.id)
-        own = list(found.get(sample.id, {}).values())
-        if record is None or record.score is None or not own or not 0 <= own[0] <= 1:
+    for record in setting.records:
+        own = list(setting.values.get(record.id, {}).values())
+        if record.score is None or not own or not 0 <= own[0] <= 1:
             continue
-        sure = confidence(sample, record.outputs, record.score.answer)
+        sure = confidence(record.sample, record.outputs, record.score.answer)
         if sure is not None:
             pairs.append((sure, own[0]))
     if len(pairs) < FEWEST:
         return None
-    made = calibration([sure for sure, _ in pairs], [mark for _, mark in pairs], seed=cell.seed)
-    return Reliability(cell.label, made, tuple(_point(one, made.n) for one in made.bins))
+    made = calibration([sure for sure, _ in pairs], [value for _, value in pairs], seed=setting.seed)
+    return Reliability(setting.label, made, tuple(_point(one, made.n) for one in made.bins))
 
 
 def confidence(sample: Sample, outputs: Sequence[Output], answer: str) -> float | None:

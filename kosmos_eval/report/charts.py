@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 30.0
 
 @dataclass(frozen=True)
 class At:
-    """What is known of one number of shots: the row, and beside it the same without sight and with other draws."""
+    """The rows of one number of shots: the row itself, its blank-image baseline, and its mean over draws."""
 
     row: Row
     blind: Row | None = None
@@ -96,7 +96,7 @@ class Curve:
 
     @property
     def drawn_again(self) -> bool:
-        """Whether the band is the spread over draws of demonstrations."""
+        """True where the band is the spread over draws of demonstrations."""
         return any(len(p.draws) > 1 for p in self.points)
 
 
@@ -109,7 +109,7 @@ class Scale:
 
     @classmethod
     def over(cls, values: Iterable[float], *, percent: bool) -> "Scale":
-        """A scale that holds all values with a margin, and nothing that cannot be."""
+        """Return a scale that holds all values with a margin, and nothing outside of their possible range."""
         found = list(values)
         low, high = min(found), max(found)
         margin = 0.08 * (high - low) or max(abs(high), 1.0) * 0.1
@@ -117,7 +117,7 @@ class Scale:
         return cls(low - margin if low < 0 else max(0.0, low - margin), top)
 
     def height(self, value: float) -> float:
-        """How far from the top a value stands."""
+        """Return how far from the top a value stands."""
         return TOP + (HEIGHT - TOP - BOTTOM) * (self.high - value) / (self.high - self.low)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:

@@ -3,45 +3,48 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from kosmos_eval.analysis.compare import Compared, Comparison
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.files import inert
+from kosmos_eval.files import inert, write_text
 
 LEGEND = (
-    "up, down: samples that B does better, worse. Holm: p corrected for the number of rows. "
-    "needs n: samples that would show a difference this large in 80 % of studies."
+    "wins, losses: samples that B does better, worse. Holm: p corrected for the number of rows. "
+    "n for 80 % power: samples that would show a difference this large in 80 % of studies."
 )
 
 
 def print_comparison(found: Comparison, console: Console, *, changes: int) -> None:
     """Print the rows, then for each the ``changes`` samples that changed most."""
-    table = Table(title=f"A: {escape(found.first)}\nB: {escape(found.second)}", title_justify="left")
+    table = Table(title=Text(f"A: {found.first}\nB: {found.second}"), title_justify="left")
     for name in ("task", "shots", "metric"):
-        table.add_column(name, justify="right" if name == "shots" else "left")
-    for name in ("A", "B", "B - A", "95 % interval", "p", "Holm", "n", "up", "down", "needs n"):
+        table.add_column(name, justify="right" if name == "shots" else "left", overflow="fold")
+    for name in ("A", "B", "B - A", "95 % interval", "p", "Holm", "n", "wins", "losses", "n for\n80 %\npower"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("it says")
+    table.add_column("verdict")
     for row in found.rows:
         table.add_row(*_cells(row))
     console.print(table)
-    console.print(LEGEND, highlight=False, style="dim")
+    console.print(LEGEND, style="dim")
     for row in found.rows:
-        if row.left_out or row.otherwise:
-            otherwise = f", {row.otherwise} of the compared were prompted otherwise" if row.otherwise else ""
-            said = f"{row.name}, {row.shots} shots: {row.left_out} samples left out, scored in one run only{otherwise}"
-            console.print(said, highlight=False, soft_wrap=True, markup=False)
+        if row.left_out or row.changed_prompts:
+            changed = f", {row.changed_prompts} of the compared had other prompts" if row.changed_prompts else ""
+            said = (
+                f"{row.name}, {row.key.shots} shots: {row.left_out} samples left out, scored in one run only{changed}"
+            )
+            console.print(said)
     for note in found.notes:
-        console.print(note, highlight=False, soft_wrap=True, markup=False)
+        console.print(note)
     if changes and any(row.changes for row in found.rows):
         console.print(_changed(found, changes))
 
 
-def named(path: Path) -> None:
+def check_name(path: Path) -> None:
     """Make sure, before anything is computed, that a comparison can be written to a file of this name.
 
     Raises:
@@ -57,25 +60,25 @@ def write(found: Comparison, path: Path) -> None:
     Raises:
         KosmosEvalError: if the ending is another, or the file cannot be written.
     """
-    named(path)
+    check_name(path)
     content = json.dumps(_plain(found), indent=1) + "\n" if path.suffix == ".json" else _csv(found)
     try:
-        path.write_text(content, encoding="utf-8")
+        write_text(path, content)
     except OSError as error:
         raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
 
 
-def _cells(row: Compared) -> list[str]:
+def _cells(row: Compared) -> list[str | Text]:
     found = row.difference
     interval = (
         "–" if found.low is None or found.high is None else f"{_signed(found.low, row)} … {_signed(found.high, row)}"
     )
     scores = [_shown(row.first, row), _shown(row.second, row), _signed(found.value, row), interval]
     p_values = [f"{found.p_value:.2g}", f"{row.corrected:.2g}"]
-    flips = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
+    wins = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
     colour = {"B is better": "green", "B is worse": "red"}.get(row.verdict, "default")
-    said = f"[{colour}]{row.verdict}[/{colour}]"
-    return [escape(row.name), str(row.shots), escape(row.metric), *scores, *p_values, str(row.n), *flips, said]
+    said = Text(row.verdict, colour)
+    return [row.name, str(row.key.shots), row.metric, *scores, *p_values, str(row.n), *wins, said]
 
 
 def _changed(found: Comparison, most: int) -> Table:
@@ -84,9 +87,9 @@ def _changed(found: Comparison, most: int) -> Table:
         table.add_column(name, justify="right" if name in ("shots", "A", "B") else "left")
     for row in found.rows:
         for change in row.changes[:most]:
-            marks = [_shown(change.first, row), _shown(change.second, row)]
-            answers = [escape(_short(change.first_answer)), escape(_short(change.second_answer))]
-            table.add_row(escape(row.name), str(row.shots), escape(change.id), *marks, *answers)
+            values = [_shown(change.first, row), _shown(change.second, row)]
+            answers = [_short(change.first_answer), _short(change.second_answer)]
+            table.add_row(row.name, str(row.key.shots), change.id, *values, *answers)
         table.add_section()
     return table
 
@@ -105,20 +108,25 @@ def _signed(value: float, row: Compared) -> str:
 
 
 def _plain(found: Comparison) -> dict[str, object]:
-    rows = [asdict(row) | {"verdict": row.verdict} for row in found.rows]
+    rows = [
+        _row(row) | {"difference": asdict(row.difference), "changes": list(map(asdict, row.changes))}
+        for row in found.rows
+    ]
     return {"first": found.first, "second": found.second, "rows": rows, "notes": list(found.notes)}
+
+
+def _row(row: Compared) -> dict[str, Any]:
+    key = {"task": row.key.task, "shots": row.key.shots, "variant": str(row.key.variant)}
+    own = {name: value for name, value in vars(row).items() if name not in ("key", "difference", "changes")}
+    return key | own | {"verdict": row.verdict}
 
 
 def _csv(found: Comparison) -> str:
     import pandas
 
     lines = [
-        {
-            name: inert(value) if isinstance(value, str) else value
-            for name, value in asdict(row).items()
-            if name not in ("difference", "changes")
-        }
-        | {"verdict": row.verdict, "difference": row.difference.value}
+        {name: inert(value) if isinstance(value, str) else value for name, value in _row(row).items()}
+        | {"difference": row.difference.value}
         | {name: value for name, value in asdict(row.difference).items() if name != "value"}
         for row in found.rows
     ]

@@ -1,19 +1,20 @@
-"""The report as a table on the console, narrow enough for 80 columns."""
+"""Scores and the leaderboard as tables on the console, narrow enough for 80 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from kosmos_eval.evaluation.results import OVER, Report, Row
-from kosmos_eval.evaluation.variant import parted
+from kosmos_eval.evaluation.results import Report, Row
+from kosmos_eval.evaluation.variant import Variant
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,7 +28,7 @@ def print_report(report: Report, console: Console) -> None:
     """
     blind = any(report.blind(row) is not None for row in report.rows)
     table = Table(
-        title=escape(report.model),
+        title=Text(report.model),
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,
@@ -41,49 +42,46 @@ def print_report(report: Report, console: Console) -> None:
     table.add_column("p vs\nchance", justify="right", no_wrap=True)
     notes: list[str] = []
     for _, rows in groupby(report.rows, key=lambda row: (row.task, row.shots)):
-        cell = list(rows)
-        place = _place(cell[0])
-        table.add_row(f"[bold]{escape(place)}[/bold]")
-        for name, row in _shown(cell, report):
+        group = list(rows)
+        place = str(group[0].key)
+        table.add_row(Text(place, "bold"))
+        for name, row in _shown(group, report):
             beside = report.blind(row)
-            table.add_row(f"  {escape(name)}", *_cells(row, beside, blind=blind))
-            if beside is not None and beside.added is not None:
-                table.add_row("    pictures add", *_added(beside))
-        notes += [f"{escape(place)}: {note}" for note in _notes(cell)]
+            table.add_row(Text(f"  {name}"), *_cells(row, beside, blind=blind))
+            if beside is not None and beside.image_gain is not None:
+                table.add_row("    image gain", *_gain(beside))
+        notes += [f"{place}: {note}" for note in _notes(group)]
     console.print(table)
     if blind:
-        notes.append("blind: the same questions with grey images in place of all pictures")
-    if any(row.added is not None for row in report.rows):
-        notes.append("pictures add: the score minus the blind one, by pairs of the same sample")
+        notes.append("blind: blank-image baseline, grey images in place of all images")
+    if any(row.image_gain is not None for row in report.rows):
+        notes.append("image gain: the score minus the blank-image baseline, by pairs of the same sample")
     for note in notes:
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note, soft_wrap=True, markup=False, highlight=False)
 
 
-def _place(row: Row) -> str:
-    return ", ".join(filter(None, (row.task, f"{row.shots} shots", row.variant)))
-
-
-def _shown(cell: Sequence[Row], report: Report) -> Iterator[tuple[str, Row]]:
+def _shown(group: Sequence[Row], report: Report) -> Iterator[tuple[str, Row]]:
     """The lines of one task at one number of shots, by name: all metrics of its first variant, one of each other."""
-    first = [row for row in cell if row.variant == cell[0].variant]
+    first = [row for row in group if row.variant == group[0].variant]
     yield from ((row.metric, row) for row in first)
-    beside = [report.blind(row) for row in cell]
-    for variant, rows in groupby(cell[len(first) :], key=lambda row: row.variant):
+    beside = [report.blind(row) for row in group]
+    for _, rows in groupby(group[len(first) :], key=lambda row: row.variant):
         head = next(rows)
         if head not in beside:
-            yield _variant(variant), head
+            yield _variant(head.key.variant), head
 
 
-def _variant(variant: str) -> str:
-    """A variant as a line is called."""
-    parts = parted(variant)
-    over = [f"mean of {parts.pop(name)} {name}" for name in OVER.values() if name in parts]
-    return ", ".join([*over, *(f"{name}={value}" for name, value in parts.items())])
+def _variant(variant: Variant) -> str:
+    """Return a variant as a line is called."""
+    over = {"prompts": variant.prompts, "seeds": variant.seeds}
+    means = [f"mean of {count} {name}" for name, count in over.items() if count is not None]
+    rest = str(replace(variant, prompts=None, seeds=None)).split(",")
+    return ", ".join(filter(None, [*means, *rest]))
 
 
-def _cells(row: Row, beside: Row | None, *, blind: bool) -> list[str]:
-    """What stands in a line, the unit with the score alone; where there is a blind column, with what is beside."""
-    n = f"[red]{row.n}, {row.failed} failed[/red]" if row.failed else str(row.n)
+def _cells(row: Row, beside: Row | None, *, blind: bool) -> list[str | Text]:
+    """Return the columns of a line, the unit with the score alone; with the baseline's where there is one."""
+    n = Text(f"{row.n}, {row.failed} failed", "red") if row.failed else str(row.n)
     chance = "" if row.chance is None else bare(row.chance, row)
     p_value = "" if row.p_value is None else "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.2g}"
     sightless = ["" if beside is None else bare(beside.score, beside)] if blind else []
@@ -91,25 +89,29 @@ def _cells(row: Row, beside: Row | None, *, blind: bool) -> list[str]:
     return [shown(row.score, row), interval, *sightless, n, chance, p_value]
 
 
-def _added(blind: Row) -> list[str]:
-    """What the pictures add to a blind row, with its interval."""
-    ends = () if blind.added_low is None or blind.added_high is None else (blind.added_low, blind.added_high)
-    return [signed(blind.added or 0.0, blind), " – ".join(bare(end, blind) for end in ends)]
+def _gain(blind: Row) -> list[str]:
+    """Return the image gain over a blank-image row, with its interval."""
+    ends = (
+        ()
+        if blind.image_gain_low is None or blind.image_gain_high is None
+        else (blind.image_gain_low, blind.image_gain_high)
+    )
+    return [signed(blind.image_gain or 0.0, blind), " – ".join(bare(end, blind) for end in ends)]
 
 
-def _notes(cell: Sequence[Row]) -> list[str]:
-    """How the scores of one task at one number of shots came about, and how far they spread."""
-    usual = cell[0]
-    found = [escape(usual.note)] if usual.note else []
-    if usual.effective_shots < usual.shots:
-        found.append(f"{usual.effective_shots:g} shots fitted")
-    if failed := max(row.failed for row in cell):
-        found.append(f"[red]incomplete: {failed} failed[/red]")
+def _notes(group: Sequence[Row]) -> list[str]:
+    """Return how the scores of a task at a number of shots came about, and how far they spread."""
+    first = group[0]
+    found = [first.note] if first.note else []
+    if first.effective_shots < first.shots:
+        found.append(f"{first.effective_shots:g} shots fitted")
+    if failed := max(row.failed for row in group):
+        found.append(f"incomplete: {failed} failed")
     notes = ["; ".join(found)] if found else []
-    for row in cell:
-        if row.spread is not None and row.worst is not None and row.best is not None and row.metric == usual.metric:
+    for row in group:
+        if row.spread is not None and row.worst is not None and row.best is not None and row.metric == first.metric:
             ends = f"spread {bare(row.spread, row)}, worst {shown(row.worst, row)}, best {shown(row.best, row)}"
-            notes.append(f"{escape(_variant(row.variant))}: {escape(row.metric)} {shown(row.score, row)}, {ends}")
+            notes.append(f"{_variant(row.key.variant)}: {row.metric} {shown(row.score, row)}, {ends}")
     return notes
 
 
@@ -128,7 +130,7 @@ def bare(value: float, row: Row) -> str:
     return "–" if isnan(value) else f"{value:.{2 if row.unit == '%' else 3}f}"
 
 
-def print_standing(frame: DataFrame, console: Console) -> None:
+def print_leaderboard(frame: DataFrame, console: Console) -> None:
     """Print the headline rows of a ranked leaderboard; equal ranks are ties, rows without one say why."""
     table = Table(title="leaderboard", title_justify="left")
     for name in ("task", "shots", "metric", "rank", "model", "score", "95 % interval", "n", "not ranked because"):
@@ -139,13 +141,13 @@ def print_standing(frame: DataFrame, console: Console) -> None:
         place = (", ".join(filter(None, (row["task"], row["variant"]))), row["shots"], row["metric"])
         if previous not in (None, place):
             table.add_section()
-        head = [escape(str(part)) for part in place] if place != previous else ["", "", ""]
+        head = [str(part) for part in place] if place != previous else ["", "", ""]
         previous = place
         unit = " %" if row["unit"] == "%" else ""
         digits = 2 if unit else 3
         low, high = (f"{row[name]:.{digits}f}" for name in ("low", "high"))
         interval = "" if isnan(row["low"]) else f"{low} – {high}{unit}"
         score = f"{row['score']:.{digits}f}{unit}"
-        texts = [escape(str(row["model"])), score, interval, str(row["n"]), escape(str(row["status"]))]
+        texts = [str(row["model"]), score, interval, str(row["n"]), str(row["status"])]
         table.add_row(*head, str(row["rank"]), *texts)
     console.print(table)

@@ -1,62 +1,68 @@
-"""How a page orders rows: the line of each task in the usual way, and beside it the same asked in other ways."""
+"""The order of rows on a page: a row for each task in its default variant, and beside it the other variants."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import fmean, stdev
+from typing import Literal
 
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.evaluation.variant import parted
+from kosmos_eval.evaluation.variant import DEFAULT, SettingKey, Variant
 
-WAYS = {"prompt": "wordings", "seed": "draws of demonstrations"}
+SPREAD_OVER: dict[Literal["prompt", "seed"], str] = {"prompt": "prompts", "seed": "draws of demonstrations"}
 """Parts of a variant over which a score spreads, and what these are called."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """The rows of one task at one number of shots in one way: the headline, other metrics, the headline by kind."""
+class MetricGroup:
+    """The rows of a setting: the headline, other metrics, the headline by kind."""
 
     head: Row
     others: tuple[Row, ...]
     kinds: tuple[tuple[str, Row], ...]
 
     @property
-    def parts(self) -> dict[str, str]:
-        """In what the way differs from the usual one."""
-        return parted(self.head.variant)
+    def key(self) -> SettingKey:
+        """The setting."""
+        return self.head.key
+
+    @property
+    def variant(self) -> Variant:
+        """The setting's variant."""
+        return self.head.key.variant
 
 
 @dataclass(frozen=True)
-class Line:
-    """What a page says of a task at a number of shots.
+class TableRow:
+    """A task at a number of shots.
 
     Args:
-        block: the usual way; where a run has only others, the first of them.
-        blind: the same without the pictures, if that was asked too.
+        group: the default variant; where a run has only others, the first of them.
+        blind: the same without the real images, if that was asked too.
     """
 
-    block: Block
+    group: MetricGroup
     blind: Row | None
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One task at one number of shots, asked in several ways that ought to give the same.
+    """One task at one number of shots, in several variants that ought to give the same.
 
     Args:
         part: the part of the variant that differs.
-        rows: the headline of each, the usual one first.
+        rows: the headline of each, the default one first.
         names: what to call each.
     """
 
-    part: str
+    part: Literal["prompt", "seed"]
     rows: tuple[Row, ...]
     names: tuple[str, ...]
 
     @property
-    def way(self) -> str:
-        """What differs, in words."""
-        return WAYS[self.part]
+    def over(self) -> str:
+        """The part that differs, in words."""
+        return SPREAD_OVER[self.part]
 
     @property
     def mean(self) -> float:
@@ -79,66 +85,62 @@ class Spread:
         return min(self.rows, key=lambda row: row.score)
 
 
-def blocks(rows: Iterable[Row]) -> list[Block]:
-    """The rows by task, number of shots and way."""
-    found: dict[tuple[str, int, str], list[Row]] = {}
+def groups(rows: Iterable[Row]) -> list[MetricGroup]:
+    """Return the rows by setting."""
+    found: dict[SettingKey, list[Row]] = {}
     for row in rows:
-        found.setdefault((row.task, row.shots, row.variant), []).append(row)
-    return [_block(own) for own in found.values()]
+        found.setdefault(row.key, []).append(row)
+    return [_group(own) for own in found.values()]
 
 
-def lines(found: Sequence[Block]) -> list[Line]:
-    """A line for each task and number of shots."""
-    cells: dict[tuple[str, int], list[Block]] = {}
-    for block in found:
-        cells.setdefault((block.head.task, block.head.shots), []).append(block)
-    return [_line(own) for own in cells.values()]
+def table_rows(found: Sequence[MetricGroup]) -> list[TableRow]:
+    """Return a row for each task and number of shots."""
+    places: dict[tuple[str, int], list[MetricGroup]] = {}
+    for group in found:
+        places.setdefault((group.key.task, group.key.shots), []).append(group)
+    return [_table_row(own) for own in places.values()]
 
 
-def breakdowns(found: Iterable[Line]) -> dict[str, list[Block]]:
-    """The blocks of lines that tell kinds of samples apart, by task."""
-    split: dict[str, list[Block]] = {}
-    for line in found:
-        if line.block.kinds:
-            split.setdefault(line.block.head.task, []).append(line.block)
+def breakdowns(found: Iterable[TableRow]) -> dict[str, list[MetricGroup]]:
+    """Return the groups that tell kinds of samples apart, by task."""
+    split: dict[str, list[MetricGroup]] = {}
+    for row in found:
+        if row.group.kinds:
+            split.setdefault(row.group.key.task, []).append(row.group)
     return split
 
 
-def spreads(found: Sequence[Block]) -> list[Spread]:
-    """Where a task was asked in several wordings, or with several draws of demonstrations."""
+def spreads(found: Sequence[MetricGroup]) -> list[Spread]:
+    """Return where a task was asked with several prompts, or with several draws of demonstrations."""
     made = []
-    for line in lines(found):
-        for part in WAYS:
-            own = [block for block in found if _varies(block, line.block, part)]
-            rows = [line.block.head, *(block.head for block in own)]
+    for line in table_rows(found):
+        for part in SPREAD_OVER:
+            own = [group for group in found if _varies(group, line.group, part)]
+            rows = [line.group.head, *(group.head for group in own)]
             if own and all(isfinite(row.score) for row in rows):
-                names = ("as usual", *(f"{part} {block.parts[part]}" for block in own))
+                names = ("default", *(f"{part} {getattr(group.variant, part)}" for group in own))
                 made.append(Spread(part, tuple(rows), names))
     return made
 
 
-def _line(own: Sequence[Block]) -> Line:
-    usual = next((block for block in own if not block.parts), own[0])
+def _table_row(own: Sequence[MetricGroup]) -> TableRow:
+    first = next((group for group in own if group.variant == DEFAULT), own[0])
     blind = (
-        block
-        for block in own
-        if "images" in block.parts and _without(block, "images") == usual.parts and "images" not in usual.parts
+        group.head
+        for group in own
+        if group.variant.images != "real" and replace(group.variant, images="real") == first.variant
     )
-    return Line(usual, next((block.head for block in blind), None))
+    return TableRow(first, next(blind, None))
 
 
-def _varies(block: Block, usual: Block, part: str) -> bool:
-    """Whether a block is the usual one but for one part."""
-    same = (block.head.task, block.head.shots) == (usual.head.task, usual.head.shots)
-    return same and part in block.parts and part not in usual.parts and _without(block, part) == usual.parts
+def _varies(group: MetricGroup, default: MetricGroup, part: Literal["prompt", "seed"]) -> bool:
+    """Return whether a setting is the default one but for one part."""
+    same = (group.key.task, group.key.shots) == (default.key.task, default.key.shots)
+    return same and group.variant != default.variant and group.variant.without(part) == default.variant
 
 
-def _without(block: Block, part: str) -> dict[str, str]:
-    return {name: value for name, value in block.parts.items() if name != part}
-
-
-def _block(rows: Sequence[Row]) -> Block:
+def _group(rows: Sequence[Row]) -> MetricGroup:
     head, *rest = rows
     opening = f"{head.metric}["
     kinds = tuple((row.metric[len(opening) : -1], row) for row in rest if row.metric.startswith(opening))
-    return Block(head, tuple(row for row in rest if not row.metric.startswith(opening)), kinds)
+    return MetricGroup(head, tuple(row for row in rest if not row.metric.startswith(opening)), kinds)

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.evaluation.variant import joined, parted
+from kosmos_eval.files import write_text
 from kosmos_eval.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, Scale
 from kosmos_eval.report.render import rendered
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+Columns = Mapping[Any, Any]
+"""A row of the leaderboard by column."""
+
+Key = tuple[object, ...]
+"""Values that rows agree in."""
 
 COLOURS = 8
 """Colours of curves; the next ones are the same again, dashed."""
@@ -32,7 +40,7 @@ class Entry:
 
     @property
     def brief(self) -> str:
-        """Where it comes from, in few words."""
+        """The row's origin, in few words."""
         known = dict(self.origin)
         said = (
             known["split"],
@@ -47,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Place:
-    """The rows of one metric of a task at one number of shots, asked in one way."""
+    """The rows of one metric of a task at one number of shots, in one variant."""
 
     entries: tuple[Entry, ...]
 
@@ -89,7 +97,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """A task: its headline in the usual way by number of shots, everything else, and its chart if it has one."""
+    """A task: its headline in the default variant by number of shots, everything else, and its chart if it has one."""
 
     task: str
     places: tuple[Place, ...]
@@ -97,8 +105,18 @@ class Section:
     chart: Chart | None
 
 
+def write_page(frame: DataFrame, board: Path) -> Path:
+    """Write the page of a ranked leaderboard beside its CSV file, and return its path."""
+    path = board.with_suffix(".html")
+    try:
+        write_text(path, page(frame))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    return path
+
+
 def page(frame: DataFrame) -> str:
-    """The page of a ranked leaderboard (`kosmos_eval.analysis.leaderboard.ranked`)."""
+    """Return the page of a ranked leaderboard (`kosmos_eval.analysis.leaderboard.ranked`)."""
     found = sections(frame.to_dict("records"))
     models = {entry.model for section in found for place in section.places for entry in place.entries}
     return rendered(
@@ -106,35 +124,35 @@ def page(frame: DataFrame) -> str:
     )
 
 
-def sections(rows: Iterable[Mapping[Any, Any]]) -> list[Section]:
+def sections(rows: Iterable[Columns]) -> list[Section]:
     """The rows of a leaderboard by task."""
-    tasks: dict[str, dict[tuple[Any, ...], list[Entry]]] = {}
+    tasks: dict[str, dict[Key, list[Entry]]] = {}
     for given in rows:
         entry = _entry(given)
-        heads = given["headline"] == "yes" and not parted(given["variant"])
+        heads = given["headline"] == "yes" and not given["variant"]
         key = (not heads, given["shots"], given["variant"], given["metric"])
         tasks.setdefault(given["task"], {}).setdefault(key, []).append(entry)
     return [_section(task, places) for task, places in tasks.items()]
 
 
-def _section(task: str, found: Mapping[tuple[Any, ...], Sequence[Entry]]) -> Section:
+def _section(task: str, found: Mapping[Key, Sequence[Entry]]) -> Section:
     beside = {
-        _who(entry): entry.row for own in found.values() for entry in own if "images" in parted(entry.row.variant)
+        _who(entry): entry.row for own in found.values() for entry in own if entry.row.key.variant.images != "real"
     }
     places = [(rest, Place(tuple(_with_blind(entry, beside) for entry in own))) for (rest, *_), own in found.items()]
     heads = tuple(place for rest, place in places if not rest)
     return Section(task, heads, tuple(place for rest, place in places if rest), _chart(heads))
 
 
-def _who(entry: Entry, *, images: str = "blank") -> tuple[Any, ...]:
-    """What a row and its blind one agree in."""
+def _who(entry: Entry) -> Key:
+    """Return the key that pairs a row with its blank-image counterpart."""
     row, origin = entry.row, dict(entry.origin)
-    variant = joined(**{**parted(row.variant), "images": images})
+    variant = replace(row.key.variant, images="blank")
     return entry.model, row.task, row.shots, row.metric, variant, origin["limit"], origin["seed"]
 
 
-def _with_blind(entry: Entry, beside: Mapping[tuple[Any, ...], Row]) -> Entry:
-    own = "images" in parted(entry.row.variant)
+def _with_blind(entry: Entry, beside: Mapping[Key, Row]) -> Entry:
+    own = entry.row.key.variant.images != "real"
     return entry if own else replace(entry, blind=beside.get(_who(entry)))
 
 
@@ -167,7 +185,7 @@ def _point(row: Row, scale: Scale, x: float) -> tuple[float, float, float, float
     return x, scale.height(row.score), scale.height(low), scale.height(high), row
 
 
-def _entry(given: Mapping[Any, Any]) -> Entry:
+def _entry(given: Columns) -> Entry:
     def number(name: str) -> float | None:
         return None if isnan(given[name]) else float(given[name])
 
@@ -186,7 +204,7 @@ def _entry(given: Mapping[Any, Any]) -> Entry:
         effective_shots=given["shots"],
         note=given["note"],
         variant=given["variant"],
-        **{name: number(name) for name in ("added", "added_low", "added_high")},
+        **{name: number(name) for name in ("image_gain", "image_gain_low", "image_gain_high")},
     )
     names = ("split", "limit", "seed", "version", "date", "run")
     return Entry(given["model"], given["rank"], given["status"], row, tuple((name, str(given[name])) for name in names))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from kosmos_eval.evaluation.evaluator import Progress as Told
+from kosmos_eval.fewshot.selection import Progress as Told
 
 
 class _Rate(ProgressColumn):

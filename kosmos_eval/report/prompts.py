@@ -72,7 +72,7 @@ def data_url(image: Image, side: int, form: Literal["PNG", "WEBP"]) -> str:
 
 
 def asked_for(request: Request) -> str:
-    """What kind of answer is asked for, in a line."""
+    """Return the kind of answer that is asked for, in a line."""
     if isinstance(request, Generate):
         decoding = "greedy" if request.beams == 1 else f"beam {request.beams}"
         among = f", one of {len(request.choices)} choices" if request.choices else ""

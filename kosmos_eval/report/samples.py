@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isfinite
-from typing import Any
 
+from kosmos_eval.analysis.saved_run import SavedSetting
 from kosmos_eval.errors import BadImage
 from kosmos_eval.evaluation.evaluator import digest
-from kosmos_eval.evaluation.plan import Setting, demonstrations
-from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.evaluation.scores import has_sample_metrics, marks
+from kosmos_eval.evaluation.plan import Setting
+from kosmos_eval.evaluation.run_folder import Record
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Part, Prompt
 from kosmos_eval.report.prompts import asked_for, data_url
 from kosmos_eval.request import Likelihoods, LogLikelihood, Output, Request
@@ -57,53 +57,70 @@ class Album:
         return self.places[key]
 
 
-def entries(cell: Setting, run: Run, album: Album, *, number: int) -> Iterator[dict[str, Any]]:
-    """A cell's samples in order, those that were asked.
+def entries(saved: SavedSetting, setting: Setting | None, album: Album, *, number: int) -> Iterator[Json]:
+    """Return a setting's samples in order, those that were asked.
 
     Args:
-        cell: the task at a number of shots.
-        run: its records.
+        saved: the setting as the run's folder holds it.
+        setting: the same with its prompts; None where these cannot be made again.
         album: where thumbnails go.
-        number: the cell's number on the page.
+        number: the setting's number on the page.
     """
-    found = marks(cell, run)
-    for sample in cell.samples:
-        record = cell.record(run, sample.id)
-        if record is not None:
-            own = {name: mark for name, mark in found.get(sample.id, {}).items() if isfinite(mark)}
-            corpus = has_sample_metrics(cell.task)
-            yield {
-                "cell": number,
-                "id": sample.id,
-                "kind": sample.kind,
-                "outcome": outcome(record, list(own.values())[:1], corpus=corpus),
-                "marks": own,
-                "answer": record.score.answer if record.score else "",
-                "target": sample.target,
-                "references": list(sample.references),
-                "error": record.error or "",
-                **_asked(cell, sample, record, album),
-            }
+    if setting is None:
+        yield from ({**_entry(saved, record, number), **_without_prompt(record)} for record in saved.records)
+        return
+    for sample in setting.samples:
+        if (record := saved.record(sample.id)) is not None:
+            yield {**_entry(saved, record, number), **_with_prompt(setting, sample, record, album)}
+
+
+def _entry(saved: SavedSetting, record: Record, number: int) -> Json:
+    """Return what a run's folder holds of a sample."""
+    own = {name: value for name, value in saved.values.get(record.id, {}).items() if isfinite(value)}
+    sample = record.sample
+    return {
+        "setting": number,
+        "id": sample.id,
+        "kind": sample.kind,
+        "outcome": outcome(record, list(own.values())[:1], corpus=bool(saved.corpus)),
+        "values": own,
+        "answer": record.score.answer if record.score else "",
+        "target": sample.target,
+        "references": list(sample.references),
+        "error": record.error or "",
+    }
+
+
+def _without_prompt(record: Record) -> Json:
+    """Return the answers to a sample whose prompt cannot be made again."""
+    choices, outputs = record.sample.choices, record.outputs if record.error is None else ()
+    labels = choices if len(choices) == len(outputs) > 1 else ("",) * len(outputs)
+    requests = [
+        {"label": label, "parts": [], "how": "", **_said(choices, output)}
+        for label, output in zip(labels, outputs, strict=True)
+    ]
+    empty = [{"label": "", "parts": [], "how": ""}]
+    return {"changed": False, "shown": 0, "shots": [], "opening": [], "ending": [], "requests": requests or empty}
 
 
 def outcome(record: Record, headline: Sequence[float], *, corpus: bool) -> str:
-    """What became of a sample: failed, right (full credit), partly, wrong (none), or empty where marks do not say."""
+    """Return failed, correct (full credit), partial, incorrect (none), or nothing where values do not say."""
     if record.error is not None:
         return "failed"
     if corpus or not headline or not 0 <= headline[0] <= 1:
         return ""
-    return {0.0: "wrong", 1.0: "right"}.get(float(headline[0]), "partly")
+    return {0.0: "incorrect", 1.0: "correct"}.get(float(headline[0]), "partial")
 
 
-def _asked(cell: Setting, sample: Sample, record: Record, album: Album) -> dict[str, Any]:
+def _with_prompt(setting: Setting, sample: Sample, record: Record, album: Album) -> Json:
     """The prompt as it was asked, made again; ``changed`` where the data no longer give it.
 
     What all requests of the sample begin and end with stands once, in ``opening`` and ``ending``.
     """
-    shown = demonstrations(cell, sample)
+    shown: Sequence[Sample] = setting.demonstrations(sample)
     shown = shown[len(shown) - record.shown :]
-    requests = _requests(cell, sample, shown, record)
-    bare = _requests(cell, sample, [], record) if shown else requests
+    requests = _requests(setting, sample, shown, record)
+    bare = _requests(setting, sample, [], record) if shown else requests
     pairs = [_split(full.prompt, query.prompt) for full, query in zip(requests, bare, strict=True)]
     queries = [query for _, query in pairs]
     opening = _shared(queries)
@@ -111,7 +128,7 @@ def _asked(cell: Setting, sample: Sample, record: Record, album: Album) -> dict[
     labels = sample.choices if len(sample.choices) == len(requests) else ("",) * len(requests)
     outputs = record.outputs if record.error is None else ()
     return {
-        "changed": _changed(cell, sample, shown, record),
+        "changed": _changed(setting, sample, shown, record),
         "shown": record.shown,
         "shots": [album.place(part, demonstration=True) for part in pairs[0][0]],
         "opening": [album.place(part) for part in opening],
@@ -121,27 +138,27 @@ def _asked(cell: Setting, sample: Sample, record: Record, album: Album) -> dict[
                 "label": label,
                 "parts": [album.place(part) for part in query[len(opening) : len(query) - len(ending)]],
                 "how": asked_for(request),
-                **(_said(request, outputs[place]) if place < len(outputs) else {}),
+                **(_said(_continuations(request), outputs[place]) if place < len(outputs) else {}),
             }
             for place, (label, query, request) in enumerate(zip(labels, queries, requests, strict=True))
         ],
     }
 
 
-def _requests(cell: Setting, sample: Sample, shots: Sequence[Sample], record: Record) -> list[Request]:
-    """The requests of every stage that was answered."""
-    requests = cell.requests(sample, shots)
+def _requests(setting: Setting, sample: Sample, shots: Sequence[Sample], record: Record) -> list[Request]:
+    """Return the requests of every turn that was answered."""
+    requests = setting.requests(sample, shots)
     while record.error is None and len(requests) < len(record.outputs):
-        later = cell.requests(sample, shots, record.outputs[: len(requests)])
+        later = setting.requests(sample, shots, record.outputs[: len(requests)])
         if not later:
             break
         requests += later
     return requests
 
 
-def _changed(cell: Setting, sample: Sample, shots: Sequence[Sample], record: Record) -> bool:
+def _changed(setting: Setting, sample: Sample, shots: Sequence[Sample], record: Record) -> bool:
     try:
-        return record.prompt not in ("", digest(cell.requests(sample, shots)))
+        return record.prompt not in ("", digest(setting.requests(sample, shots)))
     except BadImage:
         return record.prompt != ""
 
@@ -164,10 +181,15 @@ def _shared(queries: Sequence[Sequence[Part]]) -> tuple[Part, ...]:
     return tuple(parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*queries, strict=False)))
 
 
-def _said(request: Request, output: Output) -> dict[str, Any]:
-    """The text that was generated, or the likeliest continuations with log-probability, tokens and greediness."""
+def _continuations(request: Request) -> Sequence[str]:
+    return request.continuations if isinstance(request, LogLikelihood) else ()
+
+
+def _said(continuations: Sequence[str], output: Output) -> Json:
+    """Return the text that was generated, or the likeliest continuations with log-probability and tokens."""
     if not isinstance(output, Likelihoods):
         return {"text": output.text, "logprob": output.logprob, "cut": not output.finished}
-    strings = request.continuations if isinstance(request, LogLikelihood) else ("",) * len(output.logprobs)
+    known = len(continuations) == len(output.logprobs)
+    strings = continuations if known else ("",) * len(output.logprobs)
     lines = sorted(zip(strings, output.logprobs, output.tokens, strict=True), key=lambda line: -line[1])
     return {"likelihoods": lines[:LISTED], "more": max(0, len(lines) - LISTED)}

@@ -1,88 +1,92 @@
-"""``kosmos-eval beside``: the answers of several runs next to each other, on a page."""
+"""The answers of several runs side by side, on a page: ``compare --html``."""
 
 import html
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from kosmos_eval.analysis.saved_run import SavedRun, open_run
+from kosmos_eval.analysis.saved_run import AlignedSample, AlignedSetting, SavedRun, aligned
 from kosmos_eval.errors import BadImage, KosmosEvalError
-from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import Record
+from kosmos_eval.evaluation.variant import SettingKey
+from kosmos_eval.files import write_text
+from kosmos_eval.report import prompts
 from kosmos_eval.sample import Sample
 
-
-@dataclass(frozen=True)
-class Asked:
-    """A sample with what each run has of it, in the order of the runs; None where one has not."""
-
-    sample: Sample
-    records: tuple[Record | None, ...]
-
-    @property
-    def alike(self) -> bool:
-        """Whether all that asked have asked the same at first."""
-        return len({record.prompt for record in self.records if record is not None and record.prompt}) < 2
+STYLE = (
+    "<style>body{max-width:none}table{border-collapse:collapse;width:100%}td,th{border:1px solid #8888;"
+    "padding:.5rem;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere}</style>"
+)
 
 
-def beside(pasts: Sequence[SavedRun], place: Setting) -> Iterator[Asked]:
-    """The samples of a cell of the first run, each with what all runs have of it."""
-    for sample in place.samples:
-        yield Asked(sample, tuple(place.record(past.run, sample.id) for past in pasts))
-
-
-def page(pasts: Sequence[SavedRun], *, tasks: Sequence[str], limit: int) -> str:
-    """The answers of runs as a self-contained page: a table for each task and number of shots.
+def write_page(runs: Sequence[SavedRun], path: Path, *, tasks: Sequence[str] = (), limit: int = 200) -> None:
+    """Write the answers of runs as a self-contained page: a table for each setting of the first run.
 
     Args:
-        pasts: the runs; the first says which samples, in which order.
+        runs: the runs; the first says which samples, in which order.
+        path: the page.
         tasks: which tasks; all for none.
         limit: the most samples of each.
 
     Raises:
-        KosmosEvalError: if the first run has not all of the tasks.
+        KosmosEvalError: if the first run has not all of the tasks, or the page cannot be written.
     """
-    from kosmos_eval.report import prompts
+    content = page(runs, tasks=tasks, limit=limit)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, content)
+    except OSError as error:
+        raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; name another file") from error
 
-    chosen = [cell for cell in pasts[0].cells if not tasks or cell.name in tasks]
-    missing = [task for task in tasks if task not in {cell.name for cell in chosen}]
+
+def page(runs: Sequence[SavedRun], *, tasks: Sequence[str] = (), limit: int = 200) -> str:
+    """Return the page that `write_page` writes."""
+    first = runs[0]
+    chosen = [setting for setting in aligned(runs) if setting.settings[0] and (not tasks or setting.key.task in tasks)]
+    missing = [task for task in tasks if task not in {setting.key.task for setting in chosen}]
     if missing or not chosen:
-        there = ", ".join(dict.fromkeys(cell.name for cell in pasts[0].cells))
-        raise KosmosEvalError(f"{pasts[0].folder} has no task {', '.join(missing)}; it has {there or 'none'}")
-    style = (
-        "<style>body{max-width:none}table{border-collapse:collapse;width:100%}td,th{border:1px solid #8888;"
-        "padding:.5rem;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere}</style>"
-    )
-    tables = "".join(_table(pasts, cell, limit) for cell in chosen)
-    return prompts.page(f"{' beside '.join(past.model for past in pasts)}", style + tables)
+        there = ", ".join(dict.fromkeys(setting.key.task for setting in first.settings))
+        raise KosmosEvalError(f"{first.folder} has no task {', '.join(missing)}; it has {there or 'none'}")
+    shown, reason = _samples_with_prompts(first)
+    notice = f"<p>Prompts and images are not shown: {html.escape(reason)}</p>" if reason else ""
+    tables = "".join(_table(runs, setting, shown.get(setting.key, {}), limit) for setting in chosen)
+    return prompts.page(" and ".join(run.model for run in runs), STYLE + notice + tables)
 
 
-def _table(pasts: Sequence[SavedRun], cell: Setting, limit: int) -> str:
+def _samples_with_prompts(run: SavedRun) -> tuple[dict[SettingKey, dict[str, Sample]], str]:
+    """Return the samples of a run by setting and id; where the data are gone, none and the reason."""
+    try:
+        return {
+            setting.key: {
+                sample.id: replace(sample, prompt=sample.prompt.within(setting.task.readable))
+                for sample in setting.samples
+            }
+            for setting in run.plan
+        }, ""
+    except KosmosEvalError as error:
+        return {}, str(error)
+
+
+def _table(runs: Sequence[SavedRun], setting: AlignedSetting, shown: dict[str, Sample], limit: int) -> str:
     names = "".join(
-        f"<th>{html.escape(past.model)}<br><small>{html.escape(str(past.folder))}</small></th>" for past in pasts
+        f"<th>{html.escape(run.model)}<br><small>{html.escape(str(run.folder))}</small></th>" for run in runs
     )
-    rows = "".join(_row(asked) for asked in islice(beside(pasts, cell), limit))
-    more = len(cell.samples) - limit
+    samples = [one for one in setting.samples if one.records[0] is not None]
+    rows = "".join(_row(one, shown.get(one.sample.id)) for one in samples[:limit])
+    more = len(samples) - limit
     rest = f"<p>and {more:,} more; --limit shows them</p>" if more > 0 else ""
     head = f"<tr><th>sample</th><th>target</th>{names}</tr>"
-    return f"<h2>{html.escape(cell.label)}</h2><table>{head}{rows}</table>{rest}"
+    return f"<h2>{html.escape(str(setting.key))}</h2><table>{head}{rows}</table>{rest}"
 
 
-def _row(asked: Asked) -> str:
-    sample = asked.sample
-    differs = "" if asked.alike else "<br><small>the runs asked different things</small>"
-    shown = f"{_shown(sample)}{differs}"
-    answers = "".join(f"<td>{_answer(record)}</td>" for record in asked.records)
-    return f"<tr><td>{shown}</td><td>{html.escape(sample.target)}</td>{answers}</tr>"
+def _row(one: AlignedSample, shown: Sample | None) -> str:
+    differs = "" if one.same_prompt else "<br><small>the runs asked different things</small>"
+    question = html.escape(one.sample.id) if shown is None else _prompt(shown)
+    answers = "".join(f"<td>{_answer(record)}</td>" for record in one.records)
+    return f"<tr><td>{question}{differs}</td><td>{html.escape(one.sample.target)}</td>{answers}</tr>"
 
 
-def _shown(sample: Sample) -> str:
-    from kosmos_eval.report import prompts
-
+def _prompt(sample: Sample) -> str:
     try:
         return prompts.as_html(sample.prompt)
     except BadImage as error:
@@ -94,26 +98,5 @@ def _answer(record: Record | None) -> str:
         return "<small>not asked</small>"
     if record.score is None:
         return f"<small>failed: {html.escape(str(record.error))}</small>"
-    marks = ", ".join(f"{name} {mark:.2f}" for name, mark in record.score.values.items())
-    return f"{html.escape(record.score.answer)}<br><small>{html.escape(marks)}</small>"
-
-
-def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    html: Annotated[Path, typer.Option("--html", help="The page that is written.")] = Path("results/beside.html"),
-    tasks: Annotated[str | None, typer.Option("--tasks", help="Names, separated by commas; default: all.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The most samples of each task.")] = 200,
-    task_file: Annotated[list[Path] | None, typer.Option("--task-file", help="Registers tasks.")] = None,
-) -> None:
-    """Put the answers of several runs next to each other on a page, sample by sample."""
-    from kosmos_eval.cli import run
-
-    run.load_files(task_file or ())
-    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
-    written = page([open_run(folder) for folder in runs], tasks=names, limit=limit)
-    try:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(written, encoding="utf-8")
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {html}: {error.strerror or error}; name another file") from error
-    run.console.print(f"page: {html}", highlight=False, soft_wrap=True)
+    values = ", ".join(f"{name} {value:.2f}" for name, value in record.score.values.items())
+    return f"{html.escape(record.score.answer)}<br><small>{html.escape(values)}</small>"

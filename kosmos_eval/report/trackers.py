@@ -17,6 +17,8 @@ from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.results import Report
+from kosmos_eval.evaluation.run_config import Manifest, to_json
+from kosmos_eval.files import Json
 
 PACKAGES = {"tensorboard": ("tensorboard",), "wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 """Tracker to the modules that it needs."""
@@ -39,19 +41,21 @@ class Tracker:
         name, _, where = spec.partition(":")
         if name not in PACKAGES:
             raise KosmosEvalError(
-                f"--log {spec} is not known; expected {', '.join(PACKAGES)}, each with :FOLDER or not"
+                f"--tracker {spec} is not known; expected {', '.join(PACKAGES)}, each with :FOLDER or not"
             )
         missing = [module for module in PACKAGES[name] if find_spec(module) is None]
         if missing:
-            raise KosmosEvalError(f"--log {name} needs the package {missing[0]}; pip install 'kosmos-eval[loggers]'")
+            raise KosmosEvalError(
+                f"--tracker {name} needs the package {missing[0]}; pip install 'kosmos-eval[loggers]'"
+            )
         return cls(name, Path(where) if where else None)
 
-    def log(self, report: Report, config: Mapping[str, Any], folder: Path) -> Path:
+    def log(self, report: Report, manifest: Manifest, folder: Path) -> Path:
         """Log a run.
 
         Args:
             report: its scores.
-            config: what its ``run.json`` says, without secrets.
+            manifest: its ``run.json``.
             folder: the run's, which names it.
 
         Returns:
@@ -59,7 +63,7 @@ class Tracker:
         """
         where = (self.where or folder / self.name).resolve()
         where.mkdir(parents=True, exist_ok=True)
-        WRITERS[self.name](report, config, folder, where)
+        WRITERS[self.name](report, to_json(manifest), folder, where)
         return where
 
 
@@ -73,7 +77,7 @@ def scalars(report: Report) -> Iterator[tuple[str, float, int]]:
         )
 
 
-def _tensorboard(report: Report, config: Mapping[str, Any], folder: Path, where: Path) -> None:
+def _tensorboard(report: Report, config: Json, folder: Path, where: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(where / folder.name)) as writer:
@@ -82,18 +86,18 @@ def _tensorboard(report: Report, config: Mapping[str, Any], folder: Path, where:
         writer.add_text("run", f"```json\n{json.dumps(config, indent=2)}\n```")
 
 
-def _wandb(report: Report, config: Mapping[str, Any], folder: Path, where: Path) -> None:
+def _wandb(report: Report, config: Json, folder: Path, where: Path) -> None:
     wandb: Any = import_module("wandb")
     steps: dict[int, dict[str, float]] = {}
     for name, value, step in scalars(report):
         steps.setdefault(step, {})[name] = value
-    settings = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True)
+    settings = wandb.Settings(mode="offline", silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
     with wandb.init(project="kosmos-eval", name=folder.name, dir=where, config=dict(config), settings=settings) as run:
         for step, values in sorted(steps.items()):
             run.log({**values, "shots": step}, step=step)
 
 
-def _mlflow(report: Report, config: Mapping[str, Any], folder: Path, where: Path) -> None:
+def _mlflow(report: Report, config: Json, folder: Path, where: Path) -> None:
     mlflow, entities = import_module("mlflow"), import_module("mlflow.entities")
     client: Any = mlflow.MlflowClient(f"sqlite:///{where / 'mlflow.db'}")
     found = client.get_experiment_by_name("kosmos-eval")
@@ -101,7 +105,7 @@ def _mlflow(report: Report, config: Mapping[str, Any], folder: Path, where: Path
     experiment = found.experiment_id if found else client.create_experiment("kosmos-eval", artifact_location=files)
     run = client.create_run(experiment, run_name=folder.name).info.run_id
     metrics = [entities.Metric(_plain(name), value, 0, step) for name, value, step in scalars(report)]
-    options = config.get("options", {})
+    options = config["config"]
     params = [entities.Param(name, json.dumps(value)[:500]) for name, value in options.items()]
     for place in range(0, max(len(metrics), 1), 500):
         client.log_batch(run, metrics=metrics[place : place + 500], params=params if place == 0 else ())
@@ -115,7 +119,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w\-. /:]", "_", name)
 
 
-WRITERS: Mapping[str, Callable[[Report, Mapping[str, Any], Path, Path], None]] = {
+WRITERS: Mapping[str, Callable[[Report, Json, Path, Path], None]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
     "mlflow": _mlflow,

@@ -8,10 +8,15 @@ from typing import Annotated
 
 import typer
 
+from kosmos_eval.files import output_folder
+
 
 def train(  # noqa: PLR0913 - the options that its users see
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a TOML file.")] = "nano",
-    out: Annotated[Path | None, typer.Option("--out", help="Default: results/train/RECIPE.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=output_folder, metavar="FOLDER", help="Default: results/train/RECIPE."),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of the recipe's.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="As many steps as fit into this time.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
@@ -19,7 +24,9 @@ def train(  # noqa: PLR0913 - the options that its users see
         Path | None, typer.Option("--init", help="Weights to begin with: a model's folder or its safetensors.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides weights and data.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of going on.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start over, and replace what training has made in the folder.")
+    ] = False,
 ) -> None:
     """Train a bundled model; the same command again goes on where it was interrupted."""
     from kosmos_model.training import recipes
@@ -30,5 +37,5 @@ def train(  # noqa: PLR0913 - the options that its users see
     if init is not None:
         chosen = replace(chosen, init=init)
     folder = out or Path("results/train") / chosen.name
-    options = Options(steps=steps, minutes=minutes, device=device, seed=seed, fresh=fresh)
+    options = Options(steps=steps, minutes=minutes, device=device, seed=seed, overwrite=overwrite)
     trained(chosen, folder, options)

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -27,7 +29,7 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of SuperGLUE's file, or of the original with its titles put before its passages as SuperGLUE does."""
+    """Yield the rows of SuperGLUE's file, or of the original with its titles before its passages as in SuperGLUE."""
     whether = one_of(False, True, labels=(0, 1))
     for place, row in json_lines(file):
         if not isinstance(row, dict) or "title" not in row:
@@ -39,19 +41,20 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A passage with its question."""
+    """Return a passage with its question."""
     prompt = Prompt(reading.wording.format(**row))
     return Sample(row["id"], prompt, target=ANSWERS[row["label"]], choices=ANSWERS)
 
 
-ROWS = TextRows(
-    task="boolq",
+ROWS = Splits(
+    "boolq",
     get="https://super.gluebenchmark.com/tasks: BoolQ/{val,train}.jsonl, there or under superglue/",
-    folders=("BoolQ", "superglue/BoolQ", "combined/BoolQ", "boolq_original", "superglue"),
-    files={"val": ("val*.jsonl", "dev.jsonl"), "train": ("train*.jsonl",)},
-    read=read,
     synthetic=everyday.boolq,
-    hub=("aps/super_glue", "boolq"),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("BoolQ", "superglue/BoolQ", "combined/BoolQ", "boolq_original", "superglue"),
+        {"val": ("val*.jsonl", "dev.jsonl"), "train": ("train*.jsonl",)},
+        read,
+    ),
+    hub=Hub("aps/super_glue", ("validation", "train"), config="boolq"),
 )
 BoolQ = ranking(ROWS, "Yes-no questions that a passage answers.", sample=sample_of, readings=READINGS)

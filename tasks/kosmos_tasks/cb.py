@@ -13,7 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -32,26 +34,25 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of SuperGLUE's file."""
+    """Yield the rows of SuperGLUE's file."""
     wanted = {"premise": text, "hypothesis": text, "label": one_of(*LABELS, labels=(0, 1, 2))}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A text with its hypothesis."""
+    """Return a text with its hypothesis."""
     prompt, choices = Prompt(reading.wording.format(**row)), reading.answers
     return Sample(row["id"], prompt, target=choices[row["label"]], choices=choices)
 
 
-ROWS = TextRows(
-    task="cb",
+ROWS = Splits(
+    "cb",
     get="https://super.gluebenchmark.com/tasks: CB/{val,train}.jsonl, there or under superglue/",
-    folders=("CB", "superglue/CB", "combined/CB", "superglue"),
-    files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
-    read=read,
     synthetic=everyday.cb,
-    hub=("aps/super_glue", "cb"),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("CB", "superglue/CB", "combined/CB", "superglue"), {"val": ("val*.jsonl",), "train": ("train*.jsonl",)}, read
+    ),
+    hub=Hub("aps/super_glue", ("validation", "train"), config="cb"),
 )
 CB = ranking(
     ROWS, "Whether a text entails a hypothesis, contradicts it, or neither.", sample=sample_of, readings=READINGS

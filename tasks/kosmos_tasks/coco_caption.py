@@ -17,29 +17,42 @@ official tool counts those of the answered images alone. Metrics have the offici
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from kosmos_eval.metrics.caption import CaptionScores
-from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.registry import register
-from kosmos_eval.request import Completion, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.source import Source
 from kosmos_tasks.families import captioning
+from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import coco
 from kosmos_tasks.formats.answers import results_json
+from kosmos_tasks.synthetic import scene_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
+def of_hub(rows: "Dataset") -> "Dataset":
+    """Return the hub's rows in our columns; ``id`` is the official image id."""
+    ids = [str(int(Path(name).stem.split("_")[-1])) for name in rows["question_id"]]
+    return rows.select_columns(["image", "answer"]).rename_column("answer", "captions").add_column("id", ids)
+
+
+SPLITS = Splits(
+    "coco_caption",
+    get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
+    "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json (dataset.json in coco.zip); "
+    "all under coco/",
+    synthetic=scene_text.captions,
+    files=coco.FILES,
+    hub=Hub("lmms-lab/COCO-Caption2017", ("val",), adapt=of_hub),
+)
+
+
 @register("coco_caption")
 @dataclass(frozen=True)
-class CocoCaption(Task):
+class CocoCaption(captioning.CaptionTask):
     """Captions of COCO photographs.
 
     Args:
@@ -60,92 +73,29 @@ class CocoCaption(Task):
     document_frequencies: Literal["split", "answered"] = "split"
     spice: bool = True
 
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("CIDEr", suites=("default", KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER))
     prompt_variants: ClassVar[Mapping[str, str]] = {
         "paper": captioning.PROMPT,
         "short": "Caption:",
         "instruction": "Describe the image in one sentence:",
     }
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="CIDEr",
-        splits={"synthetic": ("test", "train"), "data": coco.SPLITS, "hub": ("val",)},
-        hub="lmms-lab/COCO-Caption2017",
-        get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
-        "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json (dataset.json in coco.zip); "
-        "all under coco/",
-        suites=("default", KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="coco_caption", folders=coco.FOLDERS)
 
     @property
     def notes(self) -> Sequence[str]:
-        """Where CIDEr counts documents."""
-        return [f"CIDEr's document frequencies: {self.document_frequencies}"]
+        return [f"CIDEr IDF from {'this split' if self.document_frequencies == 'split' else 'the answered images'}"]
 
-    def samples(self) -> Sequence[Sample]:
-        """The images of the split."""
-        return Samples(rows(self.source, self.split), self._sample)
+    @property
+    def wording(self) -> str:
+        return self.prompt_variants[self.prompt]
 
-    def examples(self) -> Sequence[Sample]:
-        """The matching training images; the evaluated ones where there are none."""
-        if self.source.kind == "data":
-            return Samples(rows(self.source, coco.shown(self.source, self.split)), self._sample)
-        pool = "train" if self.split == "test" and "train" in self._splits() else self.split
-        return Samples(rows(self.source, pool), self._sample)
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One caption by beam search."""
-        return captioning.asked(sample, shots, max_tokens=self.max_tokens, length_penalty=self.length_penalty)
-
-    def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """The caption itself; only the corpus has marks."""
-        return self.score_answer(sample, outputs[0].text.strip())
-
-    def score_answer(self, sample: Sample, answer: str) -> Score:
-        """The caption itself; only the corpus has marks."""
-        return captioning.marked(answer)
-
-    def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
-        """CIDEr, then the other metrics of the COCO evaluation; intervals by resampling images."""
-        return captioning.metrics(self._scored(samples, scores), seed=seed) if samples else {}
-
-    def sample_metrics(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
-        """Every metric of each image by itself."""
-        return captioning.by_image(self._scored(samples, scores)) if samples else {}
+    def counted(self) -> Mapping[str, Sequence[str]]:
+        return super().counted() if self.document_frequencies == "split" else {}
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Image id to caption, from COCO results json: ``[{"image_id", "caption"}]``."""
-        return results_json(file, ("image_id", "caption"), set(rows(self.source, self.split)["id"]), split=self.split)
+        """Read COCO results json: ``[{"image_id", "caption"}]``."""
+        return results_json(file, ("image_id", "caption"), set(self.rows(self.split)["id"]), split=self.split)
 
     def official(self) -> Self:
-        """The rule of the official tool: CIDEr's document frequencies from the answered images."""
+        """Return the task with the official tool's CIDEr IDF, which is that of the answered images."""
         return replace(self, document_frequencies="answered")
-
-    def _splits(self) -> Sequence[str]:
-        return coco.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
-    def _sample(self, row: Mapping[str, Any]) -> Sample:
-        return captioning.sample_of(row, self.shown, self.prompt_variants[self.prompt])
-
-    def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
-        split = rows(self.source, self.split) if self.document_frequencies == "split" else {"id": [], "captions": []}
-        counted = dict(zip(split["id"], split["captions"], strict=True))
-        return captioning.scored(samples, scores, counted=counted, spice=self.spice)
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str) -> "Dataset":
-    """The images of a split, a row each: ``id`` (the official image id), ``image``, ``captions``."""
-    if source.kind == "data":
-        return coco.rows(source, split)
-    if source.kind == "hub":
-        found = from_hub(CocoCaption.info.hub, source=source, split=split, images=["image"])
-        ids = [str(int(Path(name).stem.split("_")[-1])) for name in found["question_id"]]
-        return found.select_columns(["image", "answer"]).rename_column("answer", "captions").add_column("id", ids)
-    from kosmos_tasks.synthetic import scene_text
-
-    sizes = {"test": scene_text.TEST, "train": scene_text.TRAIN}
-    return table(scene_text.captions("test" if split == "test" else "train", sizes[split]), images=["image"])

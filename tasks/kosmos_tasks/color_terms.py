@@ -10,28 +10,32 @@ things. Not on the hub. Extension: the paper is zero-shot here; demonstrations a
 from collections.abc import Iterator
 from pathlib import Path
 
-from kosmos_tasks.families.text_ranking import TextRows, commonsense
+from kosmos_tasks.families.splits import Splits
+from kosmos_tasks.families.text_ranking import commonsense
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, one_of, text
 from kosmos_tasks.memory_color import COLORS, READINGS, sample_of
 from kosmos_tasks.synthetic import appearance
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The things of the official file."""
+    """Yield the things of the official file."""
     wanted: Columns = {"object": text, "color": one_of(*COLORS)}
     return (columns(row, wanted, place=place) for place, row in csv_rows(file))
 
 
-ROWS = TextRows(
-    task="color_terms",
+ROWS = Splits(
+    "color_terms",
     get=(
         "https://github.com/Victorwz/VaLM/tree/main/data/object_color: color-concrete-objects.csv, under color_terms/"
     ),
-    folders=("visual_commonsense/color_terms", "color_terms", "object_color"),
-    files={"test": ("color-concrete-objects.csv",)},
-    read=read,
     synthetic=lambda split: (
         row | {"object": row["object"].removeprefix("an ").removeprefix("a ")} for row in appearance.colors(split)
+    ),
+    files=text_files(
+        ("visual_commonsense/color_terms", "color_terms", "object_color"),
+        {"test": ("color-concrete-objects.csv",)},
+        read,
     ),
 )
 ColorTerms = commonsense(

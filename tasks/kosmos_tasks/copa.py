@@ -13,7 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -25,27 +27,28 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of SuperGLUE's file."""
+    """Yield the rows of SuperGLUE's file."""
     wanted = {"premise": text, "choice1": text, "choice2": text, "question": one_of(*CONNECTORS), "label": one_of(0, 1)}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A sentence with two others."""
+    """Return a sentence with two others."""
     asked = reading.wording.format(premise=row["premise"].strip()[:-1], connector=CONNECTORS[row["question"]])
     choices = tuple(f"{reading.gap}{choice[0].lower()}{choice[1:]}" for choice in (row["choice1"], row["choice2"]))
     return Sample(row["id"], Prompt(asked), target=choices[row["label"]], choices=choices)
 
 
-ROWS = TextRows(
-    task="copa",
+ROWS = Splits(
+    "copa",
     get="https://super.gluebenchmark.com/tasks: COPA/{val,train}.jsonl, there or under superglue/",
-    folders=("COPA", "superglue/COPA", "combined/COPA", "superglue"),
-    files={"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
-    read=read,
     synthetic=everyday.copa,
-    hub=("aps/super_glue", "copa"),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("COPA", "superglue/COPA", "combined/COPA", "superglue"),
+        {"val": ("val*.jsonl",), "train": ("train*.jsonl",)},
+        read,
+    ),
+    hub=Hub("aps/super_glue", ("validation", "train"), config="copa"),
 )
 COPA = ranking(
     ROWS, "Which of two sentences is the cause or the effect of another.", sample=sample_of, readings=READINGS

@@ -18,27 +18,35 @@ the figure. Extension: the paper is zero-shot here; demonstrations are other ima
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
+from kosmos_eval.task import Score
+from kosmos_tasks.families.splits import Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import cub
+from kosmos_tasks.synthetic import creatures
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+SPLITS = Splits(
+    "cub_descriptions",
+    get="https://www.vision.caltech.edu/datasets/cub_200_2011: images/ of two woodpeckers, under cub/; for other "
+    "pairs groups.json beside their folders",
+    synthetic=lambda split, images: creatures.rows(split),
+    sizes={"test": 80, "train": 80},
+    files=cub.FILES,
+    options=("images",),
+)
 
 
 @register("cub_descriptions")
 @dataclass(frozen=True)
-class CUBDescriptions(Task):
-    """Which of two categories a picture shows, with their descriptions and without.
+class CUBDescriptions(SplitTask):
+    """Two categories, one of which a picture shows, with their descriptions and without.
 
     Args:
         source: where the pictures come from.
@@ -50,44 +58,41 @@ class CUBDescriptions(Task):
     images: int = 20
     max_tokens: int = 20
 
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="accuracy_with_descriptions",
-        splits={"synthetic": ("test", "train"), "data": ("test",)},
-        get="https://www.vision.caltech.edu/datasets/cub_200_2011: images/ of two woodpeckers, under cub/; for other "
-        "pairs groups.json beside their folders",
-        extension=True,
-        suites=(KOSMOS1, SYNTHETIC),
-    )
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("accuracy_with_descriptions", suites=(KOSMOS1, SYNTHETIC), extension=True)
 
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self.info.splits.get(self.source.kind, ()), task="cub_descriptions")
-
-    def samples(self) -> Sequence[Sample]:
-        """The pictures of every pair; kinds are what the pairs are of."""
-        return Samples(rows(self.source, self.split, self.images), _sample)
-
-    def examples(self) -> Sequence[Sample]:
-        """Other pictures; the evaluated ones where there is no other split."""
-        pool = "train" if self.source.kind == "synthetic" else self.split
-        return Samples(rows(self.source, pool, self.images), _sample)
+    def sample(self, row: Mapping[str, Any]) -> Sample:
+        kind, categories = row["kind"], row["names"]
+        question = f"Question:what is the name of the {kind} in the picture"
+        described = " ".join(
+            f"Description of {name} {kind}: {description}"
+            for name, description in zip(categories, row["descriptions"], strict=True)
+        )
+        image = Image.of(row["image"])
+        choices = tuple(f"{name} {kind}" for name in categories)
+        return Sample(
+            row["id"],
+            Prompt(image, f"{question}, {' or '.join(categories)}? Answer:"),
+            target=choices[row["target"]],
+            choices=choices,
+            group=row["id"],
+            kind=kind,
+            extra={"described": Prompt(described, image, f"{question}? Answer:")},
+        )
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One greedy answer with the descriptions, one without."""
         prompts = (few_shot(_described(sample), [_described(shot) for shot in shots]), few_shot(sample, shots))
         return [Generate(prompt, self.max_tokens, stop=("\n",)) for prompt in prompts]
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """Whether the right category is named, and only it."""
         described, plain = (output.text.strip() for output in outputs)
-        marks = {"accuracy_with_descriptions": described, "accuracy_without_descriptions": plain}
-        given = {name: float(names(said, sample.target, sample.choices)) for name, said in marks.items()}
-        return Score(given, described, {"without_descriptions": plain})
+        answers = {"accuracy_with_descriptions": described, "accuracy_without_descriptions": plain}
+        values = {name: float(names(answer, sample.target, sample.choices)) for name, answer in answers.items()}
+        return Score(values, described, {"without_descriptions": plain})
 
 
 def names(answer: str, target: str, choices: Sequence[str]) -> bool:
-    """Whether an answer names the target and no other choice.
+    """Return whether an answer names the target and no other choice.
 
     A choice is named by the words that the others do not have; a word may lack its ending.
 
@@ -110,41 +115,10 @@ def _words(text: str) -> list[str]:
 
 
 def _alike(word: str, other: str) -> bool:
-    """The same word but for its ending: they share all but the last letter of the shorter one, and at least three."""
+    """Return whether two words differ in the ending alone: they share all but the shorter one's last letter."""
     stem = max(3, min(len(word), len(other)) - 1)
     return word == other or (word[:stem] == other[:stem] and abs(len(word) - len(other)) < 3)
 
 
-def _sample(row: Mapping[str, Any]) -> Sample:
-    kind, categories = row["kind"], row["names"]
-    question = f"Question:what is the name of the {kind} in the picture"
-    described = " ".join(
-        f"Description of {name} {kind}: {description}"
-        for name, description in zip(categories, row["descriptions"], strict=True)
-    )
-    image = Image.of(row["image"])
-    choices = tuple(f"{name} {kind}" for name in categories)
-    return Sample(
-        row["id"],
-        Prompt(image, f"{question}, {' or '.join(categories)}? Answer:"),
-        target=choices[row["target"]],
-        choices=choices,
-        group=row["id"],
-        kind=kind,
-        extra={"described": Prompt(described, image, f"{question}? Answer:")},
-    )
-
-
 def _described(sample: Sample) -> Sample:
     return replace(sample, prompt=sample.extra["described"])
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str, images: int) -> "Dataset":
-    """The pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
-    if source.kind == "data":
-        return table(cub.rows(source, images), images=["image"])
-    from kosmos_tasks.synthetic import creatures
-
-    count = {"test": creatures.TEST, "train": creatures.TRAIN}[split]
-    return table(creatures.rows("test" if split == "test" else "train", count), images=["image"])

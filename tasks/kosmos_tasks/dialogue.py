@@ -8,7 +8,7 @@ Source: a sheet of one's own, ``dialogues.json``, with its images beside it::
     [{"id": "cat", "turns": [{"say": "@cat.jpg What is it?", "expect": ["cat", "kitten"]}, {"say": "Where is it?"}]}]
 
 or scenes that we draw, with questions about them. The paper shows a few dialogues and measures none; this task is ours.
-Its metric is the share of turns that are answered at all; turns that say what they ``expect`` are also marked by
+Its metric is the share of turns that are answered at all; turns that say what they ``expect`` are also scored by
 whether one of these words or phrases occurs in the answer (``expected``). It is for reading: ``kosmos-eval beside``
 puts the answers of several models next to each other.
 """
@@ -16,10 +16,8 @@ puts the answers of several models next to each other.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from kosmos_eval import dialogue
 from kosmos_eval.dialogue import Form, Turn
@@ -28,16 +26,22 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, read_json, table
+from kosmos_eval.source import Source, read_json
 from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_tasks.families.splits import Splits
 from kosmos_tasks.families.suites import SYNTHETIC
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from kosmos_tasks.synthetic import dialogues
 
 SHEET = "dialogues.json"
 TURNS = 3
 """Turns of a generated dialogue."""
+GET = f"a sheet of your own: {SHEET} with its images beside it, as the task's docstring shows"
+GENERATED = Splits(
+    "dialogue",
+    get=GET,
+    synthetic=lambda split: dialogues.dialogues(split, turns=TURNS),
+    sizes={"test": 100},
+)
 
 
 @register("dialogue")
@@ -58,7 +62,7 @@ class Dialogue(Task):
     info: ClassVar[TaskInfo] = TaskInfo(
         metric="answered",
         splits={"synthetic": ("test",), "data": ("test",)},
-        get=f"a sheet of your own: {SHEET} with its images beside it, as the task's docstring shows",
+        get=GET,
         extension=True,
         suites=(SYNTHETIC,),
     )
@@ -68,21 +72,19 @@ class Dialogue(Task):
             raise KosmosEvalError(f"dialogue: the form {self.form!r} is not known; expected question or plain")
 
     def samples(self) -> Sequence[Sample]:
-        """The dialogues; their prompts are all that is said in them, and ``extra`` has it turn by turn."""
+        """Return the dialogues; their prompts hold all turns, ``extra`` has them one by one."""
         if self.source.kind == "data":
             return _read(self.source.folder())
-        return Samples(rows(), _generated)
+        return Samples(GENERATED.rows(self.source, "test"), _generated)
 
     def examples(self) -> Sequence[Sample]:
-        """None: what a model has said to others is no demonstration."""
+        """Return none: what a model has said in one dialogue does not demonstrate another."""
         return ()
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The first turn."""
         return self.follow_up(sample, shots, ())
 
     def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Completion]) -> Sequence[Request]:
-        """The next turn, after those before it with their answers."""
         said: Sequence[Prompt] = sample.extra["said"]
         if len(outputs) == len(said):
             return ()
@@ -90,14 +92,14 @@ class Dialogue(Task):
         return [dialogue.asked(before, said[len(outputs)], form=self.form, max_tokens=self.max_tokens)]
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """Which share of the turns is answered, and of those that expect something, as expected."""
+        """Return the share of turns that are answered, and of those with expectations the share that meets them."""
         answers = [output.text.strip() for output in outputs]
         pairs = zip(answers, sample.extra["expected"], strict=True)
         right = [any(_occurs(phrase, answer) for phrase in phrases) for answer, phrases in pairs if phrases]
-        marks = {"answered": sum(map(bool, answers)) / len(answers)}
+        values = {"answered": sum(map(bool, answers)) / len(answers)}
         if right:
-            marks["expected"] = sum(right) / len(right)
-        return Score(marks, "\n".join(answers))
+            values["expected"] = sum(right) / len(right)
+        return Score(values, "\n".join(answers))
 
 
 def _occurs(phrase: str, answer: str) -> bool:
@@ -111,7 +113,7 @@ def _sample(id: str, said: Sequence[Prompt], expected: Sequence[Sequence[str]]) 
 
 
 def _read(folder: Path) -> list[Sample]:
-    """The dialogues of a sheet.
+    """Return the dialogues of a sheet.
 
     Raises:
         BadData: naming the dialogue that is not as expected.
@@ -145,11 +147,3 @@ def _generated(row: Mapping[str, Any]) -> Sample:
     first, *others = row["questions"]
     said = [Prompt(Image.of(row["image"]), first), *map(Prompt, others)]
     return _sample(row["id"], said, [[answer] for answer in row["answers"]])
-
-
-@lru_cache(maxsize=1)
-def rows() -> "Dataset":
-    """The generated dialogues: ``id``, ``image``, ``questions`` and ``answers`` (three each)."""
-    from kosmos_tasks.synthetic.dialogues import TEST, dialogues
-
-    return table(islice(dialogues("test", turns=TURNS), TEST), images=["image"])

@@ -12,30 +12,37 @@ Our defaults where the paper is silent are those of COCO captions. ``partial`` e
 where others are missing; the documents of CIDEr are still those of the whole split.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.metrics.caption import CaptionScores
-from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.registry import register
-from kosmos_eval.request import Completion, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.source import Source
 from kosmos_tasks.families import captioning
+from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
-from kosmos_tasks.formats import flickr30k
+from kosmos_tasks.formats import flickr30k as official
+from kosmos_tasks.synthetic import scene_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SPLITS = Splits(
+    "flickr30k",
+    get="https://shannon.cs.illinois.edu/DenotationGraph: flickr30k-images/; "
+    "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json (dataset.json in flickr30k.zip) "
+    "or nlphuji/flickr30k on the hub: flickr_annotations_30k.csv; all under flickr30k/",
+    # Other scenes than those of COCO captions, drawn from another seed.
+    synthetic=lambda split: scene_text.captions(split, seed=30),
+    files=official.FILES,
+    hub=Hub("royokong/flickr30k_test", ("test",), adapt=lambda rows: rows.rename_column("text", "captions")),
+)
+
 
 @register("flickr30k")
 @dataclass(frozen=True)
-class Flickr30k(Task):
+class Flickr30k(captioning.CaptionTask):
     """Captions of Flickr photographs.
 
     Args:
@@ -54,89 +61,27 @@ class Flickr30k(Task):
     spice: bool = True
     partial: bool = False
 
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="CIDEr",
-        splits={"synthetic": ("test", "train"), "data": flickr30k.SPLITS, "hub": ("test",)},
-        hub="royokong/flickr30k_test",
-        get="https://shannon.cs.illinois.edu/DenotationGraph: flickr30k-images/; "
-        "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json (dataset.json in flickr30k.zip) "
-        "or nlphuji/flickr30k on the hub: flickr_annotations_30k.csv; all under flickr30k/",
-        suites=(KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="flickr30k")
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("CIDEr", suites=(KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER))
 
     @property
     def notes(self) -> Sequence[str]:
-        """Whether images were left out."""
         return ["only the images that are there"] if self.partial else []
 
-    def samples(self) -> Sequence[Sample]:
-        """The images of the split."""
-        return self._samples(self.split)
+    def rows(self, split: str) -> "Dataset":
+        """Return the rows of a split whose images are there.
 
-    def examples(self) -> Sequence[Sample]:
-        """Training images, or those of the validation split; the evaluated ones where neither is there."""
-        others = [split for split in ("train", "validation") if split in self._splits() and split != self.split]
-        return self._samples(others[0] if others else self.split)
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One caption by beam search."""
-        return captioning.asked(sample, shots, max_tokens=self.max_tokens, length_penalty=self.length_penalty)
-
-    def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """The caption itself; only the corpus has marks."""
-        return captioning.marked(outputs[0].text.strip())
-
-    def aggregate(self, samples: Sequence[Sample], scores: Sequence[Score], *, seed: int) -> Mapping[str, Metric]:
-        """CIDEr, then the other metrics of the COCO evaluation; intervals by resampling images."""
-        return captioning.metrics(self._scored(samples, scores), seed=seed) if samples else {}
-
-    def sample_metrics(self, samples: Sequence[Sample], scores: Sequence[Score]) -> Mapping[str, Mapping[str, float]]:
-        """Every metric of each image by itself."""
-        return captioning.by_image(self._scored(samples, scores)) if samples else {}
-
-    def _splits(self) -> Sequence[str]:
-        return flickr30k.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
-    def _samples(self, split: str) -> Samples:
-        found = rows(self.source, split)
-        if self.source.kind == "data":
-            found = found.select(self._there(found["id"], split))
-        return Samples(found, lambda row: captioning.sample_of(row, self.shown))
-
-    def _there(self, names: Sequence[str], split: str) -> list[int]:
-        """The places of the images that are there."""
-        folder = flickr30k.images_of(self.source)
+        Raises:
+            BadData: if images are missing, unless the task is ``partial``.
+        """
+        found = super().rows(split)
+        if self.source.kind != "data":
+            return found
+        folder, names = official.images_of(self.source), found["id"]
         there = [place for place, name in enumerate(names) if (folder / name).is_file()]
         missing = len(names) - len(there)
         if missing and not (self.partial and there):
             problem = f"{missing} of the {len(names)} images of {split} are not in {folder}; add them"
             part = ", or evaluate those that are there: --task-option flickr30k.partial=true"
             raise BadData(problem + (part if there else ""))
-        return there
-
-    def _scored(self, samples: Sequence[Sample], scores: Sequence[Score]) -> CaptionScores:
-        split = rows(self.source, self.split)
-        counted = dict(zip(split["id"], split["captions"], strict=True))
-        return captioning.scored(samples, scores, counted=counted, spice=self.spice)
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str) -> "Dataset":
-    """The images of a split, a row each: ``id`` (the file's name), ``image``, ``captions``."""
-    if source.kind == "data":
-        return flickr30k.rows(source, split)
-    if source.kind == "hub":
-        found = from_hub(Flickr30k.info.hub, source=source, split=split, images=["image"])
-        ids = [f"{split}/{place}" for place in range(len(found))]
-        return found.rename_column("text", "captions").add_column("id", ids)
-    from kosmos_tasks.synthetic import scene_text
-
-    sizes = {"test": scene_text.TEST, "train": scene_text.TRAIN}
-    # Other scenes than those of COCO captions, drawn from another seed.
-    found = scene_text.captions("test" if split == "test" else "train", sizes[split], seed=30)
-    return table(found, images=["image"])
+        return found.select(there)

@@ -19,30 +19,37 @@ Extension: the paper is zero-shot here; demonstrations add the name.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.match import exact
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Output, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import Score, Task, TaskInfo
-from kosmos_tasks.families.multiple_choice import chosen
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
+from kosmos_eval.task import Score
+from kosmos_tasks.families.multiple_choice import RULES, chosen
+from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import imagenet
 from kosmos_tasks.formats.answers import label_lines
+from kosmos_tasks.synthetic import digits
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+SPLITS = Splits(
+    "imagenet",
+    get="https://image-net.org: val/WNID/*.JPEG (and train/ for demonstrations), or ILSVRC2012_val_*.JPEG with a "
+    f"ground truth ({', '.join(imagenet.TRUTHS)} and meta.mat), all under imagenet/",
+    synthetic=digits.rows,
+    files=imagenet.FILES,
+    hub=Hub("ILSVRC/imagenet-1k", ("validation",)),
+)
 
 
 @register("imagenet")
 @dataclass(frozen=True)
-class ImageNet(Task):
+class ImageNet(SplitTask):
     """Names of what photographs show.
 
     Args:
@@ -65,49 +72,21 @@ class ImageNet(Task):
         "short": "A photo of a",
         "instruction": "Question: what does the photo show? Answer:",
     }
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="accuracy_constrained",
-        splits={"synthetic": ("test", "train"), "data": imagenet.SPLITS, "hub": ("validation",)},
-        hub="ILSVRC/imagenet-1k",
-        get="https://image-net.org: val/WNID/*.JPEG (and train/ for demonstrations), or ILSVRC2012_val_*.JPEG with a "
-        f"ground truth ({', '.join(imagenet.TRUTHS)} and meta.mat), all under imagenet/",
-        extension=True,
-        suites=("default", KOSMOS1, SYNTHETIC),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="imagenet", folders=imagenet.FOLDERS)
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("accuracy_constrained", suites=("default", KOSMOS1, SYNTHETIC), extension=True)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What may be said: the name of every class, in the order of the labels."""
-        from kosmos_tasks.synthetic import digits
-
-        return digits.NAMES if self.source.kind == "synthetic" else tuple(imagenet.classes().values())
+        """The name of every class, in the order of the labels."""
+        return digits.NAMES if self.source.kind == "synthetic" else imagenet.names()
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the constrained name is found."""
-        return [
-            "constrained by beam"
-            if self.constrained_by == "beam"
-            else f"constrained by {self.rule} of log-probabilities"
-        ]
-
-    def samples(self) -> Sequence[Sample]:
-        """The images of the split."""
-        return self._samples(self.split)
-
-    def examples(self) -> Sequence[Sample]:
-        """Training images; the evaluated ones where there are none."""
-        if self.source.kind == "data":
-            return self._samples(imagenet.shown(self.source, self.split))
-        return self._samples("train" if "train" in self._splits() else self.split)
+        if self.constrained_by == "beam":
+            return ["constrained beam search over the class names"]
+        return [f"class names {RULES[self.rule]}"]
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The constrained answer, then the free one."""
         prompt = few_shot(sample, shots)
         words = tuple(f" {name}" for name in sample.choices)
         constrained: Request = Generate(prompt, self.max_tokens, beams=2, choices=tuple(dict.fromkeys(words)))
@@ -117,52 +96,32 @@ class ImageNet(Task):
         return [constrained, Generate(prompt, self.max_tokens, stop=("\n",), beams=2)]
 
     def score(self, sample: Sample, outputs: Sequence[Output]) -> Score:
-        """Whether the name is said, constrained and free."""
         constrained, free = outputs
         assert isinstance(free, Completion)
         if isinstance(constrained, Likelihoods):
-            answer, mark = chosen(sample.choices, [constrained], target=sample.extra["label"], rule=self.rule)
+            answer, value = chosen(sample.choices, [constrained], target=sample.extra["label"], rule=self.rule)
         else:
-            answer, mark = constrained.text.strip(), _share(sample, constrained.text)
-        marks = {"accuracy_constrained": mark, "accuracy_unconstrained": _share(sample, free.text)}
-        return Score(marks, answer, {"unconstrained": free.text.strip()})
+            answer, value = constrained.text.strip(), _share(sample, constrained.text)
+        values = {"accuracy_constrained": value, "accuracy_unconstrained": _share(sample, free.text)}
+        return Score(values, answer, {"unconstrained": free.text.strip()})
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Sample id to answer, from a name a line, in the order of the split."""
+        """Read a name a line, in the order of the split."""
         return label_lines(file, self.samples(), closed=False)
 
     def score_answer(self, sample: Sample, answer: str) -> Score:
-        """Mark one answer; how it was made is not known, so it counts as free."""
+        """Score an answer as a free one, because how it was made is not known."""
         return Score({"accuracy_unconstrained": _share(sample, answer)}, answer)
 
-    def _splits(self) -> Sequence[str]:
-        return imagenet.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
-    def _samples(self, split: str) -> Samples:
-        names, wording = self.names, self.prompt_variants[self.prompt]
-
-        def sample(row: Mapping[str, Any]) -> Sample:
-            prompt, label = Prompt(Image.of(row["image"]), wording), row["label"]
-            extra = {"label": label}
-            return Sample(row["id"], prompt, target=names[label], choices=names, group=row["id"], extra=extra)
-
-        return Samples(rows(self.source, split), sample)
+    def sample(self, row: Mapping[str, Any]) -> Sample:
+        prompt, label, names = (
+            Prompt(Image.of(row["image"]), self.prompt_variants[self.prompt]),
+            row["label"],
+            self.names,
+        )
+        return Sample(row["id"], prompt, target=names[label], choices=names, group=row["id"], extra={"label": label})
 
 
 def _share(sample: Sample, text: str) -> float:
-    """Full credit for the exact name, shared where several classes bear it."""
+    """Return full credit for the exact name, shared where several classes bear it."""
     return exact(text, sample.target) / sample.choices.count(sample.target)
-
-
-@lru_cache(maxsize=4)
-def rows(source: Source, split: str) -> "Dataset":
-    """The images of a split: ``id``, ``image``, ``label``."""
-    if source.kind == "data":
-        return imagenet.rows(source, split)
-    if source.kind == "hub":
-        found = from_hub(ImageNet.info.hub, source=source, split=split, images=["image"])
-        return found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
-    from kosmos_tasks.synthetic import digits
-
-    sizes = {"test": digits.TEST, "train": digits.TRAIN}
-    return table(digits.rows("test" if split == "test" else "train", sizes[split]), images=["image"])

@@ -17,17 +17,19 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, commonsense
+from kosmos_tasks.families.splits import Splits
+from kosmos_tasks.families.text_ranking import Reading, commonsense
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, csv_rows, json_lines, one_of, string, text
 from kosmos_tasks.synthetic import appearance
 
 COLORS = ("black", "blue", "brown", "green", "grey", "orange", "pink", "purple", "red", "white", "yellow")
-"""What may be answered, here and for ColorTerms."""
+"""The answers, here and for ColorTerms."""
 READINGS = {"paper": Reading("The color of {object} is?", COLORS, separator="\n")}
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The things of either file."""
+    """Yield the things of either file."""
     if file.suffix == ".jsonl":
         found, names = json_lines(file), ("descriptor", "item", "label")
     else:
@@ -39,16 +41,18 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A thing and its color."""
+    """Return a thing and its color."""
     return Sample(row["id"], Prompt(reading.wording.format(**row)), target=row["color"], choices=COLORS)
 
 
-ROWS = TextRows(
-    task="memory_color",
+ROWS = Splits(
+    "memory_color",
     get="https://github.com/Victorwz/VaLM/tree/main/data/object_color: memory_color_data.csv, under memory_color/",
-    folders=("visual_commonsense/memory_color", "memory_color", "object_color"),
-    files={"test": ("memory_color_data.csv", "memory_colors.jsonl")},
-    read=read,
     synthetic=appearance.colors,
+    files=text_files(
+        ("visual_commonsense/memory_color", "memory_color", "object_color"),
+        {"test": ("memory_color_data.csv", "memory_colors.jsonl")},
+        read,
+    ),
 )
 MemoryColor = commonsense(ROWS, "Which of eleven colors a thing usually has.", sample=sample_of, readings=READINGS)

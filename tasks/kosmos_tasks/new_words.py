@@ -13,30 +13,36 @@ each is as likely to be asked for as any other, so a model's liking for one of t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from kosmos_eval.errors import BadData, KosmosEvalError
+from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, table
-from kosmos_eval.task import Score, Task, TaskInfo
-from kosmos_tasks.families.multiple_choice import asked, chosen
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
+from kosmos_eval.task import Score
+from kosmos_tasks.families.multiple_choice import RULES, asked, chosen
+from kosmos_tasks.families.splits import Splits, SplitTask
 from kosmos_tasks.families.suites import SYNTHETIC
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from kosmos_tasks.synthetic import new_words
 
 MOST_WAYS = 10
 """The things of an episode differ in color, and there are so many colors."""
 
+SPLITS = Splits(
+    "new_words",
+    get="generated; there are no official files",
+    synthetic=lambda split, ways: new_words.rows(split, ways=ways),
+    sizes={"test": 300, "train": 400},
+    options=("ways",),
+)
+
 
 @register("new_words")
 @dataclass(frozen=True)
-class NewWords(Task):
+class NewWords(SplitTask):
     """Invented names for things never seen.
 
     Args:
@@ -52,40 +58,23 @@ class NewWords(Task):
     prompt: Literal["picture", "sentence"] = "picture"
 
     prompt_variants: ClassVar[Mapping[str, str]] = {"picture": "", "sentence": "This is a"}
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="accuracy",
-        splits={"synthetic": ("test", "train")},
-        get="generated; there are no official files",
-        extension=True,
-        suites=(SYNTHETIC,),
-    )
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("accuracy", suites=(SYNTHETIC,), extension=True)
 
     def __post_init__(self) -> None:
         if not 2 <= self.ways <= MOST_WAYS:
             raise KosmosEvalError(f"new_words: {self.ways} ways are asked for; expected 2 to {MOST_WAYS}")
 
     @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        if self.source.kind != "synthetic":
-            raise BadData(f"new_words is generated and has no --{self.source.kind} source; run it without")
-        return self.source.chosen(self.info.splits["synthetic"], task="new_words")
-
-    @property
     def notes(self) -> Sequence[str]:
-        """The rule that chooses the name."""
-        return [f"by {self.rule} of log-probabilities"]
-
-    def samples(self) -> Sequence[Sample]:
-        """The queries, each with the demonstrations of its episode in ``extra``."""
-        return Samples(rows(self.split, self.ways), self._query)
+        return [RULES[self.rule]]
 
     def examples(self) -> Sequence[Sample]:
-        """None: demonstrations belong to their query (`draw`)."""
+        """Return none: demonstrations belong to their query (`choose_shots`)."""
         return ()
 
     def choose_shots(self, sample: Sample, count: int) -> Sequence[Sample]:
-        """``count`` demonstrations of each name of the episode, in rounds that show each name once.
+        """Return ``count`` demonstrations of each name of the episode, in rounds that show each name once.
 
         Raises:
             KosmosEvalError: if the episode has fewer.
@@ -100,19 +89,17 @@ class NewWords(Task):
         ]
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """The names of the episode."""
         return asked(few_shot(sample, shots), sample.choices)
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right name is the likeliest; of m that tie, each earns 1/m."""
         target = sample.choices.index(sample.target)
-        answer, mark = chosen(sample.choices, outputs, target=target, rule=self.rule)
-        return Score({"accuracy": mark}, answer)
+        answer, value = chosen(sample.choices, outputs, target=target, rule=self.rule)
+        return Score({"accuracy": value}, answer)
 
     def _asked(self, image: Image) -> Prompt:
         return Prompt(image, self.prompt_variants[self.prompt])
 
-    def _query(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Mapping[str, Any]) -> Sample:
         shown = [(Image.of(entry["image"]), entry["name"]) for entry in row["demonstrations"]]
         return Sample(
             id=row["id"],
@@ -122,12 +109,3 @@ class NewWords(Task):
             group=row["id"],
             extra={"demonstrations": shown},
         )
-
-
-@lru_cache(maxsize=8)
-def rows(split: str, ways: int) -> "Dataset":
-    """The episodes of a split: ``id, names, demonstrations`` (of ``image`` and ``name``), ``image``, ``name``."""
-    from kosmos_tasks.synthetic import new_words
-
-    sizes = {"test": new_words.TEST, "train": new_words.TRAIN}
-    return table(new_words.rows("test" if split == "test" else "train", sizes[split], ways=ways), images=["image"])

@@ -1,7 +1,7 @@
 """Raven IQ: which image completes a matrix of images? (KOSMOS-1 section 4.2)
 
 Prompt: ``Here are three images:`` (or four, eight), the images row by row, ``The following image is:``, one candidate,
-``Is it correct?``. Every candidate is asked about by itself; the one with the highest p("Yes") is the answer. Other
+``Is it correct?``. Every candidate is asked about by itself; the one with the highest P("Yes") is the answer. Other
 wordings (``prompt_variants``) are ours.
 
 Source: the paper's 50 puzzles, said to be at https://aka.ms/kosmos-iq50 (licence not stated), and RAVEN,
@@ -19,49 +19,48 @@ is depends on the puzzle's id alone, and both are equally likely.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.choice import best, credit
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
+from kosmos_eval.task import Score
+from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import raven
 from kosmos_tasks.formats.answers import label_lines
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from kosmos_tasks.synthetic import matrices
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 PROMPT = "Here are {count} images:{context}The following image is:{candidate}Is it correct?"
-"""What the paper asks with."""
+"""The paper's prompt."""
 
-CONFIGURATIONS = (
-    "center_single",
-    "distribute_four",
-    "distribute_nine",
-    "in_center_single_out_center_single",
-    "in_distribute_four_out_center_single",
-    "left_center_single_right_center_single",
-    "up_center_single_down_center_single",
+SPLITS = Splits(
+    "raven_iq",
+    get="https://github.com/WellyZhang/RAVEN: CONFIGURATION/RAVEN_N_SPLIT.npz; https://aka.ms/kosmos-iq50: exp-N/ "
+    "with query-K.png, answer-a.png .. answer-f.png and the right letter in answer.txt; all under raven/",
+    synthetic=lambda split, configuration: matrices.rows(split),
+    files=raven.FILES,
+    hub=Hub(raven.HUB, ("test", "validation", "train"), read=raven.hub_rows),
+    images=raven.IMAGES,
+    options=("configuration",),
 )
 
 
 @register("raven_iq")
 @dataclass(frozen=True)
-class RavenIQ(Task):
+class RavenIQ(SplitTask):
     """Raven matrices, candidate by candidate.
 
     Args:
         source: where the puzzles come from.
-        rule: ``yes`` compares log p("Yes") (the paper), ``yes_minus_no`` log p("Yes") - log p("No").
+        rule: ``yes`` compares log P("Yes") (the paper), ``yes_minus_no`` log P("Yes") - log P("No").
         configuration: one of RAVEN's configurations; empty for all that are there.
         prompt: which of ``prompt_variants`` asks about a candidate.
     """
@@ -77,58 +76,34 @@ class RavenIQ(Task):
         "instruction": "These {count} images follow a rule:{context}Question: does this image follow it too?{candidate}"
         "Answer:",
     }
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="accuracy",
-        splits={"synthetic": ("test", "train"), "data": raven.SPLITS, "hub": ("test", "validation", "train")},
-        hub="HuggingFaceM4/RAVEN",
-        get="https://github.com/WellyZhang/RAVEN: CONFIGURATION/RAVEN_N_SPLIT.npz; https://aka.ms/kosmos-iq50: exp-N/ "
-        "with query-K.png, answer-a.png .. answer-f.png and the right letter in answer.txt; all under raven/",
-        extension=True,
-        suites=("default", KOSMOS1, SYNTHETIC, TRANSFER),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="raven_iq", folders=raven.FOLDERS)
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("accuracy", suites=("default", KOSMOS1, SYNTHETIC, TRANSFER), extension=True)
 
     @property
     def notes(self) -> Sequence[str]:
-        """The rule that chooses the candidate."""
-        return ["by p(Yes)" if self.rule == "yes" else "by p(Yes) / p(No)"]
-
-    def samples(self) -> Sequence[Sample]:
-        """The puzzles of the split, with their images in ``extra``."""
-        return Samples(rows(self.source, self.split, self.configuration), self._puzzle)
-
-    def examples(self) -> Sequence[Sample]:
-        """Training puzzles with one candidate each; the evaluated ones where there are none."""
-        pool = "train" if self.split != "iq50" and "train" in self._splits() else self.split
-        return Samples(rows(self.source, pool, self.configuration), self._demonstration)
+        return ['scored by P("Yes")' if self.rule == "yes" else 'scored by P("Yes") / P("No")']
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One for each candidate, in order."""
         words = (" Yes",) if self.rule == "yes" else (" Yes", " No")
         wording, context = self.prompt_variants[self.prompt], sample.extra["context"]
         prompts = [question(context, candidate, wording) for candidate in sample.extra["candidates"]]
         return [LogLikelihood(few_shot(replace(sample, prompt=prompt), shots), words) for prompt in prompts]
 
     def score(self, sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-        """Whether the right candidate is the most likely one; of m that tie, each earns 1/m."""
+        """Score the likeliest candidate; of m that tie, each earns 1/m."""
         logprobs = [output.logprobs for output in outputs]
         found = [yes - sum(no) for yes, *no in logprobs]
         chosen = "=".join(sample.choices[index] for index in best(found))
         return Score({"accuracy": credit(found, [sample.extra["target"]])}, chosen)
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Sample id to answer, from the number of the chosen candidate (1 is the first), one a line."""
+        """Read the number of a candidate a line, 1 for the first."""
         return label_lines(file, self.samples())
 
     def score_answer(self, sample: Sample, answer: str) -> Score:
-        """Mark one answer."""
         return Score({"accuracy": float(answer == sample.target)}, answer)
 
-    def _puzzle(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Mapping[str, Any]) -> Sample:
         context, candidates = _images(row)
         return Sample(
             id=row["id"],
@@ -140,7 +115,8 @@ class RavenIQ(Task):
             extra={"context": context, "candidates": candidates, "target": row["target"]},
         )
 
-    def _demonstration(self, row: Mapping[str, Any]) -> Sample:
+    def demonstration(self, row: Mapping[str, Any]) -> Sample:
+        """Return a whole puzzle with one candidate, right or wrong."""
         context, candidates = _images(row)
         random = Random(f"raven_iq/{row['id']}")
         wrong = random.choice([index for index in range(len(candidates)) if index != row["target"]])
@@ -148,12 +124,9 @@ class RavenIQ(Task):
         prompt = question(context, candidates[row["target"] if right else wrong], self.prompt_variants[self.prompt])
         return Sample(row["id"], prompt, target="Yes" if right else "No", group=row["id"], kind=row["configuration"])
 
-    def _splits(self) -> Sequence[str]:
-        return raven.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
 
 def question(context: Sequence[Image], candidate: Image, wording: str = PROMPT) -> Prompt:
-    """The prompt for one candidate; by default the paper's."""
+    """Return the prompt for one candidate; by default the paper's."""
     between, _, after = wording.partition("{context}")[2].partition("{candidate}")
     return Prompt(_opening(context, wording), between, candidate, after)
 
@@ -164,32 +137,3 @@ def _opening(context: Sequence[Image], wording: str) -> Prompt:
 
 def _images(row: Mapping[str, Any]) -> tuple[list[Image], list[Image]]:
     return [Image.of(cell) for cell in row["context"]], [Image.of(cell) for cell in row["candidates"]]
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str, configuration: str = "") -> "Dataset":
-    """The puzzles of a split: ``id, context, candidates, target`` (0-based), ``configuration``."""
-    if source.kind == "data":
-        return raven.rows(source, split, configuration)
-    if source.kind == "hub":
-        return _hub_rows(source, split, (configuration,) if configuration else CONFIGURATIONS)
-    from kosmos_tasks.synthetic import matrices
-
-    sizes = {"test": matrices.TEST, "train": matrices.TRAIN}
-    puzzles = matrices.rows("test" if split == "test" else "train", sizes[split])
-    return table(puzzles, images=["context", "candidates"])
-
-
-def _hub_rows(source: Source, split: str, configurations: Sequence[str]) -> "Dataset":
-    import datasets
-
-    parts = []
-    for name in configurations:
-        part = from_hub(RavenIQ.info.hub, source=source, split=split, config=name)
-        ids = [f"{name}/{number}" for number in part["id"]]
-        part = part.select_columns(["panels", "choices", "target"]).add_column("id", ids)
-        parts.append(part.add_column("configuration", [name] * len(part)))
-    found = datasets.concatenate_datasets(parts).rename_columns({"panels": "context", "choices": "candidates"})
-    for column in ("context", "candidates"):
-        found = found.cast_column(column, datasets.List(datasets.Image(decode=False)))
-    return found

@@ -17,7 +17,9 @@ from pathlib import Path
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, commonsense
+from kosmos_tasks.families.splits import Splits
+from kosmos_tasks.families.text_ranking import Reading, commonsense
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, lines
 from kosmos_tasks.synthetic import appearance
 
@@ -31,7 +33,7 @@ READINGS = {
 
 
 def read(file: Path) -> Iterator[Row]:
-    """Each pair of the official file, in both orders."""
+    """Yield each pair of the official file, in both orders."""
     for place, line in lines(file):
         pair = line.split()
         if len(pair) != 2:
@@ -40,26 +42,26 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def both(pair: Row) -> Iterator[Row]:
-    """The two orders in which a pair is asked about."""
+    """Yield the two orders in which a pair is asked about."""
     yield {"first": pair["larger"], "second": pair["smaller"], "order": 0}
     yield {"first": pair["smaller"], "second": pair["larger"], "order": 1}
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A question about a pair."""
+    """Return a question about a pair."""
     prompt = Prompt(reading.wording.format(**row))
     group = " / ".join(sorted((row["first"], row["second"])))
     order = row["order"]
     return Sample(row["id"], prompt, target=ANSWERS[order], choices=ANSWERS, group=group, kind=ORDERS[order])
 
 
-ROWS = TextRows(
-    task="relative_size",
+ROWS = Splits(
+    "relative_size",
     get="https://github.com/Victorwz/VaLM/tree/main/data/object_size: sizePairsFull.txt, under relative_size/",
-    folders=("visual_commonsense/relative_size", "relative_size", "object_size"),
-    files={"test": ("sizePairsFull.txt",)},
-    read=read,
     synthetic=lambda split: (row for pair in appearance.sizes(split) for row in both(pair)),
+    files=text_files(
+        ("visual_commonsense/relative_size", "relative_size", "object_size"), {"test": ("sizePairsFull.txt",)}, read
+    ),
 )
 RelativeSize = commonsense(
     ROWS, "Is one thing larger than another, asked in both orders.", sample=sample_of, readings=READINGS

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, csv_rows, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -29,7 +31,7 @@ READINGS = {"lm-eval": Reading(WORDING), "gpt3": Reading(WORDING, rule="mean per
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file, under the names that the hub gives its columns."""
+    """Yield the rows of an official file, under the names that the hub gives its columns."""
     convert = dict.fromkeys(COLUMNS, text) | {"AnswerRightEnding": one_of("1", "2", labels=(1, 2))}
     for place, row in csv_rows(file):
         said = columns(row, convert, place=place)
@@ -37,24 +39,26 @@ def read(file: Path) -> Iterator[Row]:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A story with its two endings."""
+    """Return a story with its two endings."""
     prompt, choices = Prompt(reading.wording.format(**row)), (row["sentence_quiz1"], row["sentence_quiz2"])
     return Sample(row["id"], prompt, target=choices[row["answer_right_ending"] - 1], choices=choices)
 
 
-ROWS = TextRows(
-    task="storycloze",
+ROWS = Splits(
+    "storycloze",
     get=(
         "https://cs.rochester.edu/nlp/rocstories, on request: cloze_test_{test,val}__spring2016*.csv, under storycloze/"
     ),
-    folders=("storycloze", "story_cloze", "rocstories"),
-    files={
-        "test": ("cloze_test_test__spring2016*.csv",),
-        "val": ("cloze_test_val__spring2016*.csv",),
-        "val2018": ("cloze_test_val__winter2018*.csv",),
-    },
-    read=read,
     synthetic=everyday.storycloze,
-    examples=("train", "val"),
+    files=text_files(
+        ("storycloze", "story_cloze", "rocstories"),
+        {
+            "test": ("cloze_test_test__spring2016*.csv",),
+            "val": ("cloze_test_val__spring2016*.csv",),
+            "val2018": ("cloze_test_val__winter2018*.csv",),
+        },
+        read,
+        examples=("train", "val"),
+    ),
 )
 StoryCloze = ranking(ROWS, "Which of two sentences ends a story of four.", sample=sample_of, readings=READINGS)

@@ -1,7 +1,7 @@
 """VizWiz: questions that blind people asked about photographs they took, ten human answers each (KOSMOS-1 section 4.1).
 
 Prompt: the image, then ``Question: {question} Answer:``; greedy. A demonstration adds the most common human answer.
-Questions that cannot be answered stay: most of their answers are ``unanswerable``, and they are marked like others.
+Questions that cannot be answered stay: most of their answers are ``unanswerable``, and they are scored like others.
 
 Source: https://vizwiz.org/tasks-and-datasets/vqa, CC BY 4.0: ``{train,val,test}.json`` and the folders of images, or
 the same in the format of VQA (``val_questions_vqa_format.json``, ``val_annotations_vqa_format.json``). The paper has
@@ -9,7 +9,7 @@ test-dev, whose answers only the server has: for it a submission file is written
 Hub: lmms-lab/VizWiz-VQA (its card: val of 4,319 and test of 8,000, with question_id, image, question, answers,
 category). It has no training split: demonstrations come from val.
 
-Our defaults where the paper is silent are those of VQAv2. The marks are the VQA accuracy, each answer left out by its
+Our defaults where the paper is silent are those of VQAv2. The score is the VQA accuracy, each answer left out by its
 place: these files have no ``answer_id``, without which the official program drops equal answers together. Their
 ``multiple_choice_answer`` is the first answer, not the most common one, and is not used.
 """
@@ -17,26 +17,42 @@ place: these files have no ``answer_id``, without which the official program dro
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.registry import register
-from kosmos_eval.request import Completion, Generate, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source
+from kosmos_eval.task import Score
+from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
-from kosmos_tasks.formats import vizwiz
-from kosmos_tasks.vqav2 import marked, sample_of
+from kosmos_tasks.families.vqa import VQATask
+from kosmos_tasks.formats import vizwiz as official
+from kosmos_tasks.synthetic import unclear
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
+def of_hub(rows: "Dataset") -> "Dataset":
+    """Return the hub's rows in the columns of VQAv2."""
+    rows = rows.rename_columns({"question_id": "id", "category": "answer_type"})
+    return rows.add_column("image_id", [f"{number}.jpg" for number in rows["id"]])
+
+
+SPLITS = Splits(
+    "vizwiz",
+    get="https://vizwiz.org/tasks-and-datasets/vqa: {train,val,test}.json, there or in Annotations/, and the "
+    "images in train/, val/, test/, all under vizwiz/",
+    synthetic=unclear.rows,
+    sizes={"test": 100, "train": 100},
+    files=official.FILES,
+    hub=Hub("lmms-lab/VizWiz-VQA", ("val", "test"), shown="val", adapt=of_hub),
+)
+
+
 @register("vizwiz")
 @dataclass(frozen=True)
-class VizWiz(Task):
+class VizWiz(VQATask):
     """Questions of blind people about their photographs.
 
     Args:
@@ -49,64 +65,12 @@ class VizWiz(Task):
     max_tokens: int = 10
     lenient: bool = False
 
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="vqa_accuracy",
-        splits={"synthetic": ("test", "train"), "data": vizwiz.SPLITS, "hub": ("val", "test")},
-        hub="lmms-lab/VizWiz-VQA",
-        get="https://vizwiz.org/tasks-and-datasets/vqa: {train,val,test}.json, there or in Annotations/, and the "
-        "images in train/, val/, test/, all under vizwiz/",
-        suites=(KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="vizwiz", folders=vizwiz.FOLDERS)
-
-    def samples(self) -> Sequence[Sample]:
-        """The questions of the split; kinds are the answer types, one of them unanswerable."""
-        return Samples(rows(self.source, self.split), sample_of)
-
-    def examples(self) -> Sequence[Sample]:
-        """Training questions, or those of another split with answers; none where there are none."""
-        if self.source.kind == "data":
-            there = vizwiz.shown(self.source)
-        else:
-            there = [split for split in ("train", "val") if split in self._splits()]
-        pool = [split for split in there if split != self.split] or there
-        return Samples(rows(self.source, pool[0]), sample_of) if pool else []
-
-    def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One greedy answer."""
-        return [Generate(few_shot(sample, shots), max_tokens=self.max_tokens, stop=("\n",))]
-
-    def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """The official VQA accuracy; no mark where the answers are not public."""
-        return marked(sample, outputs[0].text.strip(), lenient=self.lenient)
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("vqa_accuracy", suites=(KOSMOS1, FEW_SHOT, SYNTHETIC, TRANSFER))
 
     def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
-        """Results json for the challenge's server, where the answers are not public."""
         if not samples or samples[0].references:
             return None
         pairs = zip(samples, scores, strict=True)
         entries = [{"image": sample.group, "answer": score.answer} for sample, score in pairs]
         return f"vizwiz_{self.split}_kosmos-eval_results.json", json.dumps(entries)
-
-    def _splits(self) -> Sequence[str]:
-        return vizwiz.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str) -> "Dataset":
-    """The questions of a split, a row each, in the columns of VQAv2."""
-    if source.kind == "data":
-        return vizwiz.rows(source, split)
-    if source.kind == "hub":
-        found = from_hub(VizWiz.info.hub, source=source, split=split, images=["image"])
-        found = found.rename_column("category", "answer_type")
-        return found.add_column("image_id", [f"{number}.jpg" for number in found["question_id"]])
-    from kosmos_tasks.synthetic import unclear
-
-    count = {"test": unclear.TEST, "train": unclear.TRAIN}[split]
-    found = table(unclear.rows("test" if split == "test" else "train", count), images=["image"])
-    return found.rename_column("id", "question_id")

@@ -2,7 +2,7 @@
 
 Prompt: the screenshot, then ``Given the context below from web page, extract the answer from the given text like this:
 Qusestion: Who is the publisher of this book? Answer: Penguin Books Ltd. Context: {WebText} Q: {question} A:``; greedy.
-The typing error is the paper's. Each question is also asked without the extracted text. Marks are the exact match and
+The typing error is the paper's. Each question is also asked without the extracted text. Scores are the exact match and
 the F1 of the authors' program, which are SQuAD's.
 
 Source: https://x-lance.github.io/WebSRC, MIT. The answers of its test sites are not public: the paper does not name its
@@ -16,11 +16,10 @@ here; demonstrations are questions about other pages.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.fewshot.selection import few_shot
@@ -28,26 +27,35 @@ from kosmos_eval.metrics import span
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
-from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, read_json, table
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.sample import Sample
+from kosmos_eval.source import Source, read_json
+from kosmos_eval.task import Score
+from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
 from kosmos_tasks.formats import websrc
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from kosmos_tasks.synthetic import pages
 
 EXAMPLE = (
     "Given the context below from web page, extract the answer from the given text like this: "
     "Qusestion: Who is the publisher of this book? Answer: Penguin Books Ltd."
 )
 WITHOUT = "_without_text"
-"""What the names of the marks end with where the text was not given."""
+"""The ending of metrics of answers without the text."""
+
+SPLITS = Splits(
+    "websrc",
+    get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
+    "DOMAIN/NN/processed_data/, under websrc/",
+    synthetic=pages.rows,
+    sizes={"test": 120, "train": 120},
+    files=websrc.FILES,
+    hub=Hub(websrc.HUB, ("dev", "train"), read=websrc.hub_rows),
+)
 
 
 @register("websrc")
 @dataclass(frozen=True)
-class WebSRC(Task):
+class WebSRC(SplitTask):
     """Questions about web pages, with and without their text.
 
     Args:
@@ -62,82 +70,53 @@ class WebSRC(Task):
     max_characters: int = 6000
     max_tokens: int = 32
 
-    info: ClassVar[TaskInfo] = TaskInfo(
-        metric="EM",
-        splits={"synthetic": ("test", "train"), "data": websrc.SPLITS, "hub": ("dev", "train")},
-        hub="rootsautomation/websrc",
-        get="https://x-lance.github.io/WebSRC (archives: X-LANCE/WebSRC_v1.0 on the hub): DOMAIN/NN/dataset.csv and "
-        "DOMAIN/NN/processed_data/, under websrc/",
-        extension=True,
-        suites=(KOSMOS1, SYNTHETIC),
-    )
-
-    @property
-    def split(self) -> str:
-        """The split that is evaluated."""
-        return self.source.chosen(self._splits(), task="websrc", folders=websrc.FOLDERS)
+    splits: ClassVar[Splits] = SPLITS
+    info = SPLITS.info("EM", suites=(KOSMOS1, SYNTHETIC), extension=True)
 
     @property
     def notes(self) -> Sequence[str]:
-        """Why a source has no rows with text."""
         return ["the hub's copy has no texts"] if self.source.kind == "hub" else []
 
-    def samples(self) -> Sequence[Sample]:
-        """The questions of the split; those about a page are a group."""
-        return Samples(rows(self.source, self.split), self._sample)
-
-    def examples(self) -> Sequence[Sample]:
-        """Questions about the training sites; the evaluated ones where there are none."""
-        return Samples(rows(self.source, "train" if "train" in self._splits() else self.split), self._sample)
-
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:
-        """One greedy answer with the text, one without."""
         return [
             Generate(few_shot(form(sample), [form(shot) for shot in shots]), self.max_tokens, stop=("\n",))
-            for form in ([_with] if self._with else []) + ([_without] if self._without else [])
+            for form in self._forms.values()
         ]
 
     def score(self, sample: Sample, outputs: Sequence[Completion]) -> Score:
-        """Exact match and F1 of each answer; no mark where the right ones are not public."""
-        names = ([""] if self._with else []) + ([WITHOUT] if self._without else [])
-        answers = {name: output.text.strip() for name, output in zip(names, outputs, strict=True)}
-        answer, *others = answers.values()
-        marks = {
-            f"{metric}{name}": of(said, sample.target)
-            for name, said in answers.items()
+        """Return exact match and F1 of each answer; no value where the right ones are not public."""
+        answers = [output.text.strip() for output in outputs]
+        values = {
+            f"{metric}{ending}": of(answer, sample.target)
+            for ending, answer in zip(self._forms, answers, strict=True)
             for metric, of in (("EM", span.exact), ("F1", span.f1))
         }
-        return Score(marks if sample.references else {}, answer, {"without_text": others[0]} if others else {})
+        record = {"without_text": answers[1]} if len(answers) > 1 else {}
+        return Score(values if sample.references else {}, answers[0], record)
 
     def read_answers(self, file: Path) -> Mapping[str, str]:
-        """Id to answer, from the ``prediction.json`` of the official program."""
+        """Read the ``prediction.json`` of the official program."""
         found = read_json(file)
         if not isinstance(found, Mapping):
             raise BadData(f'{file} is not {{"id": "answer", ...}}; expected a prediction.json')
         return {str(id): str(answer) for id, answer in found.items()}
 
     def score_answer(self, sample: Sample, answer: str) -> Score:
-        """Mark one answer."""
         return replace(self, text="with").score(sample, [Completion(answer)])
 
     def submission(self, samples: Sequence[Sample], scores: Sequence[Score]) -> tuple[str, str] | None:
-        """What the authors mark, where the answers are not public."""
         if not samples or samples[0].references:
             return None
         return "prediction.json", json.dumps({s.id: score.answer for s, score in zip(samples, scores, strict=True)})
 
     @property
-    def _with(self) -> bool:
-        return self.text != "without" and self.source.kind != "hub"
+    def _forms(self) -> dict[str, Callable[[Sample], Sample]]:
+        """The ending of a metric's name to the form of its question."""
+        forms: dict[str, Callable[[Sample], Sample]] = {"": _with_text, WITHOUT: lambda sample: sample}
+        asked = "without" if self.source.kind == "hub" else self.text
+        return {ending: form for ending, form in forms.items() if asked in ("both", "without" if ending else "with")}
 
-    @property
-    def _without(self) -> bool:
-        return self.text != "with" or self.source.kind == "hub"
-
-    def _splits(self) -> Sequence[str]:
-        return websrc.splits(self.source) if self.source.kind == "data" else self.info.splits[self.source.kind]
-
-    def _sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Mapping[str, Any]) -> Sample:
         answer = row.get("answer") or ""
         prompt = Prompt(Image.of(row["image"]), f"{EXAMPLE} Q: {row['question']} A:")
         context = (row.get("text") or "")[: self.max_characters]
@@ -146,26 +125,9 @@ class WebSRC(Task):
         return Sample(row["id"], prompt, target=answer, references=references, group=row["page"], extra=extra)
 
 
-def _without(sample: Sample) -> Sample:
-    return sample
-
-
-def _with(sample: Sample) -> Sample:
-    """The sample with the page's text before its question."""
+def _with_text(sample: Sample) -> Sample:
+    """Return the sample with the page's text before its question."""
     image, words = sample.prompt.parts
     assert isinstance(words, str)
     context = f"{EXAMPLE} Context: {sample.extra['context']}"
     return replace(sample, prompt=Prompt(image, context, words.removeprefix(EXAMPLE)))
-
-
-@lru_cache(maxsize=8)
-def rows(source: Source, split: str) -> "Dataset":
-    """The questions of a split: ``id, image, question, answer, page, text``."""
-    if source.kind == "data":
-        return websrc.rows(source, split)
-    if source.kind == "hub":
-        return websrc.hub_rows(WebSRC.info.hub, source, split)
-    from kosmos_tasks.synthetic import pages
-
-    count = {"test": pages.TEST, "train": pages.TRAIN}[split]
-    return table(pages.rows("test" if split == "test" else "train", count), images=["image"])

@@ -1,11 +1,11 @@
 """Winograd schemas: which of two things a pronoun means (KOSMOS-1 section 4.8).
 
-Asked by partial evaluation, as in lm-evaluation-harness 0.4.13 (task wsc273, ``acc``) and in GPT-3: the text after the
-pronoun continues the text before it with each option in the pronoun's place, and the option counts after which it is
-the likelier. An option in place of a possessive gets ``'s``; inside a sentence its article is not capitalised. Text
-after a pronoun keeps its space, which makes two in all, as there; with ``prompt="gpt3"`` (GPT-3's figure G.13) it is
-one. The paper does not give its reading, nor how many schemas: the usual 273 are the default, all 285 of the collection
-are the split ``all``.
+Asked by partial scoring (Trinh & Le), as in lm-evaluation-harness 0.4.13 (task wsc273, ``acc``) and in GPT-3: the text
+after the pronoun continues the text before it with each option in the pronoun's place, and the option counts after
+which it is the likelier. An option in place of a possessive gets ``'s``; inside a sentence its article is not
+capitalised. Text after a pronoun keeps its space, which makes two in all, as there; with ``prompt="gpt3"`` (GPT-3's
+figure G.13) it is one. The paper does not give its reading, nor how many schemas: the usual 273 are the default, all
+285 of the collection are the split ``all``.
 
 Source: https://cs.nyu.edu/~davise/papers/WinogradSchemas/WSCollection.xml, CC BY 4.0. Hub: lighteval/winograd_wsc, as
 lm-evaluation-harness has it (configuration wsc273). There is no training split: demonstrations are
@@ -19,7 +19,9 @@ from xml.etree import ElementTree
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row
 from kosmos_tasks.synthetic import everyday
 
@@ -30,7 +32,7 @@ READINGS = {"lm-eval": Reading(WORDING, gap=" ", rule=None), "gpt3": Reading(WOR
 
 
 def read(file: Path) -> Iterator[Row]:
-    """All schemas of the official collection, white space made single."""
+    """Yield all schemas of the official collection, white space made single."""
     try:
         schemas = ElementTree.parse(file).getroot().findall("schema")
     except ElementTree.ParseError as error:
@@ -55,7 +57,7 @@ def _single(found: str | None) -> str:
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A schema; as a demonstration it shows the right option in place of its pronoun."""
+    """Return a schema; as a demonstration it shows the right option in place of its pronoun."""
     text, at, label = row["text"].replace("  ", " "), row["pronoun_loc"], row["label"]
     options = tuple(_fitted(option, row["pronoun"], start=text[at - 2] == ".") for option in row["options"])
     contexts = tuple(reading.wording.format(before=text[:at], option=option) for option in options)
@@ -71,21 +73,19 @@ def sample_of(row: Row, reading: Reading) -> Sample:
 
 
 def _fitted(option: str, pronoun: str, *, start: bool) -> str:
-    """An option in the pronoun's place; ``start`` where a sentence begins there."""
+    """Return an option in the pronoun's place; ``start`` where a sentence begins there."""
     option += "'s" if pronoun.lower() in POSSESSIVE else ""
     first = option.split()[0]
     return option.replace(first, first.lower()) if not start and first in CAPITALISED else option
 
 
-ROWS = TextRows(
-    task="winograd",
+ROWS = Splits(
+    "winograd",
     get="https://cs.nyu.edu/~davise/papers/WinogradSchemas/WSCollection.xml, under winograd/",
-    folders=("winograd", "wsc273"),
-    files=dict.fromkeys(("test", "all"), ("WSCollection.xml",)),
-    first={"test": 273},
-    read=read,
     synthetic=everyday.winograd,
-    hub=("lighteval/winograd_wsc", "wsc273"),
-    hub_splits=("test",),
+    files=text_files(
+        ("winograd", "wsc273"), dict.fromkeys(("test", "all"), ("WSCollection.xml",)), read, first={"test": 273}
+    ),
+    hub=Hub("lighteval/winograd_wsc", ("test",), config="wsc273"),
 )
 Winograd = ranking(ROWS, "Which of two things a pronoun means.", sample=sample_of, readings=READINGS)

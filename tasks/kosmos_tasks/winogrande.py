@@ -1,9 +1,9 @@
 """WinoGrande: which of two options fills the blank of a sentence (KOSMOS-1 section 4.8).
 
-Asked by partial evaluation, as in lm-evaluation-harness 0.4.13 (task winogrande, ``acc``) and in GPT-3: the text after
-the blank continues ``{text before the blank}{option}``, and the option counts after which it is the likelier. Both
-continuations are the same text, so no rule of length could change the choice. The paper does not give its reading;
-``prompt="gpt3"`` (GPT-3's figure G.14) is the same.
+Asked by partial scoring (Trinh & Le), as in lm-evaluation-harness 0.4.13 (task winogrande, ``acc``) and in GPT-3: the
+text after the blank continues ``{text before the blank}{option}``, and the option counts after which it is the
+likelier. Both continuations are the same text, so no rule of length could change the choice. The paper does not give
+its reading; ``prompt="gpt3"`` (GPT-3's figure G.14) is the same.
 
 Source: https://winogrande.allenai.org, CC BY. Hub: allenai/winogrande, winogrande_xl, as lm-evaluation-harness has it.
 The labels of the test split are not public. Twins, sentences that differ in a word and have the other answer, are a
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.families.text_ranking import Reading, TextRows, ranking
+from kosmos_tasks.families.splits import Hub, Splits
+from kosmos_tasks.families.text_ranking import Reading, ranking
+from kosmos_tasks.formats.files import text_files
 from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
@@ -24,20 +26,20 @@ READINGS = {"lm-eval": Reading(WORDING, rule=None), "gpt3": Reading(WORDING, rul
 
 
 def read(file: Path) -> Iterator[Row]:
-    """The rows of an official file."""
+    """Yield the rows of an official file."""
     wanted = {"qID": text, "sentence": blank, "option1": text, "option2": text, "answer": one_of("1", "2")}
     return (columns(row, wanted, place=place) for place, row in json_lines(file))
 
 
 def blank(value: object) -> str:
-    """A sentence with a blank."""
+    """Return a sentence with a blank."""
     if not isinstance(value, str) or "_" not in value:
         raise ValueError("a sentence with a blank, _")
     return value
 
 
 def sample_of(row: Row, reading: Reading) -> Sample:
-    """A sentence; as a demonstration it shows the right option in its blank."""
+    """Return a sentence; as a demonstration it shows the right option in its blank."""
     before, _, after = row["sentence"].partition("_")
     options, label = (row["option1"], row["option2"]), int(row["answer"]) - 1
     contexts = tuple(reading.wording.format(before=before, option=option) for option in options)
@@ -51,15 +53,16 @@ def sample_of(row: Row, reading: Reading) -> Sample:
     )
 
 
-ROWS = TextRows(
-    task="winogrande",
+ROWS = Splits(
+    "winogrande",
     get="https://winogrande.allenai.org: dev.jsonl and one of train_{xs,s,m,l,xl}.jsonl, under winogrande/",
-    folders=("winogrande/winogrande_1.1", "winogrande", "winogrande_1.1"),
-    files={"dev": ("dev.jsonl",), "train": ("train_*.jsonl",)},
-    read=read,
     synthetic=everyday.winogrande,
-    hub=("allenai/winogrande", "winogrande_xl"),
-    hub_splits=("validation", "train"),
+    files=text_files(
+        ("winogrande/winogrande_1.1", "winogrande", "winogrande_1.1"),
+        {"dev": ("dev.jsonl",), "train": ("train_*.jsonl",)},
+        read,
+    ),
+    hub=Hub("allenai/winogrande", ("validation", "train"), config="winogrande_xl"),
 )
 
 WinoGrande = ranking(ROWS, "Which of two options fills the blank of a sentence.", sample=sample_of, readings=READINGS)

@@ -73,7 +73,7 @@ def test_a_users_file_runs_zero_and_two_shot_and_leaves_a_run(data, tmp_path):
     assert {"task", "shots", "metric", "score", "low", "high", "n", "failed", "chance"} <= set(table.columns)
     lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
     assert len(lines) == 24 and json.loads(lines[0])["answer" if "answer" in json.loads(lines[0]) else "task"]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["options"]["shots"] == [0, 2]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["shots"] == [0, 2]
 
 
 def test_a_killed_run_resumes_to_the_same_result_and_asks_nothing_twice(data, tmp_path):
@@ -175,7 +175,7 @@ def test_a_folder_of_another_configuration_is_refused(data, tmp_path):
     before = (tmp_path / "run" / "run.json").read_bytes()
     assert "seed was 0, now 1" in only_line(cli(*args, "--seed", 1))
     assert (tmp_path / "run" / "run.json").read_bytes() == before
-    assert cli(*args, "--seed", 1, "--fresh").returncode == 0
+    assert cli(*args, "--seed", 1, "--overwrite").returncode == 0
 
 
 BATCHED = """
@@ -209,7 +209,7 @@ def test_a_run_goes_on_with_another_size_of_batches_but_not_with_options_that_de
     lines = (tmp_path / "run" / "samples.jsonl").read_text().splitlines()
     assert {json.loads(line)["outputs"][0]["text"] for line in lines} == {"64"} and len(lines) == 12
     said = only_line(inside(monkeypatch, capsys, *base, "--model-option", "shout=true"))
-    assert "model_options was None, now ['shout=true']" in said
+    assert "model_options was [], now ['shout=true']" in said
 
 
 def test_a_report_is_made_again_from_the_folder(data, tmp_path):
@@ -241,13 +241,13 @@ def test_progress_in_a_pipe_is_plain_lines(data, tmp_path):
     assert "toy, 0 shots: 12/12" in cli(*args).stderr
 
 
-def test_data_says_what_is_complete_and_what_is_not(data, monkeypatch, capsys):
-    said = inside(monkeypatch, capsys, "data", "toy", "--data", data, "--task-file", TOY)
+def test_check_data_says_what_is_complete_and_what_is_not(data, monkeypatch, capsys):
+    said = inside(monkeypatch, capsys, "check-data", "toy", "--data", data, "--task-file", TOY)
     assert said.returncode == 0 and "toy 12 samples, ok" in said.stdout
     (data / "3.png").write_bytes(b"torn")
-    said = inside(monkeypatch, capsys, "data", "toy", "--data", data, "--task-file", TOY)
+    said = inside(monkeypatch, capsys, "check-data", "toy", "--data", data, "--task-file", TOY)
     assert "not complete" in only_line(said) and "1 unreadable" in said.stdout and "3.png" in said.stdout
-    assert inside(monkeypatch, capsys, "data", "toy").returncode == 0
+    assert inside(monkeypatch, capsys, "check-data", "toy").returncode == 0
 
 
 def test_scoring_answers_does_not_discard_a_run_and_can_be_repeated(data, tmp_path, monkeypatch, capsys):

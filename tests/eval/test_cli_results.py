@@ -46,7 +46,7 @@ def test_two_runs_are_compared_and_written(run, tmp_path, monkeypatch, capsys):
     runs = run("a", "red"), run("b", "blue")
     done = inside(monkeypatch, capsys, "compare", *runs, "--task-file", TOY, "--out", tmp_path / "c.json")
     assert done.returncode == 0, done.stderr
-    assert "A: scripted" in done.stdout and "too few to tell" in done.stdout and "largest changes" in done.stdout
+    assert "A: scripted" in done.stdout and "inconclusive" in done.stdout and "largest changes" in done.stdout
     (row,) = json.loads((tmp_path / "c.json").read_text())["rows"]
     assert (row["first"], row["second"], row["difference"]["better"], row["difference"]["worse"]) == (0.5, 0.5, 6, 6)
     nowhere = (tmp_path / "no run", tmp_path / "no run either")
@@ -94,7 +94,7 @@ def test_an_unknown_format_is_one_line(run, monkeypatch, capsys):
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_is_logged_to_each_tracker_that_is_named(run, tmp_path):
-    folder = run("a", "red", "--log", "tensorboard", "--log", f"mlflow:{tmp_path / 'ml'}", "--log", "wandb")
+    folder = run("a", "red", "--tracker", "tensorboard", "--tracker", f"mlflow:{tmp_path / 'ml'}", "--tracker", "wandb")
     import wandb
 
     wandb.teardown()
@@ -105,19 +105,21 @@ def test_a_run_is_logged_to_each_tracker_that_is_named(run, tmp_path):
 
 def test_an_unknown_tracker_is_one_line_before_anything_is_asked(data, tmp_path, monkeypatch, capsys):  # noqa: F811
     given = ("--task-file", TOY, "--model", "scripted:red", "--data", data, "--out", tmp_path / "run")
-    assert "--log neptune is not known" in only_line(inside(monkeypatch, capsys, "run", *given, "--log", "neptune"))
+    assert "--tracker neptune is not known" in only_line(
+        inside(monkeypatch, capsys, "run", *given, "--tracker", "neptune")
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_what_the_pictures_add_is_said_below_the_score(run, monkeypatch, capsys):
+def test_the_image_gain_is_said_below_the_score(run, monkeypatch, capsys):
     folder = run("a", "red", "--with-blind")
     done = inside(monkeypatch, capsys, "report", folder, "--task-file", TOY)
-    (line,) = [line for line in done.stdout.splitlines() if "pictures add  " in line]
+    (line,) = [line for line in done.stdout.splitlines() if "image gain  " in line]
     assert "+0.00 %" in line
     row = pandas.read_csv(folder / "scores.csv").iloc[1]
-    assert (row["variant"], row["score"], row["added"]) == ("images=blank", 50, 0)
+    assert (row["variant"], row["score"], row["image_gain"]) == ("images=blank", 50, 0)
     # 12 samples, none changes: 0 -+ 1.959964 * sqrt(2 / 14 / 14)
-    assert row["added_high"] == pytest.approx(100 * 1.959964 * (2 / 14 / 14) ** 0.5, rel=1e-5)
+    assert row["image_gain_high"] == pytest.approx(100 * 1.959964 * (2 / 14 / 14) ** 0.5, rel=1e-5)
 
 
 def test_a_model_that_needs_images_is_not_asked_without_and_nothing_is_written(
@@ -133,7 +135,7 @@ def test_a_model_that_needs_images_is_not_asked_without_and_nothing_is_written(
     assert only_line(done) == said and not (tmp_path / "run").exists()
 
 
-def test_the_pictures_of_a_pipeline_are_exchanged_from_the_command_line(run):
+def test_the_images_of_a_pipeline_are_exchanged_from_the_command_line(run):
     folder = run("a", "red", "--images", "shuffled")
     assert pandas.read_csv(folder / "scores.csv")["variant"].tolist() == ["images=shuffled"]
 
@@ -141,3 +143,51 @@ def test_the_pictures_of_a_pipeline_are_exchanged_from_the_command_line(run):
 def test_a_leaderboard_wants_the_name_of_a_csv_file(tmp_path, monkeypatch, capsys):
     done = inside(monkeypatch, capsys, "leaderboard", tmp_path / "no run", "--out", ".")
     assert "--out . is no .csv file; name one, such as leaderboard.csv" in only_line(done)
+
+
+def test_a_run_is_read_where_its_data_are_gone_and_resumes_where_they_are_spelled_otherwise(
+    data,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    def kosmos_eval(*args):
+        done = inside(monkeypatch, capsys, *args)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def asked(given, answer="red"):
+        args = ("run", "--task-file", TOY, "--model", f"scripted:{answer}", "--shots", "0,1", "--with-blind")
+        return kosmos_eval(*args, "--data", given, "--out", tmp_path / answer)
+
+    monkeypatch.chdir(tmp_path)
+    first, second = tmp_path / "red", tmp_path / "blue"
+    asked("data")
+    asked("data", "blue")
+    files = {name: (first / name).read_bytes() for name in ("samples.jsonl", "scores.csv")}
+    manifest = json.loads((first / "run.json").read_text())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for spelled in (data, f"{data}/", "../data/", "./../elsewhere/../data"):
+        assert str(first) in asked(spelled)
+        assert {name: (first / name).read_bytes() for name in files} == files
+    assert json.loads((first / "run.json").read_text())["config"] == manifest["config"]
+    shown = (first / "report.html").read_text()
+    assert "colour:" in shown and "data:image/" in shown and "not shown." not in shown
+
+    data.rename(tmp_path / "moved")
+    read = ("--task-file", TOY)
+    assert "50.00 %" in kosmos_eval("report", first, *read)
+    page = (first / "report.html").read_text()
+    assert "<strong>Prompts and images are not shown.</strong>" in page and str(data) in page
+    assert "data:image/" not in page
+    assert (first / "scores.csv").read_bytes() == files["scores.csv"]
+    assert "largest changes" in kosmos_eval("compare", first, second, *read, "--html", "sides.html")
+    assert "50.00 %" in kosmos_eval("leaderboard", first, second, "--out", "board.csv")
+    for form in ("json", "parquet", "lm-eval"):
+        assert kosmos_eval("export", first, "--to", form, *read)
+    assert str(data) in only_line(inside(monkeypatch, capsys, "report", second, *read, "--rescore"))
+
+    kosmos_eval("report", first, *read, "--data", "../moved")
+    assert (first / "report.html").read_text().count("data:image/") == shown.count("data:image/")
+    assert "the same: 48 samples" in kosmos_eval("rerun", first, *read, "--data", "../moved")

@@ -8,23 +8,22 @@ import PIL.Image
 import pytest
 from rich.console import Console
 
-from kosmos_eval import KosmosEvalError, Score, Source, TaskInfo
+from kosmos_eval import KosmosEvalError, Prompt, Sample, Score, Source, TaskInfo, evaluate, load_tasks
 from kosmos_eval.analysis.compare import compare
 from kosmos_eval.analysis.saved_run import open_run
-from kosmos_eval.cli import run as commands
 from kosmos_eval.evaluation.run_folder import Record
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.registry import TASKS, load_file
 from kosmos_eval.report import comparison
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+KEY = SettingKey("toy")
 
 
 @pytest.fixture
-def ran(tmp_path, monkeypatch):
+def ran(tmp_path):
     """Runs of a script on twelve pictures, of which every third is blue."""
     load_file(TOY)
-    monkeypatch.setattr(commands, "console", Console(file=io.StringIO()))
-    monkeypatch.setattr(commands, "errors", Console(file=io.StringIO()))
     data = tmp_path / "data"
     data.mkdir()
     rows = []
@@ -35,9 +34,8 @@ def ran(tmp_path, monkeypatch):
     (data / "rows.json").write_text(json.dumps({"rows": rows}))
 
     def run(name, says, shots=(0,), limit=None, seed=0):
-        tasks = commands.tasks_named(["toy"], Source("data", data))
-        asking = commands.Asking(f"scripted:{says}", (), "cpu", shots, limit, seed)
-        commands.run(asking, tasks, folder=tmp_path / name, fresh=False)
+        tasks = load_tasks(["toy"], Source("data", data))
+        evaluate(f"scripted:{says}", tasks, shots=shots, limit=limit, seed=seed, out=tmp_path / name)
         return tmp_path / name
 
     return run
@@ -51,10 +49,10 @@ def printed(found, changes=2):
 
 def test_runs_are_compared_sample_by_sample(ran):
     (row,) = compare(ran("a", "blue"), ran("b", "red")).rows
-    assert (row.task, row.shots, row.metric, row.unit, row.n, row.left_out) == ("toy", 0, "accuracy", "%", 12, 0)
+    assert (row.key, row.metric, row.unit, row.n, row.left_out) == (KEY, "accuracy", "%", 12, 0)
     assert (row.first, row.second) == pytest.approx((4 / 12, 8 / 12))
     assert (row.difference.better, row.difference.worse) == (8, 4)
-    assert row.verdict == "too few to tell"
+    assert row.verdict == "inconclusive"
     assert {change.id for change in row.changes} == {f"s{n}" for n in range(12)}
     assert (row.changes[0].first_answer, row.changes[0].second_answer) == ("blue", "red")
 
@@ -67,7 +65,7 @@ def test_a_clear_difference_is_called_one_and_its_direction_too(ran):
 
 def test_p_values_are_corrected_for_the_number_of_rows(ran):
     rows = compare(ran("a", "green", shots=(0, 2)), ran("b", "red", shots=(0, 2))).rows
-    assert [row.shots for row in rows] == [0, 2]
+    assert [row.key.shots for row in rows] == [0, 2]
     assert rows[0].corrected == pytest.approx(2 * rows[0].difference.p_value)
 
 
@@ -79,13 +77,13 @@ def test_samples_of_one_run_only_are_left_out_and_counted(ran):
 
 def test_failed_samples_are_left_out_never_wrong(ran):
     first, second = ran("a", "blue"), ran("b", "red")
-    past = open_run(second)
-    past.run.append(replace(past.run.record("toy", 0, "s0"), score=None, error="gone"))
+    saved = open_run(second)
+    saved.run.append(replace(saved.run.record(KEY, "s0"), score=None, error="gone"))
     (row,) = compare(first, second).rows
     assert (row.n, row.left_out) == (11, 1)
 
 
-def test_cells_of_one_run_only_are_named(ran):
+def test_settings_of_one_run_only_are_named(ran):
     found = compare(ran("a", "blue", shots=(0, 1)), ran("b", "red", shots=(0,)))
     assert found.notes == ("only in A: toy, 1 shots",)
 
@@ -100,26 +98,26 @@ def test_runs_that_asked_otherwise_are_refused_in_one_line(ran):
 
 def test_prompts_that_differ_in_part_are_counted(ran):
     first, second = ran("a", "blue"), ran("b", "red")
-    past = open_run(second)
+    saved = open_run(second)
     for number in range(3):
-        past.run.append(replace(past.run.record("toy", 0, f"s{number}"), prompt="other"))
+        saved.run.append(replace(saved.run.record(KEY, f"s{number}"), prompt="other"))
     found = compare(first, second)
-    assert found.rows[0].otherwise == 3
-    assert "3 of the compared were prompted otherwise" in printed(found)
+    assert found.rows[0].changed_prompts == 3
+    assert "3 of the compared had other prompts" in printed(found)
 
 
 def test_no_sample_in_common_is_refused(ran):
     first, second = ran("a", "blue"), ran("b", "red")
-    past = open_run(second)
+    saved = open_run(second)
     for number in range(12):
-        past.run.append(Record("toy", 0, f"s{number}", prompt="", error="gone"))
-    with pytest.raises(KosmosEvalError, match=r"no sample of .* has a mark in"):
+        saved.run.append(Record(KEY, Sample(f"s{number}", Prompt()), error="gone"))
+    with pytest.raises(KosmosEvalError, match=r"no sample of .* has a value in"):
         compare(first, second)
 
 
 def test_the_table_says_what_is_needed_and_markup_in_answers_is_text(ran):
     said = printed(compare(ran("a", "[red]blue"), ran("b", "red")))
-    assert "+66.67" in said and "B is better" in said and "needs n" in said
+    assert "+66.67" in said and "B is better" in said and "n for 80 % power" in said
     assert "[red]blue" in said
 
 
@@ -137,7 +135,7 @@ def test_json_holds_every_change_and_csv_the_rows(ran, tmp_path):
         comparison.write(found, tmp_path / "nowhere" / "c.csv")
 
 
-def test_marks_that_only_the_corpus_decides_come_from_the_runs_folder(ran, monkeypatch):
+def test_values_that_only_the_corpus_decides_come_from_the_runs_folder(ran, monkeypatch):
     toy = TASKS["toy"]
 
     class Corpus(toy):
@@ -154,7 +152,7 @@ def test_marks_that_only_the_corpus_decides_come_from_the_runs_folder(ran, monke
 
     monkeypatch.setitem(TASKS, "toy", Corpus)
     first, second = ran("a", "blue"), ran("b", "red")
-    file = first / "toy-0-shot-marks.json"
+    file = first / "toy-0-shot-sample-metrics.json"
     file.write_text(file.read_text().replace("0.0", "0.5"))
     (row,) = compare(first, second).rows
     assert (row.metric, row.unit, row.first, row.second) == ("CIDEr", "", 0.5, 2.5)

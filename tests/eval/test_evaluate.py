@@ -1,12 +1,11 @@
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from math import inf, nan
 
 import numpy as np
 import pytest
 
 from kosmos_eval import (
-    Completion,
-    Failure,
     Generate,
     Image,
     Likelihoods,
@@ -17,59 +16,20 @@ from kosmos_eval import (
     Score,
     evaluate,
     few_shot,
+    report,
 )
-from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError
-from kosmos_eval.evaluation.evaluator import prepared
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_task
-from kosmos_eval.model import Model
+from kosmos_eval.analysis.compare import compare
+from kosmos_eval.analysis.export import export
+from kosmos_eval.analysis.leaderboard import update
+from kosmos_eval.errors import BadData, KosmosEvalError, PlugInError, RunError
+from kosmos_eval.evaluation.evaluator import build_requests
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.setup import load_task
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.registry import TASKS
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task
-
-
-@dataclass(frozen=True)
-class Doubles(Task):
-    """What is twice a number?"""
-
-    count: int = 20
-
-    def samples(self):
-        return [Sample(f"t{i}", Prompt(f"2*{i}="), str(2 * i)) for i in range(self.count)]
-
-    def examples(self):
-        return [Sample(f"e{i}", Prompt(f"2*{i}="), str(2 * i)) for i in range(100, 110)]
-
-    def requests(self, sample, shots):
-        return [Generate(few_shot(sample, shots))]
-
-    def score(self, sample, outputs):
-        return Score({"accuracy": float(outputs[0].text == sample.target)}, answer=outputs[0].text)
-
-
-@dataclass
-class Calculator(Model):
-    """Answers in reverse order, fails what it is told to, and remembers what it was asked."""
-
-    name: str = "calculator"
-    fingerprint: str = "0"
-    context: int = 10_000
-    failing: tuple[str, ...] = ()
-    asked: list[str] = field(default_factory=list)
-
-    def fits(self, request):
-        return len(request.prompt.text()) <= self.context
-
-    def answers(self, requests):
-        for index, request in reversed(list(enumerate(requests))):
-            text = request.prompt.text()
-            self.asked.append(text)
-            question = text.splitlines()[-1]
-            if question in self.failing:
-                yield index, Failure("overheated")
-            else:
-                yield index, Completion(str(2 * int(question[2:-1])))
+from tests.fixtures.tasks import Calculator, Doubles, asked
 
 
 def test_a_right_model_scores_all_and_a_report_finds_it():
@@ -101,7 +61,7 @@ def test_limit_does_not_change_the_prompts():
 
 def test_growing_limits_are_nested():
     def ids(limit):
-        return {s.id for s in cells({"d": Doubles()}, shots=(0,), limit=limit, seed=1)[0].samples}
+        return {s.id for s in plan({"d": Doubles()}, limit=limit, seed=1)[0].samples}
 
     assert ids(3) < ids(7) < ids(19) < ids(20) == ids(99)
 
@@ -136,10 +96,9 @@ def test_an_image_that_does_not_exist_fails_its_sample_alone():
         def samples(self):
             return [*super().samples(), Sample("hole", Prompt(Image("nowhere.png"), "2*1="), "2")]
 
-    run = Run()
-    report = evaluate(Calculator(), {"doubles": WithHole()}, run=run)
+    run, report = asked(Calculator(), {"doubles": WithHole()})
     assert (report.rows[0].n, report.failed) == (20, 1)
-    assert "nowhere.png" in str(run.record("doubles", 0, "hole").error)
+    assert "nowhere.png" in str(run.record(SettingKey("doubles"), "hole").error)
 
 
 def test_whole_demonstrations_are_dropped_when_the_prompt_is_too_long_and_reported():
@@ -181,7 +140,7 @@ def test_leave_one_out_is_reported_and_never_shows_the_question():
 
     model = Calculator()
     report = evaluate(model, {"doubles": OneSplit()}, shots=(19,))
-    assert report.rows[0].note == "leave-one-out"
+    assert report.rows[0].note == "demonstrations from the evaluated split, the item itself left out"
     for text in model.asked:
         *shown, question = text.split("\n")
         assert not any(line.startswith(question) for line in shown)
@@ -219,32 +178,30 @@ def test_a_model_that_leaves_requests_unanswered_is_a_bug():
 
 
 def test_a_finished_sample_is_not_asked_twice_unless_its_prompt_changed():
-    run = Run()
-    model = Calculator(failing=("2*3=",))
-    evaluate(model, {"doubles": Doubles()}, run=run)
+    run, _ = asked(Calculator(failing=("2*3=",)), {"doubles": Doubles()})
     again = Calculator()
-    report = evaluate(again, {"doubles": Doubles()}, run=run)
+    _, report = asked(again, {"doubles": Doubles()}, run)
     assert again.asked == ["2*3="]
     assert (report.rows[0].n, report.failed) == (20, 0)
 
 
-@pytest.mark.parametrize("mark", [nan, inf, "0.5", None])
-def test_a_mark_that_is_no_finite_number_is_refused_and_never_averaged(mark):
+@pytest.mark.parametrize("value", [nan, inf, "0.5", None])
+def test_a_value_that_is_no_finite_number_is_refused_and_never_averaged(value):
     class Wrong(Doubles):
         def score(self, sample, outputs):
-            return Score({"accuracy": mark})
+            return Score({"accuracy": value})
 
     with pytest.raises(PlugInError, match=r"wrong, sample t0: the value 'accuracy' is .*; expected a finite number"):
         evaluate(Calculator(), {"wrong": Wrong(1)})
 
 
-@pytest.mark.parametrize("mark", [True, 1, np.float32(1), np.bool_(True)])
-def test_a_mark_may_be_any_kind_of_number(mark, tmp_path):
+@pytest.mark.parametrize("value", [True, 1, np.float32(1), np.bool_(True)])
+def test_a_value_may_be_any_kind_of_number(value, tmp_path):
     class Right(Doubles):
         def score(self, sample, outputs):
-            return Score({"accuracy": mark})
+            return Score({"accuracy": value})
 
-    assert evaluate(Calculator(), {"right": Right()}, run=Run(tmp_path)).score("right") == 100
+    assert evaluate(Calculator(), {"right": Right()}, out=tmp_path).score("right") == 100
 
 
 def test_a_score_that_is_none_is_refused_not_counted_as_failed():
@@ -256,7 +213,7 @@ def test_a_score_that_is_none_is_refused_not_counted_as_failed():
         evaluate(Calculator(), {"forgetful": Forgetful()})
 
 
-def test_samples_whose_marks_have_other_names_are_not_averaged():
+def test_samples_whose_values_have_other_names_are_not_averaged():
     class Moody(Doubles):
         def score(self, sample, outputs):
             return Score({"f1" if sample.id == "t3" else "accuracy": 1.0})
@@ -300,7 +257,7 @@ def test_a_task_that_lacks_a_method_stops_before_anything_is_asked(monkeypatch):
 
     monkeypatch.setitem(TASKS, "half", Half)
     with pytest.raises(PlugInError, match=r"task 'half' .* examples.*; kosmos_eval/task.py says what a task has"):
-        build_task("half", Source())
+        load_task("half", Source())
     with pytest.raises(PlugInError, match="task 'half' is a dict; expected a subclass"):
         evaluate(Calculator(), {"half": {}})
 
@@ -326,10 +283,10 @@ def test_a_log_probability_that_is_no_number_fails_its_sample_alone():
             for index, _ in enumerate(requests):
                 yield index, Likelihoods((nan if index == 1 else -1.0, -2.0), (1, 1), (True, False))
 
-    run = Run()
-    (row,) = evaluate(Overflowing(), {"chosen": Chosen()}, run=run).rows
+    run, report = asked(Overflowing(), {"chosen": Chosen()})
+    (row,) = report.rows
     assert (row.score, row.n, row.failed) == (100, 19, 1)
-    assert "a log-probability that is not a number" in run.record("chosen", 0, "t1").error
+    assert "a log-probability that is not a finite number" in run.record(SettingKey("chosen"), "t1").error
 
 
 def test_the_digest_of_a_prompt_covers_decoding():
@@ -339,8 +296,8 @@ def test_the_digest_of_a_prompt_covers_decoding():
             return [Generate(few_shot(sample, shots), beams=5)]
 
     def digest(task):
-        cell = cells({"d": task}, shots=(0,), limit=None, seed=0)[0]
-        return prepared(cell, cell.samples[0]).prompt
+        (setting,) = plan({"d": task})
+        return build_requests(setting, setting.samples[0]).prompt
 
     assert digest(Doubles()) == digest(Doubles()) != digest(Beams())
 
@@ -375,3 +332,30 @@ def test_aggregation_draws_no_sample_again():
 
     evaluate(Calculator(), {"doubles": Costly()})
     assert drawn == [0, *range(20)]  # the first one is also tried before anything is asked
+
+
+def test_a_folder_that_the_library_leaves_is_read_by_everything_that_reads_runs(tmp_path):
+    model, options = Calculator(failing=("2*3=",)), {"shots": (0, 2), "seed": 1}
+    first = evaluate(model, {"doubles": Doubles()}, out=tmp_path / "first", **options)
+    second = evaluate(Calculator(name="other"), {"doubles": Doubles()}, out=tmp_path / "second", **options)
+    assert {"run.json", "samples.jsonl", "scores.csv"} <= {path.name for path in first.folder.iterdir()}
+    saved = report.write(first.folder)
+    assert saved.report.rows == first.rows and saved.manifest.finished and saved.config.kind == "live"
+    page = (first.folder / "report.html").read_text()
+    assert "overheated" in page and "Prompts and images are not shown." in page  # a task in memory is not found by name
+    assert [(row.n, row.left_out) for row in compare(first.folder, second.folder).rows] == [(19, 1), (19, 1)]
+    frame = update(tmp_path / "board.csv", [first.folder, second.folder])
+    assert list(frame["status"]) == ["", "incomplete"] * 2 and set(frame["model"]) == {"calculator", "other"}
+    (path,) = export(second.folder, "json")
+    assert [row["score"] for row in json.loads(path.read_text())["scores"]] == [100, 100]
+
+
+def test_a_run_of_the_library_resumes_and_another_configuration_is_refused(tmp_path):
+    evaluate(Calculator(failing=("2*3=",)), {"doubles": Doubles()}, out=tmp_path)
+    again = Calculator()
+    assert evaluate(again, {"doubles": Doubles()}, out=tmp_path).rows[0].n == 20
+    assert again.asked == ["2*3="]
+    for other, options in ((Doubles(3), {}), (Doubles(), {"seed": 1})):
+        with pytest.raises(RunError, match="holds a run with other options"):
+            evaluate(again, {"doubles": other}, out=tmp_path, **options)
+    assert evaluate(again, {"doubles": Doubles(3)}, out=tmp_path, overwrite=True).rows[0].n == 3

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import evaluate
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.models.scripted import load
 from kosmos_eval.registry import TASKS, load_file
 from kosmos_eval.source import Source
@@ -40,7 +40,7 @@ def official(folder, split, count):
 def test_the_example_runs_zero_and_two_shot(textvqa, tmp_path):
     official(tmp_path, "val", 4)
     official(tmp_path, "train", 5)
-    task = build_task("textvqa", Source("data", tmp_path))
+    task = load_task("textvqa", Source("data", tmp_path))
     report = evaluate(load("go"), {"textvqa": task}, shots=(0, 2))
     assert [(row.metric, row.score, row.n) for row in report.rows] == [("vqa_accuracy", 100, 4)] * 2
 

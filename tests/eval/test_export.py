@@ -15,13 +15,10 @@ from kosmos_eval import (
     Prompt,
     Sample,
     Score,
+    evaluate,
 )
-from kosmos_eval.analysis import export as exporting
 from kosmos_eval.analysis.export import export
-from kosmos_eval.analysis.saved_run import SavedRun
-from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.run_config import Environment, load_manifest
 from kosmos_eval.model import Model
 from kosmos_eval.task import Task
 
@@ -66,38 +63,48 @@ class Answering(Model):
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory):
-    tasks, run = {"asked": Asked()}, Run()
-    evaluate(Answering(), tasks, shots=(0, 1), run=run)
-    options = {"model": "hf:org/model", "seed": 3, "limit": None, "shots": [0, 1], "tasks": {"asked": {"rule": "sum"}}}
-    config = {"model_name": "org/model", "options": options, "versions": {"kosmos-eval": "0.1.0"}, "git": "abc"}
-    config |= {"started": "2026-01-02T00:00:00+00:00", "data": {"asked, 0 shots": "d1g"}}
-    return SavedRun(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 1), limit=None, seed=3), run)
+def folder(tmp_path_factory):
+    """A run whose manifest says what no other machine would change."""
+    folder = tmp_path_factory.mktemp("run")
+    evaluate(Answering(), {"asked": Asked()}, shots=(0, 1), seed=3, out=folder)
+    manifest = load_manifest(folder)
+    first, *rest = manifest.settings.items()
+    manifest = replace(
+        manifest,
+        config=replace(manifest.config, model="hf:org/model", tasks={"asked": {"rule": "sum"}}),
+        environment=Environment({"kosmos-eval": "0.1.0"}, "abc"),
+        started="2026-01-02T00:00:00+00:00",
+        settings={first[0]: replace(first[1], data="d1g"), **dict(rest)},
+    )
+    (folder / "run.json").write_text(manifest.dumps())
+    return folder
 
 
 @pytest.fixture
-def written(past, tmp_path, monkeypatch):
+def written(folder, tmp_path):
     """The files of a format."""
-    monkeypatch.setattr(exporting, "open_run", lambda folder: past)
-    return lambda form: export(past.folder, form, out=tmp_path / "deep" / "out")
+    return lambda form: export(folder, form, out=tmp_path / "deep" / "out")
 
 
 def test_scores_are_json_with_the_run_beside_them(written):
     (path,) = written("json")
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert path.name == "scores.json" and found["model"] == "org/model" and found["run"]["git"] == "abc"
+    assert path.name == "scores.json" and found["model"] == "org/model" and found["run"]["environment"]["git"] == "abc"
     head = found["scores"][0]
     assert (head["task"], head["shots"], head["metric"], head["score"], head["n"]) == ("asked", 0, "acc", 75.0, 4)
     assert head["failed"] == 1 and head["spread"] is None
 
 
-def test_a_cell_that_failed_whole_has_no_score_in_json_rather_than_nan(past):
-    run = Run()
-    for record in past.run.records.values():
-        run.append(replace(record, score=None, error="gone"))
-    found = exporting.scores(replace(past, run=run))
-    assert found["scores"][0]["score"] is None
-    assert "NaN" not in json.dumps(found, allow_nan=False)
+def test_a_setting_that_failed_whole_has_no_score_in_json_rather_than_nan(tmp_path):
+    @dataclass(frozen=True)
+    class Broken(Answering):
+        def answers(self, requests):
+            return ((number, Failure("gone")) for number in range(len(requests)))
+
+    evaluate(Broken(), {"asked": Asked()}, out=tmp_path)
+    (path,) = export(tmp_path, "json")
+    assert json.loads(path.read_text())["scores"][0]["score"] is None
+    assert "NaN" not in path.read_text()
 
 
 def test_samples_are_a_table_with_the_same_columns_for_every_run(written):
@@ -106,12 +113,12 @@ def test_samples_are_a_table_with_the_same_columns_for_every_run(written):
     assert len(table) == 10 and list(table["id"][:5]) == list("01234")
     first, wrong, open_one, failed = (table.iloc[place] for place in (0, 2, 3, 4))
     assert (first["task"], first["shots"], first["variant"], first["target"]) == ("asked", 0, "", "yes")
-    assert list(first["references"]) == ["yes", "yes,"] and list(first["marks"]) == [{"metric": "acc", "mark": 1.0}]
+    assert list(first["references"]) == ["yes", "yes,"] and list(first["values"]) == [{"metric": "acc", "value": 1.0}]
     (output,) = first["outputs"]
     assert output["text"] is None and list(output["logprobs"]) == [-0.25, -1.5]
-    assert wrong["answer"] == "=no" and wrong["marks"][0]["mark"] == 0
+    assert wrong["answer"] == "=no" and wrong["values"][0]["value"] == 0
     assert (open_one["outputs"][0]["text"], list(open_one["outputs"][0]["logprobs"])) == ("yes", [-0.5])
-    assert failed["error"] == "gone" and pandas.isna(failed["answer"]) and len(failed["marks"]) == 0
+    assert failed["error"] == "gone" and pandas.isna(failed["answer"]) and len(failed["values"]) == 0
 
 
 def test_results_have_the_shape_of_lm_evaluation_harness(written):
@@ -120,7 +127,7 @@ def test_results_have_the_shape_of_lm_evaluation_harness(written):
     found = json.loads(zero.read_text(encoding="utf-8"))
     metrics = found["results"]["asked"]
     assert (metrics["alias"], metrics["sample_len"], metrics["acc,none"]) == ("asked", 4, 0.75)
-    # Marks 1, 1, 0, 1: their standard deviation is 1/2, over the root of four.
+    # Values 1, 1, 0, 1: their standard deviation is 1/2, over the root of four.
     assert metrics["acc_stderr,none"] == pytest.approx(0.5 / sqrt(4))
     assert found["versions"] == {"asked": "0.1.0"} and found["n-shot"] == {"asked": 0}
     assert found["n-samples"] == {"asked": {"original": 5, "effective": 4}}
@@ -132,16 +139,16 @@ def test_results_have_the_shape_of_lm_evaluation_harness(written):
     assert json.loads(one.read_text(encoding="utf-8"))["n-shot"] == {"asked": 1}
 
 
-def test_a_figure_that_is_no_mean_of_marks_has_the_error_that_its_interval_says(written):
+def test_a_figure_that_is_no_mean_of_values_has_the_error_that_its_interval_says(written):
     metrics = json.loads(written("lm-eval")[0].read_text(encoding="utf-8"))["results"]["asked"]
     names = [name for name in metrics if "[" in name]
     assert names == ["acc[;b],none", "acc[;b]_stderr,none", "acc[a;b],none", "acc[a;b]_stderr,none"]
     assert 0.2 < metrics["acc[a;b]_stderr,none"] < 0.3
 
 
-def test_an_unknown_format_and_a_place_that_cannot_be_written_are_one_line(written, past, tmp_path):
+def test_an_unknown_format_and_a_place_that_cannot_be_written_are_one_line(written, folder, tmp_path):
     with pytest.raises(KosmosEvalError, match="--to xml is not known; expected one of json, parquet, lm-eval"):
         written("xml")
     (tmp_path / "file").touch()
     with pytest.raises(KosmosEvalError, match=r"cannot write to .*; choose another --out"):
-        export(past.folder, "json", out=tmp_path / "file")
+        export(folder, "json", out=tmp_path / "file")

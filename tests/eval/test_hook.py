@@ -10,15 +10,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from kosmos_eval import Completion, Failure, Generate, Prompt, Sample, Score, few_shot
+from kosmos_eval import Completion, Failure, Prompt, Sample
 from kosmos_eval.errors import KosmosEvalError, RunError, UnknownName
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.hook.budget import seconds
 from kosmos_eval.hook.history import Entry, Watch
-from kosmos_eval.hook.isolation import undisturbed
+from kosmos_eval.hook.isolation import preserve_training_state
 from kosmos_eval.model import Model
 from kosmos_eval.sample import Samples
-from kosmos_eval.task import Task, means
+from kosmos_eval.task import means
+from tests.fixtures import tasks
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,22 +31,10 @@ def imports_are_no_garbage():
 
 
 @dataclass(frozen=True)
-class Doubles(Task):
-    """What is twice a number?"""
+class Doubles(tasks.Doubles):
+    """Enough of them for a time budget."""
 
     count: int = 40
-
-    def samples(self):
-        return [Sample(f"t{i}", Prompt(f"2*{i}="), str(2 * i)) for i in range(self.count)]
-
-    def examples(self):
-        return [Sample(f"e{i}", Prompt(f"2*{i}="), str(2 * i)) for i in range(100, 110)]
-
-    def requests(self, sample, shots):
-        return [Generate(few_shot(sample, shots))]
-
-    def score(self, sample, outputs):
-        return Score({"accuracy": float(outputs[0].text == sample.target)})
 
 
 class Net(nn.Module):
@@ -118,7 +107,7 @@ def said():
 
 
 def hook_of(said, **options):
-    return EvalHook(**{"tasks": {"doubles": Doubles()}, "every": 1, "wrap": Reckless, "say": said.append} | options)
+    return EvalHook(**{"tasks": {"doubles": Doubles()}, "every": 1, "wrap": Reckless, "log": said.append} | options)
 
 
 def test_training_with_the_hook_gives_the_same_weights_to_the_bit(said):
@@ -145,7 +134,7 @@ def test_modes_gradients_and_flags_are_put_back_also_after_an_error():
         (weight.requires_grad, weight.grad, weight.grad is not None and weight.grad.clone())
         for weight in net.parameters()
     ]
-    with pytest.raises(AssertionError), undisturbed(net):
+    with pytest.raises(AssertionError), preserve_training_state(net):
         list(Reckless(net.train()).answers([]))  # it would not have the network in training mode
     assert (net.training, net.first[1].training, net.frozen.training, net.frozen[1].training) == (
         True,
@@ -161,7 +150,7 @@ def test_modes_gradients_and_flags_are_put_back_also_after_an_error():
 
 def test_a_model_that_holds_its_module_is_put_back_too():
     model = Reckless(Net().train())
-    with undisturbed(model):
+    with preserve_training_state(model):
         list(model.answers([]))
     assert model.module.first[1].training and not model.module.frozen[0].weight.requires_grad
 
@@ -272,7 +261,7 @@ def sizes(hook):
 
 def test_a_budget_is_calibrated_once_and_kept(said, clock):
     model = Timed(clock, each=0.05)
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget="20s", say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget="20s", log=said.append)
     assert timed(hook, clock, model, 1, 2) == pytest.approx([19, 18], abs=0.1)
     model.each = 0.02  # the model has become faster; the subset stays, so that the curve compares like with like
     assert timed(hook, clock, model, 3, 4) == pytest.approx([7.2, 7.2], abs=0.1)
@@ -288,7 +277,7 @@ def test_calibration_asks_a_small_part_and_then_the_rest_in_few_goes(said, clock
             calls.append(len(requests))
             return super().answers(requests)
 
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget="20s", say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget="20s", log=said.append)
     hook(1, Counted(clock, each=0.05))
     assert calls == [1, 8, 72, 279]
 
@@ -296,14 +285,14 @@ def test_calibration_asks_a_small_part_and_then_the_rest_in_few_goes(said, clock
 @pytest.mark.parametrize("call", [0.1, 0.4])
 def test_what_a_call_costs_whatever_its_size_is_told_from_what_a_sample_costs(said, clock, call):
     model = Timed(clock, each=0.02, call=call)  # as on a GPU
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, shots=(0, 1, 2, 3), say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, shots=(0, 1, 2, 3), log=said.append)
     assert all(14 <= took <= 22 for took in timed(hook, clock, model, 1, 2, 3))
 
 
 @pytest.mark.parametrize(("each", "says", "then"), [(0.02, 7.2, 900), (0.125, 45.0, 144)])
 def test_the_second_evaluation_corrects_a_wrong_calibration_once_and_says_so(said, clock, each, says, then):
     model = Timed(clock, each=0.05)
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, log=said.append)
     hook(1, model)
     model.each = each  # as where other work on the machine begins or ends
     (second,) = timed(hook, clock, model, 2)
@@ -319,7 +308,7 @@ def test_the_second_evaluation_corrects_a_wrong_calibration_once_and_says_so(sai
 
 def test_a_resumed_training_corrects_at_its_second_evaluation_too_and_never_again(said, clock, tmp_path):
     def evaluated(step, each):
-        hook = EvalHook({"doubles": Doubles(10_000)}, budget=20, every=1, csv=tmp_path / "s.csv", say=said.append)
+        hook = EvalHook({"doubles": Doubles(10_000)}, budget=20, every=1, csv=tmp_path / "s.csv", log=said.append)
         return timed(hook, clock, Timed(clock, each, cold=[]), step), sizes(hook)
 
     assert evaluated(1, 0.05)[1] == [360]
@@ -340,7 +329,7 @@ def test_between_evaluations_no_sample_is_held(said, clock):
         def samples(self):
             return Counted(range(1000), lambda i: Sample(f"t{i}", Prompt(f"2*{i}="), str(2 * i)))
 
-    hook = EvalHook({"doubles": Lazy()}, every=1, budget=20, say=said.append)
+    hook = EvalHook({"doubles": Lazy()}, every=1, budget=20, log=said.append)
     for step in (1, 2):
         hook(step, Timed(clock, each=0.05))
         assert sizes(hook)[-1] > 300 and not any(sample() for sample in made)
@@ -348,7 +337,7 @@ def test_between_evaluations_no_sample_is_held(said, clock):
 
 def test_the_first_evaluation_keeps_the_budget_with_all_that_it_has_to_find_out(said, clock):
     model = Timed(clock, each=0.05, cold=[5.0])
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, log=said.append)
     hook(1, model)
     first = clock.now
     assert 19 <= first <= 20.001
@@ -376,7 +365,7 @@ class Laborious(Doubles):
 
 def test_preparing_samples_and_making_metrics_are_part_of_the_budget(said, clock):
     model = Timed(clock, each=0.05)
-    hook = EvalHook({"laborious": Laborious(10_000, clock)}, every=1, budget=20, say=said.append)
+    hook = EvalHook({"laborious": Laborious(10_000, clock)}, every=1, budget=20, log=said.append)
     *early, third = timed(hook, clock, model, 1, 2, 3)
     assert all(19 <= took <= 20.001 for took in early)  # the second makes up for what the first had to find out
     assert third == pytest.approx(18, abs=0.1)
@@ -385,7 +374,7 @@ def test_preparing_samples_and_making_metrics_are_part_of_the_budget(said, clock
 
 def test_small_tasks_leave_their_part_of_the_budget_to_large_ones(said, clock):
     tasks = {"large": Doubles(10_000), "small": Doubles(20)}
-    hook = EvalHook(tasks, every=1, budget=20, shots=(0, 2), say=said.append)
+    hook = EvalHook(tasks, every=1, budget=20, shots=(0, 2), log=said.append)
     hook(1, Timed(clock, each=0.05))
     found = {(entry.task, entry.shots): entry.samples for entry in hook.history}
     assert found["small", 0] == found["small", 2] == 20
@@ -394,7 +383,7 @@ def test_small_tasks_leave_their_part_of_the_budget_to_large_ones(said, clock):
 
 
 def test_a_budget_too_small_to_tell_anything_is_said(said, clock):
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, log=said.append)
     hook(1, Timed(clock, each=4.0))
     assert hook.history[0].samples == 4
     assert said[0] == "doubles, 0 shots: only 4 samples fit into its part of the budget; give more time"
@@ -403,7 +392,7 @@ def test_a_budget_too_small_to_tell_anything_is_said(said, clock):
 
 
 def test_a_limit_is_kept_within_a_budget(said, clock):
-    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, limit=50, say=said.append)
+    hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, limit=50, log=said.append)
     hook(1, Timed(clock, each=0.05))
     assert hook.history[0].samples == 50
 
@@ -473,23 +462,23 @@ def test_the_best_step_is_the_first_of_the_highest():
     watch = Watch("t")
     assert watch.best([]) is None
     assert watch.best(entries(10, 30, 20, 30)).step == 1
-    assert Watch("t", rising=False).best(entries(10, 5, 5)).step == 1
+    assert Watch("t", higher_is_better=False).best(entries(10, 5, 5)).step == 1
 
 
 def test_noise_neither_resets_nor_uses_up_patience_alone():
     watch = Watch("t", patience=3)
-    assert not watch.stalled(entries(10, 15, 19))
-    assert watch.stalled(entries(10, 15, 19, 12))  # none is above 20, the end of the first interval
-    assert not watch.stalled(entries(10, 15, 19, 21))  # a slow rise counts once it is clear
-    assert watch.stalled(entries(10, 21, 25, 30, 31))
-    assert not watch.stalled(entries(10, 21, 25, 32, 31))
-    assert not Watch("t").stalled(entries(*[10] * 50))
+    assert not watch.should_stop(entries(10, 15, 19))
+    assert watch.should_stop(entries(10, 15, 19, 12))  # none is above 20, the end of the first interval
+    assert not watch.should_stop(entries(10, 15, 19, 21))  # a slow rise counts once it is clear
+    assert watch.should_stop(entries(10, 21, 25, 30, 31))
+    assert not watch.should_stop(entries(10, 21, 25, 32, 31))
+    assert not Watch("t").should_stop(entries(*[10] * 50))
 
 
 def test_a_falling_metric_is_watched_the_other_way_round():
-    watch = Watch("t", rising=False, patience=2)
-    assert watch.stalled(entries(50, 60, 70))
-    assert not watch.stalled(entries(50, 39, 45))
+    watch = Watch("t", higher_is_better=False, patience=2)
+    assert watch.should_stop(entries(50, 60, 70))
+    assert not watch.should_stop(entries(50, 39, 45))
 
 
 def test_the_watch_calls_at_the_best_and_stops_a_loop(said):

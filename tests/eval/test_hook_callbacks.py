@@ -68,7 +68,7 @@ def weights(module):
 
 
 def hook_of(**options):
-    return EvalHook({"evens": Evens()}, **{"every": 2, "wrap": Asked, "say": lambda line: None} | options)
+    return EvalHook({"evens": Evens()}, **{"every": 2, "wrap": Asked, "log": lambda line: None} | options)
 
 
 def with_transformers(folder, hook=None, *, network=None, data=None):

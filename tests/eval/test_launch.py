@@ -136,7 +136,7 @@ def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(pair,
     os.kill(second, signal.SIGKILL)
     (_, said), _ = pair.said()
     assert [line for line in said.splitlines() if line.startswith("error: ")] == [
-        "error: another process is gone without a word; what is finished is kept, and the same command asks the rest"
+        "error: a worker process exited; finished samples are kept, run the same command again to continue"
     ]
     assert "left with 2" in said and "Traceback" not in said
     finished = {
@@ -144,7 +144,7 @@ def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(pair,
         for path in (tmp_path / "two").glob("samples*")
         for found in map(json.loads, lines(path))
     }
-    assert 3 + 12 <= len(finished) < 24  # the survivor has done its share, half of both cells
+    assert 3 + 12 <= len(finished) < 24  # the survivor has done its share, half of both settings
 
     (tmp_path / "moody.py").write_text(MOODY)
     (tmp_path / "asked.log").unlink()
@@ -175,9 +175,9 @@ def test_a_killed_rank_loses_nothing_and_two_processes_find_what_one_finds(pair,
 
 def test_a_launcher_that_does_not_say_where_to_meet_is_one_line(monkeypatch):
     from kosmos_eval.errors import KosmosEvalError
-    from kosmos_eval.evaluation.launch import launched
+    from kosmos_eval.evaluation.launch import process_group
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(KosmosEvalError, match="WORLD_SIZE is set but not RANK; start by torchrun"), launched():
+    with pytest.raises(KosmosEvalError, match="WORLD_SIZE is set but not RANK; start by torchrun"), process_group():
         pass

@@ -1,5 +1,4 @@
 import io
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,11 +7,14 @@ import pandas
 import pytest
 from rich.console import Console
 
-from kosmos_eval import KosmosEvalError, Metric
+from kosmos_eval import KosmosEvalError, Metric, Prompt, RunConfig, Sample, Variant
 from kosmos_eval.analysis.leaderboard import update
 from kosmos_eval.evaluation.results import Report, rows
-from kosmos_eval.evaluation.run_folder import Record, Run
-from kosmos_eval.report.console import print_standing
+from kosmos_eval.evaluation.run_config import Environment, Manifest
+from kosmos_eval.evaluation.run_folder import Record, RunFolder
+from kosmos_eval.evaluation.variant import SettingKey
+from kosmos_eval.report.console import print_leaderboard
+from kosmos_eval.report.leaderboard_page import write_page
 
 A, B, C = Metric(0.9, 0.85, 0.95, 100), Metric(0.8, 0.75, 0.86, 100), Metric(0.7, 0.65, 0.74, 100)
 
@@ -26,28 +28,26 @@ def ran(tmp_path):
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         variants, shots = given.get("variants", [""]), given.get("shots", 0)
-        marks = {"accuracy": metric, given.get("other", "other"): metric}
-        made = [
-            row
-            for variant in variants
-            for row in rows(task, shots, marks, shown=shots, failed=failed, notes=["note"], variant=variant)
-        ]
-        for place, row in enumerate(made):
-            if "images" in row.variant and "added" in given:
-                made[place] = replace(
-                    row, **dict(zip(("added", "added_low", "added_high"), given["added"], strict=True))
-                )
+        values = {"accuracy": metric, given.get("other", "other"): metric}
+        keys = [SettingKey(task, shots, Variant.parse(variant)) for variant in variants]
+        made = [row for key in keys for row in rows(key, values, shown=shots, failed=failed, notes=["note"])]
+        if "gain" in given:
+            names = ("image_gain", "image_gain_low", "image_gain_high")
+            gain = dict(zip(names, given["gain"], strict=True))
+            made = [replace(row, **gain) if "images" in row.variant else row for row in made]
         (folder / "scores.csv").write_text(Report.of(model, made).csv())
-        config = {
-            "options": {"tasks": {task: options or {}}, "seed": 0, "limit": None, "model_fingerprint": model},
-            "model_name": model,
-            "versions": {"kosmos-eval": version},
-            "started": "2026-01-01",
-        } | ({"finished": "2026-01-02"} if finished else {})
-        (folder / "run.json").write_text(json.dumps(config))
-        for variant in variants:
+        manifest = Manifest(
+            RunConfig(model, {task: options or {}}, model_fingerprint=model),
+            model,
+            Environment({"kosmos-eval": version}),
+            started="2026-01-01",
+            finished="2026-01-02" if finished else None,
+        )
+        (folder / "run.json").write_text(manifest.dumps())
+        for key in keys:
             for number in range(3):
-                Run(folder).append(Record(task, shots, str(number), prompt=prompt + variant, variant=variant))
+                record = Record(key, Sample(str(number), Prompt()), prompt=prompt + str(key.variant))
+                RunFolder(folder).append(record)
         return folder
 
     return run
@@ -212,11 +212,11 @@ HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 @pytest.fixture
 def board(ran, tmp_path):
     """The page of a leaderboard with a hostile name, ties, a curve, a blind row and rows that have no rank."""
-    runs = [ran(HOSTILE, A, variants=["", "images=blank"], added=(37.5, -0.4, 61.0)), ran("=b", B), ran("c", C)]
+    runs = [ran(HOSTILE, A, variants=["", "images=blank"], gain=(37.5, -0.4, 61.0)), ran("=b", B), ran("c", C)]
     runs += [ran("d", A, failed=3)]
     runs += [ran(HOSTILE, B, shots=4), ran("=b", C, shots=4), ran("e", A, prompt="x", task=HOSTILE, other=HOSTILE)]
-    update(tmp_path / "board.csv", runs)
-    return tmp_path / "board.html"
+    board = tmp_path / "board.csv"
+    return write_page(update(board, runs), board)
 
 
 def test_the_page_ranks_ties_and_says_why_a_row_has_no_rank(board):
@@ -245,12 +245,12 @@ def test_a_browser_shows_the_page_on_a_phone_and_runs_nothing(board, browser):
     assert browser.run("window.pwned === undefined && document.images.length === 0")
     assert HOSTILE in browser.run("document.querySelector('#task-2 tbody th').textContent")
     assert browser.run("document.querySelector('#task-2 .blind').textContent") == "90.00 %"
-    assert browser.run("document.querySelector('#task-2 .added').textContent").strip() == "+37.50 %-0.40 – 61.00"
+    assert browser.run("document.querySelector('#task-2 .gain').textContent").strip() == "+37.50 %-0.40 – 61.00"
 
 
 def test_the_console_says_who_is_ranked_and_why_not(ran, tmp_path):
-    console = Console(file=io.StringIO(), width=160)
-    print_standing(update(tmp_path / "board.csv", [ran("[red]a", A), ran("b", B, failed=1)]), console)
+    console = Console(file=io.StringIO(), width=160, markup=False)
+    print_leaderboard(update(tmp_path / "board.csv", [ran("[red]a", A), ran("b", B, failed=1)]), console)
     said = console.file.getvalue()
     assert "[red]a" in said and "90.00 %" in said and "85.00 – 95.00 %" in said and "incomplete" in said
     assert "other" not in said

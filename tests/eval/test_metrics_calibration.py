@@ -46,7 +46,7 @@ def test_candidates_share_one_probability():
 
 
 def test_what_does_not_belong_together_is_refused():
-    with pytest.raises(ValueError, match="2 confidences and 1 marks"):
+    with pytest.raises(ValueError, match="2 confidences and 1 scores"):
         calibration([0.5, 0.5], [1])
     with pytest.raises(ValueError, match="at least one"):
         calibration([], [])

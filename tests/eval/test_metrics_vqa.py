@@ -98,7 +98,7 @@ def test_a_single_human_answer_left_out_leaves_nothing_to_match():
 
 
 def test_a_question_without_human_answers_is_refused():
-    with pytest.raises(BadData, match="no human answers to mark 'yes' against"):
+    with pytest.raises(BadData, match="no human answers to score 'yes' against"):
         accuracy("yes", [])
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kosmos_eval import Completion, Generate, Source
+from kosmos_eval import Completion, Generate
 from kosmos_eval.errors import ModelError, UnknownName
-from kosmos_eval.evaluation.evaluator import evaluate_cell
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.evaluator import evaluate_setting
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.model import Model
 from kosmos_eval.models.hf import loading
 from kosmos_eval.models.hf.model import HFModel, load
@@ -59,12 +59,12 @@ def server(folders):
 @pytest.mark.parametrize("family", ["llava", "kosmos2"])
 def test_five_tasks_give_the_same_greedy_texts_by_both(folders, server, family):
     def asked(model):
-        run = Run()
-        tasks = build_tasks(FIVE, Source())
-        for cell in cells(tasks, shots=(0, 1), limit=2, seed=0):
-            evaluate_cell(model, cell, run, lambda label, done, total: None)
-        assert not [record.error for record in run.records.values() if record.error]
-        return run.records
+        run = RunFolder()
+        for setting in plan(load_tasks(FIVE), shots=(0, 1), limit=2):
+            evaluate_setting(model, setting, run)
+        records = {(key, record.id): record for key in run.records for record in run.of(key)}
+        assert not [record.error for record in records.values() if record.error]
+        return records
 
     ours = asked(Greedy(load(str(folders / family), device="cpu", chat_template="none")))
     theirs = asked(OpenAIModel(f"{family}@{server}", beams="greedy", concurrency=1, timeout=600.0))
@@ -72,8 +72,8 @@ def test_five_tasks_give_the_same_greedy_texts_by_both(folders, server, family):
     compared = 0
     for key, record in ours.items():
         assert theirs[key].prompt == record.prompt  # asked the same, decoding aside
-        free = record.outputs if record.task in ("coco_caption", "vqav2") else record.outputs[1:]
-        if record.task in ("coco_caption", "vqav2", "imagenet"):
+        free = record.outputs if record.key.task in ("coco_caption", "vqav2") else record.outputs[1:]
+        if record.key.task in ("coco_caption", "vqav2", "imagenet"):
             for output, other in zip(free, theirs[key].outputs[-len(free) :], strict=True):
                 assert isinstance(output, Completion) and isinstance(other, Completion)
                 assert output.text.strip() == other.text.strip(), key
@@ -83,7 +83,7 @@ def test_five_tasks_give_the_same_greedy_texts_by_both(folders, server, family):
 
 
 def test_layers_spread_over_the_devices_of_one_process_give_the_same_answers(folders, monkeypatch):
-    requests = [Generate(task.samples()[0].prompt, 8) for task in build_tasks(["vqav2"], Source()).values()]
+    requests = [Generate(task.samples()[0].prompt, 8) for task in load_tasks(["vqav2"]).values()]
     one, other = (load(str(folders / "llava"), device="cpu", device_map=how) for how in (None, "auto"))
     assert dict(one.answers(requests)) == dict(other.answers(requests))
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -191,7 +191,7 @@ def test_images_are_seen_in_their_places_and_counted_as_they_are_expanded(model,
     scores = [one.logprobs[0] for one in answered(tiny, *(LogLikelihood(p, (" cat",)) for p in (SHOT, swapped, moved)))]
     assert min(abs(a - b) for a, b in itertools.combinations(scores, 2)) > 1e-3
     for prompt in ASKED:
-        assert tiny.reader.length(prompt) == len(tiny.reader.encoded(prompt, Image.pixels).ids)
+        assert tiny.encoder.length(prompt) == len(tiny.encoder.encode(prompt, Image.pixels).ids)
 
 
 def alike(tiny, requests):
@@ -217,15 +217,17 @@ def test_padding_does_not_push_tokens_out_of_a_window(model):
     shown = "".join(f"Question: what is this? Answer: {answer}\n" for answer in ("yes", "no", "C", "Cat") * 2)
     asked = [Prompt(f"{shown}Question: {'what is ' * count}this? Answer:") for count in (1, 4, 1, 4)]
     alike(tiny, [LogLikelihood(prompt, NAMES_OF_THINGS) for prompt in asked] + [Generate(p, 6) for p in asked])
-    assert tiny._shares == {(0, 0): True}
+    assert tiny._exact == {(0, 0): True}
 
 
 def test_paligemma_has_bos_after_its_images_and_a_line_break_before_the_answer(model):
     tiny, _ = model(paligemma)
-    prefix, (branch,) = tiny.reader.branched(Prompt(RED, "Answer:"), [" yes"], Image.pixels, end=None)
-    words = tiny.reader.wording.tokenizer
+    prefix, (continuation,) = tiny.encoder.encode_continuations(
+        Prompt(RED, "Answer:"), [" yes"], Image.pixels, end=None
+    )
+    words = tiny.encoder.renderer.tokenizer
     assert words.decode(prefix.ids) == "<image><image><image><image><s>Answer:\n"
-    assert words.decode(branch.ids) == "yes"
+    assert words.decode(continuation.ids) == "yes"
 
 
 def test_a_text_is_decoded_as_the_task_asks_and_what_the_model_wishes_is_noted(tmp_path):

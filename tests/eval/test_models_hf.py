@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import PIL.Image
@@ -13,6 +15,7 @@ import pytest
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.models.hf.batching import Budget, budget
 from kosmos_eval.models.hf.images import requires_pixels
+from kosmos_eval.models.hf.loading import check_config
 from kosmos_eval.models.hf.model import live, load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Sampling
@@ -243,17 +246,17 @@ def answered(model, *requests):
     return [outputs[i] for i in range(len(requests))]
 
 
-def plain(model, prompt, continuation):
+def plain(model, prompt, string):
     """One whole forward pass for one continuation, in transformers alone: log-probability, tokens, greedy."""
     import torch
 
-    encoded, (branch,) = model.reader.branched(prompt, [continuation], Image.pixels, end=None)
-    ids = [*encoded.ids, *branch.ids]
-    inputs = {**encoded.retold(ids).tokenwise, **encoded.pixels}
-    network = model.engine.network if prompt.images else model.engine.writer
+    encoded, (continuation,) = model.encoder.encode_continuations(prompt, [string], Image.pixels, end=None)
+    ids = [*encoded.ids, *continuation.ids]
+    inputs = {**encoded.with_ids(ids).tokenwise, **encoded.pixels}
+    network = model.engine.network if prompt.images else model.engine.text_model
     with torch.inference_mode():
         scores = network(input_ids=torch.tensor([ids]), **inputs).logits[0].log_softmax(-1)
-    said = range(len(encoded.ids) + branch.start, len(ids))
+    said = range(len(encoded.ids) + continuation.start, len(ids))
     total = sum(float(scores[i - 1, ids[i]]) for i in said)
     return total, len(said), all(int(scores[i - 1].argmax()) == ids[i] for i in said)
 
@@ -276,8 +279,8 @@ def test_text_is_what_transformers_generates_from_the_prompt_alone(model, family
     tiny = model(family)
     outputs = answered(tiny, *(Generate(prompt, 8) for prompt in ASKED))
     for prompt, output in zip(ASKED, outputs, strict=True):
-        encoded = tiny.reader.encoded(prompt, Image.pixels)
-        network = tiny.engine.network if prompt.images else tiny.engine.writer
+        encoded = tiny.encoder.encode(prompt, Image.pixels)
+        network = tiny.engine.network if prompt.images else tiny.engine.text_model
         ids = torch.tensor([encoded.ids])
         made = network.generate(
             input_ids=ids,
@@ -287,26 +290,63 @@ def test_text_is_what_transformers_generates_from_the_prompt_alone(model, family
             **encoded.tokenwise,
             **encoded.pixels,
         )
-        assert output.text == tiny.reader.wording.spoken(made[0, len(encoded.ids) :].tolist())
+        assert output.text == tiny.encoder.renderer.decode(made[0, len(encoded.ids) :].tolist())
 
 
+@pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
-def test_beams_are_those_of_transformers(model, penalty):
+@pytest.mark.parametrize("beams", [2, 4, 5])
+@pytest.mark.parametrize("family", ["llava", "text"])
+def test_beams_are_those_of_transformers(model, family, beams, penalty, early):
     import torch
 
-    tiny = model("llava")
-    encoded = tiny.reader.encoded(ASKED[1], Image.pixels)
-    made = tiny.engine.network.generate(
-        input_ids=torch.tensor([encoded.ids]),
-        attention_mask=torch.ones(1, len(encoded.ids), dtype=torch.long),
-        max_new_tokens=12,
-        num_beams=4,
-        do_sample=False,
-        length_penalty=penalty,
-        **encoded.pixels,
-    )
-    (output,) = answered(tiny, Generate(ASKED[1], 12, beams=4, length_penalty=penalty))
-    assert output.text == tiny.reader.wording.spoken(made[0, len(encoded.ids) :].tolist())
+    tiny = model(family)
+    texts = [Prompt(word) for word in ("An image of", "Answer:", " red", "The photo of the")]
+    prompts = [Prompt(BLUE) + text for text in texts] if family == "llava" else texts
+    requests = [Generate(p, 12, beams=beams, length_penalty=penalty, early_stopping=early) for p in prompts]
+    for prompt, output in zip(prompts, answered(tiny, *requests), strict=True):
+        encoded = tiny.encoder.encode(prompt, Image.pixels)
+        made = tiny.engine.network.generate(
+            input_ids=torch.tensor([encoded.ids]),
+            attention_mask=torch.ones(1, len(encoded.ids), dtype=torch.long),
+            max_new_tokens=12,
+            num_beams=beams,
+            do_sample=False,
+            length_penalty=penalty,
+            early_stopping=early,
+            **encoded.pixels,
+        )
+        ids = made[0, len(encoded.ids) :].tolist()
+        assert output.text == tiny.encoder.renderer.decode(ids)
+        assert output.tokens == len([token for token in ids if token != tiny.encoder.renderer.tokenizer.pad_token_id])
+
+
+def test_early_stopping_decides_some_texts(model):
+    """A text that is likely to end ends sooner where K finished ones are enough."""
+    import torch
+
+    tiny = dataclasses.replace(model("text"), ends=tuple(range(2, 40)))
+    words = ("An image of", "Answer:", " red", "The photo of the", "Question", "what", "is", "this", "a", "pig")
+    found = [
+        answered(tiny, *(Generate(Prompt(w), 12, beams=3, length_penalty=2.0, early_stopping=early) for w in words))
+        for early in (True, False)
+    ]
+    assert found[0] != found[1]
+    for word, *outputs in zip(words, *found, strict=True):
+        ids = torch.tensor([tiny.encoder.encode(Prompt(word), Image.pixels).ids])
+        for output, early in zip(outputs, (True, False), strict=True):
+            made = tiny.engine.network.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=12,
+                num_beams=3,
+                do_sample=False,
+                length_penalty=2.0,
+                early_stopping=early,
+                eos_token_id=list(tiny.ends),
+            )
+            new = [token for token in made[0, ids.shape[1] :].tolist() if token != 3]
+            assert output.text == tiny.encoder.renderer.decode(new[: -1 if new[-1] in tiny.ends else None])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -319,8 +359,8 @@ def test_the_batch_does_not_change_an_answer(model, family):
 
 
 def test_a_batch_is_padded_on_the_left(model):
-    reader, engine = model("llava").reader, model("llava").engine
-    state = engine.read([reader.encoded(Prompt(text), Image.pixels) for text in ("Answer:", "An image of a red cat")])
+    encoder, engine = model("llava").encoder, model("llava").engine
+    state = engine.read([encoder.encode(Prompt(text), Image.pixels) for text in ("Answer:", "An image of a red cat")])
     short = int(state.mask[0].sum())
     assert 0 < short < state.mask.shape[1]
     assert state.mask[0].tolist() == [0] * (state.mask.shape[1] - short) + [1] * short
@@ -340,15 +380,15 @@ def test_every_image_is_seen_in_its_own_place(model, family):
 
 def test_llava_has_its_image_tokens_where_the_images_are(model):
     tiny = model("llava")
-    words = tiny.reader.wording.tokenizer
-    ids = tiny.reader.encoded(Prompt("no", RED, "yes", BLUE), Image.pixels).ids
+    words = tiny.encoder.renderer.tokenizer
+    ids = tiny.encoder.encode(Prompt("no", RED, "yes", BLUE), Image.pixels).ids
     assert words.convert_ids_to_tokens(list(ids)) == ["<s>", "no", *["<image>"] * 4, "yes", *["<image>"] * 4]
 
 
 def test_kosmos2_has_places_for_the_vectors_of_each_image(model):
     tiny = model("kosmos2")
-    encoded = tiny.reader.encoded(Prompt("no", RED, "yes", BLUE), Image.pixels)
-    opens, closes = tiny.reader.wording.tokenizer.convert_tokens_to_ids(["<image>", "</image>"])
+    encoded = tiny.encoder.encode(Prompt("no", RED, "yes", BLUE), Image.pixels)
+    opens, closes = tiny.encoder.renderer.tokenizer.convert_tokens_to_ids(["<image>", "</image>"])
     assert encoded.tokenwise["image_embeds_position_mask"].tolist() == [[0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0]]
     assert [i for i, token in enumerate(encoded.ids) if token == opens] == [2, 9]
     assert [i for i, token in enumerate(encoded.ids) if token == closes] == [7, 14]
@@ -357,17 +397,17 @@ def test_kosmos2_has_places_for_the_vectors_of_each_image(model):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_image_tokens_are_counted_after_expansion(model, family):
-    reader = model(family).reader
+    encoder = model(family).encoder
     for prompt in ASKED:
-        assert reader.length(prompt) == len(reader.encoded(prompt, Image.pixels).ids)
-    assert reader.length(Prompt(RED, "a")) >= reader.length(Prompt("a")) + 4
+        assert encoder.length(prompt) == len(encoder.encode(prompt, Image.pixels).ids)
+    assert encoder.length(Prompt(RED, "a")) >= encoder.length(Prompt("a")) + 4
 
 
 @pytest.mark.parametrize("family", ["llava", "kosmos2"])
 def test_the_beginning_is_marked_once(model, family):
     for prompt in ASKED:
-        ids = model(family).reader.encoded(prompt, Image.pixels).ids
-        assert ids[0] == model(family).reader.wording.tokenizer.bos_token_id
+        ids = model(family).encoder.encode(prompt, Image.pixels).ids
+        assert ids[0] == model(family).encoder.renderer.tokenizer.bos_token_id
         assert ids.count(ids[0]) == 1
 
 
@@ -375,21 +415,21 @@ def test_the_beginning_is_marked_once(model, family):
 def test_no_end_of_text_stands_after_a_prompt(model, family):
     for prompt in ASKED:
         assert (
-            model(family).reader.wording.tokenizer.eos_token_id
-            not in model(family).reader.encoded(prompt, Image.pixels).ids
+            model(family).encoder.renderer.tokenizer.eos_token_id
+            not in model(family).encoder.encode(prompt, Image.pixels).ids
         )
 
 
 def test_a_tokenizer_without_beginning_gets_none(model):
-    reader = model("qwen2vl").reader
-    assert reader.encoded(Prompt("yes"), Image.pixels).ids == tuple(reader.wording.tokenizer("yes").input_ids)
+    encoder = model("qwen2vl").encoder
+    assert encoder.encode(Prompt("yes"), Image.pixels).ids == tuple(encoder.renderer.tokenizer("yes").input_ids)
 
 
 def test_a_chat_template_that_writes_the_beginning_does_not_double_it(folder):
     tiny = load(str(folder("llava", chat=CHAT)), device="cpu")
-    assert tiny.reader.wording.text(SHOT) == "<s>user:<image> a red cat. <image> The photo of the\nassistant:\n"
-    ids = tiny.reader.encoded(SHOT, Image.pixels).ids
-    assert ids.count(tiny.reader.wording.tokenizer.bos_token_id) == 1
+    assert tiny.encoder.renderer.text(SHOT) == "<s>user:<image> a red cat. <image> The photo of the\nassistant:\n"
+    ids = tiny.encoder.encode(SHOT, Image.pixels).ids
+    assert ids.count(tiny.encoder.renderer.tokenizer.bos_token_id) == 1
 
 
 def test_after_a_line_break_of_the_chat_template_a_continuation_has_no_leading_space(folder):
@@ -400,17 +440,17 @@ def test_after_a_line_break_of_the_chat_template_a_continuation_has_no_leading_s
 
 def test_chat_template_none_feeds_the_prompt_as_it_is(folder):
     tiny = load(str(folder("llava", chat=CHAT)), device="cpu", chat_template="none")
-    assert tiny.reader.wording.text(SHOT) == SHOT.text("<image>")
+    assert tiny.encoder.renderer.text(SHOT) == SHOT.text("<image>")
 
 
 def test_a_token_that_spans_the_join_belongs_to_the_continuation(folder):
     tiny = load(str(folder("llava", merging=True)), device="cpu")
-    words = tiny.reader.wording.tokenizer
+    words = tiny.encoder.renderer.tokenizer
     joint = words.tokenize("Answer: C")
     assert joint[-1][-3:] == ":\u0120C"  # the premise: one token holds the join
-    prefix, (branch,) = tiny.reader.branched(Prompt(RED, "Answer:"), [" C"], Image.pixels, end=None)
-    whole = [*prefix.ids, *branch.ids]
-    assert words.convert_ids_to_tokens(whole[len(prefix.ids) + branch.start :]) == [joint[-1]]
+    prefix, (continuation,) = tiny.encoder.encode_continuations(Prompt(RED, "Answer:"), [" C"], Image.pixels, end=None)
+    whole = [*prefix.ids, *continuation.ids]
+    assert words.convert_ids_to_tokens(whole[len(prefix.ids) + continuation.start :]) == [joint[-1]]
     assert words.decode(whole).endswith("Answer: C")
     (output,) = answered(tiny, LogLikelihood(Prompt(RED, "Answer:"), (" C", " Cat", " no")))
     assert min(output.tokens) >= 1
@@ -419,10 +459,12 @@ def test_a_token_that_spans_the_join_belongs_to_the_continuation(folder):
 
 
 def test_a_space_that_ends_the_prompt_joins_the_next_word(model):
-    words = model("llava").reader.wording.tokenizer
-    prefix, (branch,) = model("llava").reader.branched(Prompt("Answer: "), ["yes"], Image.pixels, end=None)
-    assert words.convert_ids_to_tokens([*prefix.ids, *branch.ids])[-1] == "\u0120yes"
-    assert len(branch.ids) - branch.start == 1
+    words = model("llava").encoder.renderer.tokenizer
+    prefix, (continuation,) = model("llava").encoder.encode_continuations(
+        Prompt("Answer: "), ["yes"], Image.pixels, end=None
+    )
+    assert words.convert_ids_to_tokens([*prefix.ids, *continuation.ids])[-1] == "\u0120yes"
+    assert len(continuation.ids) - continuation.start == 1
 
 
 def test_the_greedy_flag_marks_the_most_probable_next_token(model):
@@ -521,7 +563,7 @@ class Small:
 
 def cramped(model, rows):
     small = Small(model.engine.network, rows)
-    return dataclasses.replace(model, engine=dataclasses.replace(model.engine, network=small, writer=small))
+    return dataclasses.replace(model, engine=dataclasses.replace(model.engine, network=small, text_model=small))
 
 
 def test_where_memory_runs_out_the_batch_is_halved(model):
@@ -531,6 +573,13 @@ def test_where_memory_runs_out_the_batch_is_halved(model):
     assert [o.text for o in outputs[:-1]] == [o.text for o in answered(model("llava"), *requests)[:-1]]
     assert len(outputs[-1].logprobs) == len(NAMES_OF_THINGS)
     assert tight.budget.rows == 2
+
+
+def test_a_search_begins_anew_where_memory_runs_out_on_its_way(model):
+    requests = [Generate(prompt, 6, beams=3) for prompt in ASKED]
+    tight = cramped(dataclasses.replace(model("llava"), budget=Budget(12)), 4)  # two prompts are read, their beams not
+    assert [o.text for o in answered(tight, *requests)] == [o.text for o in answered(model("llava"), *requests)]
+    assert tight.budget.rows == 3
 
 
 def test_batches_are_cut_by_tokens_and_answers_stay_the_same(model, monkeypatch):
@@ -548,11 +597,11 @@ def test_batches_are_cut_by_tokens_and_answers_stay_the_same(model, monkeypatch)
 
 def test_a_budget_of_tokens_also_bounds_what_lies_in_the_cache_and_is_halved_as_a_whole():
     tokens = Budget(128, 100)
-    assert tokens.holds(10, new=100, kept=1600)
-    assert not tokens.holds(10, new=101, kept=0) and not tokens.holds(10, new=1, kept=1601)
+    assert tokens.allows(10, new=100, kept=1600)
+    assert not tokens.allows(10, new=101, kept=0) and not tokens.allows(10, new=1, kept=1601)
     assert (tokens.width(5, kept=10), tokens.width(5, kept=400), tokens.width(200, kept=9999)) == (20, 4, 1)
     assert tokens.halved() == Budget(64, 50) and Budget(1, 1).halved() == Budget(1, 1)
-    assert Budget(8).holds(8, new=10**6, kept=10**6) and Budget(8).width(10**6, kept=0) == 8
+    assert Budget(8).allows(8, new=10**6, kept=10**6) and Budget(8).width(10**6, kept=0) == 8
 
 
 def test_the_budget_is_what_options_name(folder):
@@ -588,11 +637,11 @@ def test_a_request_too_large_for_memory_fails_by_itself(model):
 
 
 def test_a_prompt_fits_by_its_expanded_length(model):
-    room = 512 - model("llava").reader.length(SHOT)
+    room = 512 - model("llava").encoder.length(SHOT)
     assert model("llava").fits(Generate(SHOT, room))
     assert not model("llava").fits(Generate(SHOT, room + 1))
     many = Prompt(*[RED, "a"] * 110)
-    assert len(model("llava").reader.wording.tokens(many.text("<image>")).ids) < 256
+    assert len(model("llava").encoder.renderer.tokenize(many.text("<image>")).ids) < 256
     assert not model("llava").fits(LogLikelihood(many, (" cat",)))
     assert "fewer shots" in answered(model("llava"), Generate(many, 5))[0].reason
 
@@ -650,8 +699,6 @@ def test_what_is_no_safe_model_folder_is_refused(folder, tmp_path):
 
 
 def changed(path, **values):
-    import json
-
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
@@ -701,6 +748,148 @@ def test_what_a_folder_lacks_is_one_line(folder, tmp_path, kind, change, line):
     assert "\n" not in str(error.value) and len(str(error.value)) < 800
 
 
+def sharded(source, target):
+    """A copy of a model of text whose weights are in two files and an index."""
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(source, dtype="float32")
+    if source != target:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    (target / "model.safetensors").unlink()
+    network.save_pretrained(target, max_shard_size="60KB")
+    index = target / "model.safetensors.index.json"
+    assert index.is_file() and len(list(target.glob("*.safetensors"))) > 1
+    return index
+
+
+class Planted:
+    """Something that, unpickled, leaves a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_weights_in_parts_are_the_same_weights_also_through_the_links_of_the_hubs_cache(folder, model, tmp_path):
+    index = sharded(folder("text"), tmp_path / "blobs")
+    snapshot = tmp_path / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate((tmp_path / "blobs").iterdir()):
+        blob = file.rename(tmp_path / "blobs" / f"blob{number}")
+        (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
+    request = Generate(Prompt("Answer:"), 6)
+    linked = load(str(snapshot), device="cpu", chat_template="none")
+    assert answered(linked, request) == answered(model("text"), request)
+    part = next(snapshot.glob("model-00002*.safetensors"))
+    moved = snapshot / "parts" / part.name
+    moved.parent.mkdir()
+    moved.symlink_to(part.resolve())
+    part.unlink()
+    changed(
+        snapshot / index.name,
+        **json.loads((snapshot / index.name).read_text().replace(part.name, f"parts/{part.name}")),
+    )
+    nested = load(str(snapshot), device="cpu", chat_template="none")
+    assert answered(nested, request) == answered(model("text"), request)
+    before = nested.digest()
+    moved.resolve().write_bytes(moved.read_bytes()[:-1] + b"\x01")
+    assert nested.digest() != before
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.bin", "../away.safetensors", "/away.safetensors", "model.safetensors.pt", ""]
+)
+def test_an_index_names_safetensors_of_its_folder_alone_and_nothing_is_unpickled(folder, tmp_path, name):
+    import torch
+
+    index = sharded(folder("text"), tmp_path / "model")
+    torch.save({"lm_head.weight": Planted(tmp_path / "run")}, tmp_path / "model" / "weights.bin")
+    weights = json.loads(index.read_text())
+    name = f"{tmp_path}{name}" if name.startswith("/") else name
+    weights["weight_map"]["lm_head.weight"] = name
+    shutil.copy(next((tmp_path / "model").glob("*.safetensors")), tmp_path / "away.safetensors")
+    index.write_text(json.dumps(weights))
+    with pytest.raises(
+        ModelError, match=r"index.json names the weights .*; expected a \*\.safetensors file in"
+    ) as error:
+        load(str(tmp_path / "model"), device="cpu")
+    assert repr(name) in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("found", ["[]", '{"weight_map": []}', '{"weight_map": {}}', "{", "{}"])
+def test_a_malformed_index_is_one_line(folder, tmp_path, found):
+    sharded(folder("text"), tmp_path).write_text(found)
+    line = "is not an index of weights; expected|holds a list; expected a JSON object|cannot be read"
+    with pytest.raises(ModelError, match=rf"index\.json ({line})") as error:
+        load(str(tmp_path), device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def no_part(folder):
+    index = sharded(folder, folder)
+    next(index.parent.glob("model-00002*.safetensors")).unlink()
+
+
+def weights_folder(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+
+
+def pickled_weights(folder):
+    import torch
+
+    changed(folder / "config.json", transformers_weights="adapter_model.bin")
+    torch.save({"lm_head.weight": Planted(folder / "run")}, folder / "adapter_model.bin")
+
+
+def code_of_the_hub(folder):
+    changed(folder / "config.json", attn_implementation="organisation/attention")
+
+
+def audio(folder):
+    changed(folder / "processor_config.json", audio_tokenizer={"audio_tokenizer_name_or_path": "organisation/audio"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "line"),
+    [
+        ("text", no_part, r"model-00002-of-.*\.safetensors is missing or not a file; copy or download"),
+        ("text", weights_folder, r"model\.safetensors is missing or not a file"),
+        ("text", pickled_weights, r"config\.json names the weights 'adapter_model\.bin'; expected a \*\.safetensors"),
+        ("text", code_of_the_hub, "asks for the code 'organisation/attention' of the Hub, which is never run"),
+        ("llava", audio, "has an audio tokenizer, which is never loaded"),
+    ],
+)
+def test_what_a_folder_would_load_besides_its_safetensors_is_refused(folder, tmp_path, kind, change, line):
+    shutil.copytree(folder(kind), tmp_path, dirs_exist_ok=True)
+    change(tmp_path)
+    with pytest.raises(ModelError, match=line) as error:
+        load(str(tmp_path), device="cpu")
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_code_of_the_hub_is_refused_in_a_part_of_a_model_too(model):
+    config = type(model("llava").engine.network.config)()
+    check_config(config, Path("model"))
+    config.vision_config._experts_implementation = "organisation/experts"
+    with pytest.raises(ModelError, match="asks for the code 'organisation/experts' of the Hub"):
+        check_config(config, Path("model"))
+
+
+def test_pickles_beside_the_weights_are_never_read(folder, model, tmp_path):
+    import torch
+
+    shutil.copytree(folder("text"), tmp_path, dirs_exist_ok=True)
+    for name in ("training_args.bin", "optimizer.pt", "pytorch_model.bin", "adapter_model.bin", "scheduler.pt"):
+        torch.save(Planted(tmp_path / "run"), tmp_path / name)
+    request = Generate(Prompt("Answer:"), 3)
+    found = answered(load(str(tmp_path), device="cpu", chat_template="none"), request)
+    assert found == answered(model("text"), request) and not (tmp_path / "run").exists()
+
+
 def test_a_chat_template_that_refuses_a_prompt_fails_it_by_name(folder, tmp_path):
     shutil.copytree(folder("llava"), tmp_path, dirs_exist_ok=True)
     (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('a system turn is needed') }}")
@@ -723,7 +912,7 @@ def test_an_image_has_the_marks_around_it_that_the_model_was_trained_with(folder
     shutil.copytree(folder("qwen2vl"), tmp_path, dirs_exist_ok=True)
     (tmp_path / "chat_template.jinja").unlink()
     for tiny in (model("qwen2vl"), load(str(tmp_path), device="cpu")):
-        assert tiny.reader.wording.text(Prompt("a", RED)) == "a<|vision_start|><|image_pad|><|vision_end|>"
+        assert tiny.encoder.renderer.text(Prompt("a", RED)) == "a<|vision_start|><|image_pad|><|vision_end|>"
 
 
 def test_unknown_settings_are_named(folder):
@@ -771,9 +960,9 @@ def test_demonstrations_are_read_once_and_change_no_answer(folder, family, monke
     batches = counted(monkeypatch, tiny.engine)
     shared = answered(tiny, *requests)
     longest = max(length for batch in batches[3:] for length in batch)  # after the head, and one prompt read both ways
-    shares = tiny._shares[2, 1]
+    shares = tiny._exact[2, 1]
     assert shares is (family != "kosmos2")  # that one does not see images after a cache, so it reads wholes
-    assert shares is (longest < len(tiny.reader.encoded(SHOWN[0], Image.pixels).ids) // 2)
+    assert shares is (longest < len(tiny.encoder.encode(SHOWN[0], Image.pixels).ids) // 2)
     alone = [answered(tiny, request)[0] for request in requests]
     for one, other in zip(shared, alone, strict=True):
         if isinstance(one, Completion):
@@ -803,11 +992,11 @@ def test_a_model_that_does_not_continue_a_cache_by_a_prompt_reads_each_as_a_whol
     def forgetful(self, prompts, *, after=None):
         return read(self, prompts)
 
-    tiny._shares, tiny._opened = {}, {}
+    tiny._exact, tiny._states = {}, {}
     monkeypatch.setattr(type(tiny.engine), "read", forgetful)
     found = answered(tiny, *(Generate(prompt, 4) for prompt in SHOWN))
     assert [output.text for output in found] == [output.text for output in expected]
-    assert tiny._shares == {(2, 1): False}
+    assert tiny._exact == {(2, 1): False}
 
 
 def test_a_broken_demonstration_fails_those_that_show_it_by_name(model):
@@ -843,13 +1032,13 @@ def test_a_model_in_memory_answers_as_from_its_folder_and_its_training_goes_on_u
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from kosmos_eval.hook.isolation import undisturbed
+    from kosmos_eval.hook.isolation import preserve_training_state
 
     network = AutoModelForImageTextToText.from_pretrained(folder("llava"), dtype="float32").train()
     processor = AutoProcessor.from_pretrained(folder("llava"))
     before = live(network, processor).fingerprint
     requests = [Generate(SHOT, 4), LogLikelihood(SHOT, NAMES_OF_THINGS)]
-    with undisturbed(network):
+    with preserve_training_state(network):
         assert answered(live(network, processor), *requests) == answered(model("llava"), *requests)
     assert network.training
     assert live(network, processor).fingerprint == before

@@ -17,9 +17,11 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError
-from kosmos_eval.evaluation.run_folder import Run, opened
-from kosmos_eval.evaluation.setup import build_model
+from kosmos_eval.evaluation.run_config import Environment, Manifest, RunConfig
+from kosmos_eval.evaluation.run_folder import load_folder, open_folder
+from kosmos_eval.evaluation.setup import load_model
 from kosmos_eval.model import Model
+from kosmos_eval.models.openai.client import ENVIRONMENT
 from kosmos_eval.models.openai.errors import sees_nothing, unreachable
 from kosmos_eval.models.openai.model import OpenAIModel
 from kosmos_eval.models.usage import UsageLog
@@ -248,6 +250,31 @@ def test_a_server_that_never_tells_log_probabilities_is_one_line(made):
         answer(model, LogLikelihood(Prompt("silent"), (" Yes", " No")))
 
 
+@pytest.mark.parametrize("name", ["sp", "bpe"])
+def test_tokens_that_spell_their_blank_are_understood(made, name):
+    found = answer(made(name, likelihoods="first_token"), LogLikelihood(Prompt("is it?"), (" Yes", " No")))
+    assert found == answer(made(likelihoods="first_token"), LogLikelihood(Prompt("is it?"), (" Yes", " No")))
+
+
+def test_tokens_by_their_numbers_are_refused(made):
+    with pytest.raises(
+        ModelError, match=r"names tokens by numbers instead of texts \(vLLM: .*\); use likelihoods=text"
+    ):
+        answer(made("ids", likelihoods="first_token"), LogLikelihood(Prompt("is it?"), (" Yes", " No")))
+
+
+@pytest.mark.parametrize("name", ["infinite", "nan", "above", "words", "vast"])
+@pytest.mark.parametrize("options", [{"likelihoods": "first_token"}, {"endpoint": "completions"}])
+def test_a_log_probability_that_is_none_fails_its_sample(made, name, options):
+    failed = answer(made(name, **options), LogLikelihood(Prompt("is it?"), (" Yes", " No")))
+    assert isinstance(failed, Failure) and failed.reason.startswith("a log-probability of the answer is ")
+
+
+def test_a_server_that_does_not_echo_is_one_line(made):
+    with pytest.raises(ModelError, match="the server scores no token of a continuation; use endpoint=chat"):
+        answer(made("own", endpoint="completions"), LogLikelihood(Prompt("abcd"), ("efg", "h")))
+
+
 def test_an_answer_in_parts_with_odd_counts_is_still_its_text(made):
     assert answer(made(), "babble") == Completion("one ?two", tokens=0)
 
@@ -372,12 +399,106 @@ def test_reasoning_is_no_part_of_an_answer_and_an_answer_without_room_fails(made
     ("path", "line"),
     [
         ("", r":\d+ has no such model or path \(Not Found\); expected openai:MODEL@URL/v1"),
-        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure and that answers 40\d; name the right address"),
+        ("/moved", r"/moved redirects to http://127.0.0.1:\d+/v1/secure, which is not followed; if you trust it, use"),
     ],
 )
 def test_a_wrong_path_is_one_line(server, path, line):
     with pytest.raises(ModelError, match=line):
         answer(OpenAIModel(f"m@{server[0].removesuffix('/v1')}{path}", retries=0), "say x")
+
+
+def test_a_redirect_is_named_and_gets_neither_prompts_nor_keys(server, tmp_path):
+    with serving(log := tmp_path / "other.jsonl") as port:
+        model = OpenAIModel(f"m@{server[0].removesuffix('/v1')}/away/{port}", retries=0, api_key="sk-secret-of-mine")
+        with pytest.raises(ModelError, match=rf"redirects to http://\*\*\*@127.0.0.1:{port}/v1, which is not followed"):
+            answer(model, "say x")
+    assert not log.exists()
+
+
+def test_an_answer_without_end_is_given_up_in_time(made):
+    began = time.monotonic()
+    lost, fine = answer(made(retries=0, timeout=0.5), "trickle", "say fine")
+    assert lost == Failure("no answer within 0.5 s, after 1 tries") and fine.text == "fine"
+    assert time.monotonic() - began < 5
+
+
+def test_an_answer_without_bounds_is_not_read(made):
+    bomb, packed, deep, fine = answer(made(), "bomb", "packed", "deep", "say fine")
+    assert bomb == Failure("the answer has more than 32,000,000 bytes")
+    assert packed == Failure("the answer is encoded as br; expected gzip or none")
+    assert deep.reason.startswith("the server's answer is no JSON: ") and fine.text == "fine"
+
+
+def test_half_a_surrogate_pair_fails_its_own_request(made):
+    half, whole = answer(made(), "say \ud83d", "say whole")
+    assert half.reason == "the prompt has half a surrogate pair, which is no text; fix the data"
+    assert whole.text == "whole"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ALL_PROXY", "socks9://127.0.0.1:1"), ("https_proxy", "http://[::1"), ("SSL_CERT_FILE", "/no/such.pem")],
+)
+def test_an_environment_that_allows_no_connection_is_one_line(made, monkeypatch, variable, value):
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        ModelError, match=rf"can be prepared \(.*\); fix the environment's {variable.upper()}, or unset"
+    ):
+        answer(made(), "say x")
+
+
+@pytest.mark.parametrize("url", ["http://h:999999/v1", "http://[::1", "http://h:p/v1", "https://", "http://a b/v1"])
+def test_an_address_that_is_none_is_one_line(url):
+    with pytest.raises(ModelError, match=r"is no address; expected http://HOST:PORT/v1"):
+        OpenAIModel(f"m@{url}")
+
+
+def test_the_address_of_the_environment_is_the_one_that_is_recorded(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server[0].replace("//", "//me:p@w/s@"))
+    model = OpenAIModel("m")
+    assert answer(model, "key: say x").text == "x"
+    assert logged(server)[-1]["auth"] == "Basic bWU6cEB3L3M="
+    assert model.address == server[0].replace("//", "//***@") and list(model.usage.endpoints) == [model.address]
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert OpenAIModel("m").address == "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize("key", ["sk-se\ncret", "sk-s\u00e9cret", "sk se-cret", "sk-\x1bsecret"])
+def test_a_key_that_no_request_can_carry_is_one_line_without_it(made, monkeypatch, key):
+    for options in ({"api_key": key}, {}):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with pytest.raises(
+            ModelError, match="the key contains a line break, a space or a non-ASCII character"
+        ) as error:
+            made(**options)
+        assert "sk" not in str(error.value) and "cret" not in str(error.value)
+
+
+def test_white_space_around_a_key_is_taken_off(made, server):
+    answer(made(api_key=" sk-mine\r\n"), "key: say x")
+    assert logged(server)[-1]["auth"] == "Bearer sk-mine"
+
+
+def test_a_server_that_tells_the_key_is_not_quoted(made):
+    said, shown, fine = answer(made(api_key="sk-very-secret"), "say sk-very-secret is it", "shown", "say fine")
+    assert said.text == "*** is it" and fine.text == "fine"
+    assert shown.reason.endswith("no completion: \"{'choices': 'Bearer ***'}\"")
+
+
+@pytest.mark.parametrize("name", ["m", "stopping"])
+def test_line_breaks_before_an_answer_do_not_empty_it(made, name):
+    model = made(name)
+    request = Generate(Prompt("say \n\nred\nblue"), stop=("\n",))
+    assert answer(model, request).text == "red"
+    assert answer(model, Generate(Prompt("say "), stop=("\n",))).text == ""
+    assert answer(model, Generate(Prompt("say \n\nQ: red"), stop=("\n\nQ:",))).text == ""
+
+
+def test_blanks_up_to_the_last_token_are_no_answer(made):
+    failed = answer(made(), "mumble")
+    assert failed.reason.startswith("its tokens were over before the answer (finish reason length)")
 
 
 def test_errors_within_a_good_status_are_tried_again_and_fail_by_name(made, server):
@@ -395,8 +516,11 @@ def test_errors_within_a_good_status_are_tried_again_and_fail_by_name(made, serv
 @pytest.mark.parametrize(
     ("prompt", "line"),
     [
-        ("patience", r"asks to wait 3600 s \(daily limit\); what is finished is kept, the same command goes on"),
-        ("poor", r"/v1: Insufficient Balance; what is finished is kept"),
+        (
+            "patience",
+            r"asks to wait 3600 s \(daily limit\); finished samples are kept, rerun the same command to continue",
+        ),
+        ("poor", r"/v1: Insufficient Balance; finished samples are kept"),
         ("locked", r"refuses to answer without a key \(.*\); set OPENAI_API_KEY, or the option api_key"),
     ],
 )
@@ -407,7 +531,7 @@ def test_what_concerns_all_requests_stops_the_run(made, prompt, line):
 
 def test_a_server_that_never_answers_anything_is_not_asked_on_and_on(made, server):
     before = len(logged(server))
-    line = r"answered none of 8 requests \(the server answers 400: no such m\); what is finished is kept"
+    line = r"answered none of 8 requests \(the server answers 400: no such m\); finished samples are kept"
     with pytest.raises(ModelError, match=line):
         answer(made(concurrency=1), *(f"refuse {number}" for number in range(50)))
     assert len(logged(server)) - before == 8
@@ -456,16 +580,16 @@ def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_
         def score(self, sample, outputs):
             return Score({"accuracy": float(outputs[0].text == sample.target)})
 
-    log, run = tmp_path / "log.jsonl", Run()
+    log, run = tmp_path / "log.jsonl", tmp_path / "run"
     with serving(log) as port:
         model = OpenAIModel(f"m@http://127.0.0.1:{port}/v1", retries=0, concurrency=1, price_out=1e6)
         with pytest.raises(
-            ModelError, match=r"is gone \(.*\), after 1 tries; what is finished is kept, start the server"
+            ModelError, match=r"is gone \(.*\), after 1 tries; finished samples are kept, start the server"
         ):
-            evaluate(model, {"echo": Echo()}, run=run)
-    assert len(run.records) == 3
+            evaluate(model, {"echo": Echo()}, out=run)
+    assert load_folder(run)[1].answered == 3
     with serving(log, port):
-        report = evaluate(model, {"echo": Echo()}, run=run)
+        report = evaluate(model, {"echo": Echo()}, out=run)
     assert report.score("echo") == 100
     asked = [json.loads(line)["text"] for line in log.read_text().splitlines()]
     assert asked == ["0 say 0", "1 say 1", "2 say 2", "perish say 3", "perish say 3", "4 say 4", "5 say 5"]
@@ -495,10 +619,11 @@ def test_the_fingerprint_is_of_what_decides_answers(made):
     [
         ("openai", [], "expected openai:MODEL_AT_URL"),
         ("openai:m@host/v1", [], "expected openai:MODEL@http://HOST/v1"),
-        ("openai:m@http://h/v1/chat/completions", [], "goes beyond the address; expected it up to and with /v1"),
+        ("openai:m@http://h/v1/chat/completions", [], "goes beyond the address; expected it up to and including /v1"),
         ("openai:m@http://h/v1?api-version=1", [], "goes beyond the address"),
         ("openai:m@http://h/v1", ["thinking=-1"], "thinking is -1; expected a number of at least 0"),
         ("openai:m@http://h/v1", ["concurrency=0"], "concurrency is 0; expected a number of at least 1"),
+        ("openai:m@http://h/v1", ["timeout=NaN"], "timeout is nan; expected a number of at least 0.001"),
         ("openai:m@http://h/v1", ["timeout=soon"], "timeout is 'soon'; expected a number"),
         ("openai:m@http://h/v1", ["choices=magic"], "expected one of 'text', 'guided_choice'"),
         ("openai:m@http://h/v1", ["retry=1"], "did you mean 'retries'"),
@@ -506,7 +631,7 @@ def test_the_fingerprint_is_of_what_decides_answers(made):
 )
 def test_a_wrong_option_is_one_line(spec, options, line):
     with pytest.raises(KosmosEvalError, match=line):
-        build_model(spec, options=options)
+        load_model(spec, options=options)
 
 
 def command_line(monkeypatch, command):
@@ -562,30 +687,30 @@ def test_a_killed_run_goes_on_elsewhere_asks_nothing_twice_adds_up_and_writes_no
     said = written["model_notes"][0]
     assert said.startswith(f"{total} requests answered ({paid} by {first}, {24 - kept} by {second}), ")
     assert each * total <= int(re.search(r"(\d+) tokens of prompts", said)[1]) <= (each + 1) * total
-    assert written["options"]["model"] == "openai:slow" and "model_options" not in written["options"]
+    assert written["config"]["model"] == "openai:slow" and not written["config"]["model_options"]
     everything = "".join(file.read_text() for file in out.iterdir() if file.is_file())
     assert "sk-hid" not in everything and "pw-hid" not in everything
 
 
 def test_a_run_that_goes_on_with_nothing_to_ask_keeps_what_was_said_of_it(made, tmp_path):
     folder = tmp_path / "run"
-    config = {"options": {}}
+    manifest = Manifest(RunConfig(), "m", Environment(), started="")
     for prompt in ("say a", "say b c"):
-        with opened(folder, config) as run:
+        with open_folder(folder, manifest) as (run, _):
             model = made(price_out=1e6)
-            model.usage.keep(run.folder / "usage.jsonl")
+            model.usage.keep(run.path / "usage.jsonl")
             answer(model, Generate(Prompt(prompt), choices=("a", "z")))
     with (folder / "usage.jsonl").open("a") as torn:
         torn.write('{"at": "http')
-    with opened(folder, config) as run:
+    with open_folder(folder, manifest) as (run, _):
         model = made(price_out=1e6)
-        model.usage.keep(run.folder / "usage.jsonl")
+        model.usage.keep(run.path / "usage.jsonl")
         assert model.notes[:2] == ["choices by text", "1 replies were none of the choices"]
         assert model.notes[2].startswith("2 requests answered, ") and model.notes[2].endswith(
             "3 of answers, cost 3.0000"
         )
-    with opened(folder, config, fresh=True) as run:
-        model.usage.keep(run.folder / "usage.jsonl")
+    with open_folder(folder, manifest, overwrite=True) as (run, _):
+        model.usage.keep(run.path / "usage.jsonl")
         assert model.notes == ["0 requests answered, 0 tokens of prompts, 0 of answers"]
 
 
@@ -596,7 +721,7 @@ def test_processes_of_a_run_count_in_files_of_their_own(tmp_path):
     second.keep(folder / "usage.rank1.jsonl")
     first.answered("a", prompt_tokens=2)
     second.answered("b", prompt_tokens=3)
-    assert first.whole().counts == {"requests": 2, "prompt_tokens": 5} and first.whole().places == {"a": 1, "b": 1}
+    assert first.whole().counts == {"requests": 2, "prompt_tokens": 5} and first.whole().endpoints == {"a": 1, "b": 1}
     (folder / "usage.rank0.jsonl").write_text("[]\n")
     with pytest.raises(RunError, match=r"usage.rank0.jsonl line 1 is damaged \(.*\); delete the line"):
         second.whole()

@@ -57,7 +57,7 @@ PITFALLS = {
     "padding changes the text": [
         ("test_models_hf.py", "test_a_batch_is_padded_on_the_left"),
         ("test_models_hf.py", "test_the_batch_does_not_change_an_answer"),
-        ("test_engine_answers.py", "test_requests_together_are_answered_as_each_alone"),
+        ("test_engine.py", "test_requests_together_are_answered_as_each_alone"),
     ],
     "truncation cuts an image, or demonstrations are dropped by the length of their text alone": [
         ("test_evaluate.py", "test_whole_demonstrations_are_dropped_when_the_prompt_is_too_long_and_reported"),
@@ -78,7 +78,7 @@ PITFALLS = {
         ("test_evaluate.py", "test_leave_one_out_is_reported_and_never_shows_the_question"),
     ],
     "a result is found again although the model, the image or the decoding is another": [
-        ("test_runs.py", "test_another_configuration_is_refused_with_what_differs_and_nothing_is_touched"),
+        ("test_run_folder.py", "test_another_configuration_is_refused_with_what_differs_and_nothing_is_touched"),
         ("test_prompt.py", "test_the_digest_follows_the_content_of_an_image_not_its_path"),
         ("test_evaluate.py", "test_the_digest_of_a_prompt_covers_decoding"),
         ("test_models_hf.py", "test_the_fingerprint_is_of_the_content"),

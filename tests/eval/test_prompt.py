@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -115,3 +116,41 @@ def test_a_huge_image_is_refused_without_decoding_it():
 def test_text_is_no_image():
     with pytest.raises(BadImage, match="cannot be decoded: it is of no format that Pillow knows"):
         Image(b"<svg>").pixels()
+
+
+@pytest.mark.parametrize("name", ["../out.png", "{out}", "link.png", "inner/../../out.png", "way/out.png"])
+def test_an_image_outside_its_folders_is_not_read(tmp_path, name):
+    root, out = tmp_path / "root", tmp_path / "out.png"
+    (root / "inner").mkdir(parents=True)
+    out.write_bytes(png())
+    (root / "link.png").symlink_to(out)
+    (root / "way").symlink_to(tmp_path)
+    path = root / name.format(out=out)
+    prompt = Prompt(Image(path), "?").within((str(root),))
+    for read in (lambda image: image.digest, Image.encoded, Image.pixels, lambda image: image.size):
+        with pytest.raises(BadImage, match=r"lies outside .*root; expected a file in it, or --allow-outside"):
+            read(prompt.images[0])
+    assert Image(path).pixels().size == (2, 3) and prompt == Prompt(Image(path), "?")
+
+
+def test_links_that_stay_inside_are_read(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a.png").write_bytes(png())
+    (tmp_path / "root" / "b.png").symlink_to("a.png")
+    (tmp_path / "linked").symlink_to("root")
+    folders = (str((tmp_path / "linked").resolve()),)
+    assert Image(tmp_path / "linked" / "b.png", within=folders).size == (2, 3)
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero", tmp_path, "a\0b"):
+        with pytest.raises(BadImage, match="cannot read image"):
+            Image(path).pixels()
+
+
+def test_a_file_beyond_the_most_bytes_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("kosmos_eval.prompt.MOST_BYTES", 10)
+    (tmp_path / "a.png").write_bytes(png())
+    with pytest.raises(BadImage, match=r"a\.png has \d+ bytes; expected at most 10"):
+        Image(tmp_path / "a.png").pixels()

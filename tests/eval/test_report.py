@@ -5,12 +5,13 @@ from rich.console import Console
 
 from kosmos_eval import Image, Metric, Prompt
 from kosmos_eval.evaluation.results import Report, rows
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.report import prompts
 from kosmos_eval.report.console import print_report
 
 
 def report(**metrics):
-    return Report("model", tuple(rows("task", 2, metrics, shown=1.5, failed=0, notes=["extension"])))
+    return Report("model", tuple(rows(SettingKey("task", 2), metrics, shown=1.5, failed=0, notes=["extension"])))
 
 
 def printed(found):
@@ -32,7 +33,9 @@ def test_rates_are_shown_in_per_cent_and_other_scales_as_they_are():
 
 
 def test_failed_samples_mark_the_row_incomplete():
-    said = printed(Report("m", tuple(rows("t", 0, {"a": Metric(1.0, 0.8, 1.0, 9)}, shown=0, failed=3, notes=[]))))
+    said = printed(
+        Report("m", tuple(rows(SettingKey("t"), {"a": Metric(1.0, 0.8, 1.0, 9)}, shown=0, failed=3, notes=[])))
+    )
     assert "incomplete: 3 failed" in said
 
 

@@ -2,12 +2,13 @@ import base64
 import io
 import json
 import re
+import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL.Image
 import pytest
-from rich.console import Console
 
 from kosmos_eval import (
     Completion,
@@ -23,15 +24,16 @@ from kosmos_eval import (
     few_shot,
 )
 from kosmos_eval.analysis.published import Reported
-from kosmos_eval.analysis.saved_run import SavedRun
-from kosmos_eval.cli import run as commands
-from kosmos_eval.evaluation.evaluator import evaluate, evaluated
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.results import Report, Row
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.analysis.saved_run import open_run
+from kosmos_eval.cli import results, run
+from kosmos_eval.evaluation.evaluator import evaluate
+from kosmos_eval.evaluation.results import Row
+from kosmos_eval.evaluation.run_config import RunConfig
+from kosmos_eval.evaluation.setup import load_tasks
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.model import Model
-from kosmos_eval.registry import load_file
-from kosmos_eval.report import html, side_by_side
+from kosmos_eval.registry import TASKS, load_file
+from kosmos_eval.report import html, side_by_side, write
 from kosmos_eval.report.charts import HEIGHT, At, curve
 from kosmos_eval.report.samples import LEFT_OUT, UNREADABLE, Album, entries
 from kosmos_eval.task import Task
@@ -45,6 +47,7 @@ PICTURES = {colour: Image.drawn(PIL.Image.new("RGB", (300, 200), colour)) for co
 class Colours(Task):
     """Which of three colours? Some questions are asked openly, and one fails."""
 
+    source: Source = Source()
     count: int = 45
     text: str = HOSTILE
 
@@ -71,14 +74,6 @@ class Colours(Task):
         return Score({"accuracy": float(found[max(found)] == sample.target)}, found[max(found)])
 
 
-def blind_and_drawn_again(past):
-    """The same run, asked without pictures and with other demonstrations too."""
-    run, tasks = Run(), {"colours": Colours(count=6, text="?")}
-    todo = cells(tasks, shots=(0, 2), limit=None, seed=0, ways=Variants(with_blind=True, seeds=2))
-    reports = [report for _, report in evaluated(AlwaysRed(), todo, run, lambda label, done, total: None)]
-    return replace(past, cells=todo, run=run), reports[-1]
-
-
 @dataclass(frozen=True)
 class AlwaysRed(Model):
     name: str = f"red {HOSTILE}"
@@ -97,20 +92,30 @@ class AlwaysRed(Model):
                 yield index, Likelihoods((-0.25, -1.5, -2.75), (1, 1, 1), (True, False, False))
 
 
-@pytest.fixture(scope="module")
-def past(tmp_path_factory):
-    run = Run()
-    tasks = {"colours": Colours()}
-    evaluate(AlwaysRed(), tasks, shots=(0, 2), run=run)
-    config = {"model_name": AlwaysRed().name, "options": {"seed": 0}, "command": ["kosmos-eval", HOSTILE]}
-    return SavedRun(tmp_path_factory.mktemp("run"), config, cells(tasks, shots=(0, 2), limit=None, seed=0), run)
+def ran(folder, task, model=None, *, shots=(0, 2), variants=None):
+    """Return a run of a task that is registered as ``colours``, read again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["kosmos-eval", HOSTILE])
+        evaluate(model or AlwaysRed(), {"colours": task}, shots=shots, variants=variants, out=folder)
+    return open_run(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, "colours", Colours)
+        yield
 
 
 @pytest.fixture(scope="module")
-def page(past):
-    path = past.folder / "report.html"
-    path.write_text(html.page(past, past.report), encoding="utf-8")
-    return path
+def saved(tmp_path_factory, registered):
+    return ran(tmp_path_factory.mktemp("run"), Colours())
+
+
+@pytest.fixture(scope="module")
+def page(saved):
+    write(saved.folder)
+    return saved.folder / "report.html"
 
 
 def data(path):
@@ -134,9 +139,8 @@ def test_no_text_of_the_data_becomes_markup(page):
     assert content.count("</script>") == 3
 
 
-def test_no_text_of_the_data_becomes_markup_where_runs_stand_beside_each_other(past):
-    found = [replace(past, cells=[replace(cell, seen={}) for cell in past.cells])] * 2
-    content = side_by_side.page(found, tasks=(), limit=3)
+def test_no_text_of_the_data_becomes_markup_where_runs_stand_beside_each_other(saved):
+    content = side_by_side.page([saved, saved], limit=3)
     assert content.count("&lt;script&gt;window.pwned") >= 3 * 2 + 2 and "gone &lt;script" in content
     assert "<script" not in content and "<img src=x" not in content
 
@@ -149,20 +153,20 @@ def test_each_image_is_stored_once_and_small(page):
     assert sizes == {(224, 149)}
 
 
-def test_a_sample_stands_there_with_prompt_candidates_answer_and_marks(page):
+def test_a_sample_stands_there_with_prompt_candidates_answer_and_values(page):
     found = data(page)[0]["samples"]
     assert len(found) == 90
     sample = found[45]
-    assert (sample["id"], sample["outcome"], sample["marks"], sample["answer"]) == (
+    assert (sample["id"], sample["outcome"], sample["values"], sample["answer"]) == (
         "s0",
-        "right",
+        "correct",
         {"accuracy": 1},
         "red",
     )
     assert sample["shown"] == 2 and [type(part) for part in sample["shots"]] == [int, str, int, str]
     assert sample["shots"][3].endswith("\n") and sample["opening"][1] == f"Question 0 {HOSTILE}? Answer:"
     assert sample["requests"][0]["likelihoods"] == [[" red", -0.25, 1], [" blue", -1.5, 1], [" green", -2.75, 1]]
-    assert [one["outcome"] for one in found[:4]] == ["right", "partly", "failed", "right"]
+    assert [one["outcome"] for one in found[:4]] == ["correct", "partial", "failed", "correct"]
 
 
 def test_failed_samples_mark_the_rows_and_the_page(page):
@@ -171,19 +175,33 @@ def test_failed_samples_mark_the_rows_and_the_page(page):
     assert content.count("incomplete: 1 failed") == 2
 
 
-def test_the_papers_number_stands_there_with_where_it_comes_from(past, monkeypatch):
-    number = Reported(3, "KOSMOS-1", "colours", 0, "accuracy", 51.4, "%", f"prompt not stated {HOSTILE}", "M", "")
-    monkeypatch.setattr(html, "beside", lambda row, cell: number if row.shots == 0 else None)
-    content = html.page(past, past.report)
+def test_the_papers_number_stands_there_with_where_it_comes_from(saved, monkeypatch):
+    place = (3, "KOSMOS-1", "colours", 0, "accuracy")
+    number = Reported(*place, 51.4, "%", "", None, f"prompt not stated {HOSTILE}", "M", "")
+    monkeypatch.setattr(html, "published", lambda row, run: number if row.shots == 0 else None)
+    content = html.page(saved)
     assert content.count("51.40 %") == 1 and content.count("<small>unverified</small>") == 1
     assert "table 3: prompt not stated &lt;script&gt;" in content and "<script>window.pwned" not in content
 
 
-def test_data_that_changed_since_are_marked(past):
-    tasks = {"colours": Colours(text="?")}
-    changed = replace(past, cells=cells(tasks, shots=(0,), limit=None, seed=0))
-    content = html.page(changed, Report("m", past.report.rows))
-    assert "Data changed.</strong> 45 prompts" in content
+def test_data_that_changed_since_are_marked(saved, monkeypatch):
+    class Changed(Colours):
+        def sample(self, id, colour, text):
+            return super().sample(id, colour, "?")
+
+    monkeypatch.setitem(TASKS, "colours", Changed)
+    assert "Data changed.</strong> 90 prompts" in html.page(open_run(saved.folder))
+
+
+def test_a_page_without_the_data_says_why_and_shows_what_the_folder_holds(page, monkeypatch, tmp_path):
+    monkeypatch.delitem(TASKS, "colours")
+    copy = write(shutil.copytree(page.parent, tmp_path / "copy")).folder / "report.html"
+    assert "Prompts and images are not shown.</strong> no task is called &#39;colours&#39;" in copy.read_text()
+    (whole, _), (found, images) = data(page), data(copy)
+    for one, other in zip(whole["samples"], found["samples"], strict=True):
+        assert all(one[name] == other[name] for name in ("id", "outcome", "values", "answer", "target", "error"))
+        assert not other["opening"] and not other["changed"]
+    assert not images
 
 
 def test_an_image_that_cannot_be_read_and_one_too_many_have_their_own_places(tmp_path):
@@ -195,7 +213,15 @@ def test_an_image_that_cannot_be_read_and_one_too_many_have_their_own_places(tmp
     assert album.place("text") == "text"
 
 
-def test_what_all_requests_share_stands_once():
+def only_entry(folder):
+    """Return a run's only sample, as a page shows it."""
+    run = open_run(folder)
+    (setting,), (planned,) = run.settings, run.plan
+    (entry,) = entries(setting, planned, Album(64), number=0)
+    return entry
+
+
+def test_what_all_requests_share_stands_once(tmp_path, monkeypatch):
     task = Colours()
     sample = replace(task.sample("x", "red", "these:"), choices=("1", "2"))
 
@@ -215,11 +241,9 @@ def test_what_all_requests_share_stands_once():
         def answers(self, requests):
             return ((index, Likelihoods((-float(index),), (1,), (True,))) for index in range(len(requests)))
 
-    run = Run()
-    evaluate(Yes(), {"c": Candidates()}, shots=(1,), run=run)
-    (cell,) = cells({"c": Candidates()}, shots=(1,), limit=None, seed=0)
-    album = Album(64)
-    (entry,) = entries(cell, run, album, number=0)
+    monkeypatch.setitem(TASKS, "colours", Candidates)
+    ran(tmp_path, Candidates(), Yes(), shots=(1,))
+    entry = only_entry(tmp_path)
     assert [p if isinstance(p, str) else "IMG" for p in entry["opening"]] == ["IMG", "these: so:"]
     assert entry["ending"] == ["right?"]
     assert [request["label"] for request in entry["requests"]] == ["1", "2"]
@@ -279,11 +303,11 @@ def test_outcomes_filter_by_a_click(page, browser):
     click(browser, "[data-outcome=failed]")
     assert browser.shown() == ["s2", "s2"]
     assert "gone" in browser.run("document.querySelector('article dl').textContent")
-    click(browser, "[data-outcome=partly]")
+    click(browser, "[data-outcome=partial]")
     assert browser.shown() == ["s1", "s1"]
-    click(browser, "[data-outcome=right]")
+    click(browser, "[data-outcome=correct]")
     assert browser.count() == "1–20 of 30"
-    assert browser.run("document.querySelector('[data-outcome=right]').textContent") == "right 30"
+    assert browser.run("document.querySelector('[data-outcome=correct]').textContent") == "correct 30"
     click(browser, "[data-outcome=all]")
     assert browser.count() == "1–20 of 90"
 
@@ -313,10 +337,10 @@ def test_pages_turn_and_keep_to_their_ends(page, browser):
     assert "0 %" in browser.run("document.querySelector('article h3').textContent")
 
 
-def test_ways_of_asking_are_told_apart_in_tables_curves_and_samples(past, browser):
-    path = past.folder / "ways.html"
-    path.write_text(html.page(*blind_and_drawn_again(past)), encoding="utf-8")
-    browser.open(path, width=390)
+def test_variants_are_told_apart_in_tables_curves_and_samples(tmp_path, browser):
+    ran(tmp_path, Colours(count=6, text="?"), variants=Variants(with_blind=True, seeds=2))
+    write(tmp_path)
+    browser.open(tmp_path / "report.html", width=390)
     assert browser.run("document.documentElement.scrollWidth") <= 390
     heads = browser.run(
         "[...document.querySelectorAll('#scores thead')[0].querySelectorAll('th')].map((h) => h.innerText)"
@@ -330,7 +354,7 @@ def test_ways_of_asking_are_told_apart_in_tables_curves_and_samples(past, browse
     assert "images=blank,seed=1" in browser.run("document.querySelector('article h3').textContent")
 
 
-def test_samples_that_are_right_once_and_wrong_once_are_flipped(past, browser):
+def test_samples_that_are_correct_once_and_incorrect_once_vary(tmp_path, browser, monkeypatch):
     def sometimes(sample, outputs):
         return Score({"accuracy": float(outputs[0].logprobs[0] > -1 or sample.id == "s0")}, "red")
 
@@ -346,20 +370,18 @@ def test_samples_that_are_right_once_and_wrong_once_are_flipped(past, browser):
 
         score = staticmethod(sometimes)
 
-    run, tasks = Run(), {"colours": Swayed(count=3, text="?")}
-    found = evaluate(Unsure(), tasks, shots=(0, 2), run=run)
-    path = past.folder / "flipped.html"
-    changed = replace(past, cells=cells(tasks, shots=(0, 2), limit=None, seed=0), run=run)
-    path.write_text(html.page(changed, found), encoding="utf-8")
-    browser.open(path)
-    click(browser, "[data-outcome=flipped]")
+    monkeypatch.setitem(TASKS, "colours", Swayed)
+    ran(tmp_path, Swayed(count=3, text="?"), Unsure())
+    write(tmp_path)
+    browser.open(tmp_path / "report.html")
+    click(browser, "[data-outcome=varies]")
     assert browser.shown() == ["s1", "s2", "s1", "s2"]
 
 
 def test_the_keyboard_reaches_filters_and_pages_and_focus_is_seen(page, browser):
     browser.open(page)
-    click(browser, "[data-outcome=wrong]")
-    assert browser.run("document.activeElement.dataset.outcome") == "wrong"
+    click(browser, "[data-outcome=incorrect]")
+    assert browser.run("document.activeElement.dataset.outcome") == "incorrect"
     reached = browser.run(
         "[...document.querySelectorAll('a, button, select, input, summary')]"
         ".every((one) => one.tabIndex === 0 && (one.innerText || one.labels?.length || one.ariaLabel))"
@@ -378,7 +400,7 @@ def test_candidates_stand_with_their_log_probabilities(page, browser):
 def test_a_phone_scrolls_one_way_only_and_text_keeps_its_contrast(page, browser, dark):
     browser.open(page, width=390, dark=dark)
     assert browser.run("document.documentElement.scrollWidth") <= 390
-    names = ("ink", "soft", "accent", "right", "wrong", "partly", "failed", "edge", "ground", "raised", "mark")
+    names = ("ink", "soft", "accent", "correct", "incorrect", "partial", "failed", "edge", "ground", "raised", "mark")
     read = browser.run(f"{list(names)}.map((v) => getComputedStyle(document.body).getPropertyValue('--' + v))")
     light = dict(zip(names, map(luminance, read), strict=True))
     for ground in ("ground", "raised", "mark"):
@@ -400,29 +422,31 @@ def luminance(colour):
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_a_run_leaves_its_page_unless_told_not_to_and_report_makes_it_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "console", Console(file=io.StringIO()))
-    monkeypatch.setattr(commands, "errors", Console(file=io.StringIO()))
+def test_a_run_leaves_its_page_unless_told_not_to_and_report_makes_it_again(tmp_path):
     load_file(Path(__file__).parents[1] / "fixtures" / "toy.py")
     PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "0.png")
     (tmp_path / "rows.json").write_text(json.dumps({"rows": [{"id": "0", "file": "0.png", "colour": "red"}]}))
-    tasks = commands.tasks_named(["toy"], Source("data", tmp_path))
-    asking = commands.Asking("scripted:red", (), "cpu", (0,), None, 0)
-    commands.run(asking, tasks, folder=tmp_path / "run", fresh=False, html=False)
-    path = tmp_path / "run" / "report.html"
+    tasks, folder = load_tasks(["toy"], Source("data", tmp_path)), tmp_path / "run"
+
+    def finished(**options):
+        config = RunConfig("scripted:red")
+        run.finish(run.evaluate_config(config, tasks, out=folder, device="cpu"), **options)
+
+    finished(html=False)
+    path = folder / "report.html"
     assert not path.exists()
-    commands.report(tmp_path / "run")
+    results.report(folder)
     made = data(path)
     assert made[0]["samples"][0]["answer"] == "red"
     path.unlink()
-    commands.run(asking, tasks, folder=tmp_path / "run", fresh=False)
+    finished()
     assert data(path) == made
     (tmp_path / "0.png").write_bytes(PICTURES["blue"].encoded())
-    commands.report(tmp_path / "run")
+    results.report(folder)
     assert data(path)[0]["samples"][0]["changed"]
 
 
-def test_every_stage_of_a_task_is_shown():
+def test_every_stage_of_a_task_is_shown(tmp_path, monkeypatch):
     @dataclass(frozen=True)
     class Staged(Colours):
         def requests(self, sample, shots):
@@ -431,10 +455,9 @@ def test_every_stage_of_a_task_is_shown():
         def follow_up(self, sample, shots, outputs):
             return [Generate(Prompt(few_shot(sample, shots), outputs[0].text, " So?"), 5)] if len(outputs) == 1 else []
 
-    run = Run()
-    evaluate(AlwaysRed(), {"s": Staged(count=1, text="")}, shots=(1,), run=run)
-    (cell,) = cells({"s": Staged(count=1, text="")}, shots=(1,), limit=None, seed=0)
-    (entry,) = entries(cell, run, Album(64), number=0)
+    monkeypatch.setitem(TASKS, "colours", Staged)
+    ran(tmp_path, Staged(count=1, text=""), shots=(1,))
+    entry = only_entry(tmp_path)
     assert [request["text"] for request in entry["requests"]] == [f"so {HOSTILE}"] * 2
     assert entry["requests"][1]["parts"] == [f"Question 0 ? Answer:so {HOSTILE} So?"]
     assert not entry["changed"] and len(entry["shots"]) == 2

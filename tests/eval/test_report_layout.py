@@ -3,15 +3,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kosmos_eval import Completion, Likelihoods, LogLikelihood, Prompt, Sample, Score
+from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.evaluation.evaluator import evaluate
-from kosmos_eval.evaluation.plan import cells
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.evaluation.run_folder import Run
 from kosmos_eval.model import Model
 from kosmos_eval.report.calibration import FEWEST, confidence, reliability
 from kosmos_eval.report.charts import At, curve
 from kosmos_eval.report.html import curves
-from kosmos_eval.report.layout import blocks, breakdowns, lines, spreads
+from kosmos_eval.report.layout import breakdowns, groups, spreads, table_rows
 from kosmos_eval.task import Task
 
 
@@ -21,33 +20,33 @@ def row(variant="", score=50.0, shots=0, metric="accuracy", **rest):
 
 
 def test_a_line_is_the_usual_way_with_the_blind_score_beside_it():
-    found = blocks([row(score=60.0), row(metric="other"), row("images=blank", 30.0), row("prompt=short", 55.0)])
-    (line,) = lines(found)
-    assert (line.block.head.score, line.blind.score, len(line.block.others)) == (60.0, 30.0, 1)
+    found = groups([row(score=60.0), row(metric="other"), row("images=blank", 30.0), row("prompt=short", 55.0)])
+    (line,) = table_rows(found)
+    assert (line.group.head.score, line.blind.score, len(line.group.others)) == (60.0, 30.0, 1)
 
 
 def test_a_run_of_blind_rows_alone_shows_them_as_they_are():
-    (line,) = lines(blocks([row("images=shuffled", 30.0)]))
-    assert line.block.head.variant == "images=shuffled" and line.blind is None
+    (line,) = table_rows(groups([row("images=shuffled", 30.0)]))
+    assert line.group.head.variant == "images=shuffled" and line.blind is None
 
 
 def test_kinds_of_other_ways_do_not_mix_with_the_usual_ones():
     rows = [row(), row(metric="accuracy[a]"), row("images=blank"), row("images=blank", metric="accuracy[a]", score=1.0)]
-    (split,) = breakdowns(lines(blocks(rows)))["t"]
+    (split,) = breakdowns(table_rows(groups(rows)))["t"]
     assert [(name, kind.score) for name, kind in split.kinds] == [("a", 50.0)]
 
 
-def test_wordings_and_draws_spread_apart_from_each_other_and_from_blind_ones():
+def test_prompts_and_draws_spread_apart_from_each_other_and_from_blind_ones():
     rows = [row(score=50.0, shots=2), *(row(f"seed={n}", 50.0 + 3 * n, 2) for n in (1, 2))]
     rows += [row("prompt=short", 44.0, 2), row("images=blank,seed=1", 1.0, 2), row("seeds=3", 53.0, 2)]
-    wordings, draws = spreads(blocks(rows))
-    assert (wordings.way, wordings.names, wordings.mean) == ("wordings", ("as usual", "prompt short"), 47.0)
+    prompts, draws = spreads(groups(rows))
+    assert (prompts.over, prompts.names, prompts.mean) == ("prompts", ("default", "prompt short"), 47.0)
     assert (draws.mean, draws.deviation, draws.best.score, draws.worst.score) == (53.0, 3.0, 56.0, 50.0)
 
 
 def test_a_curve_goes_through_the_mean_of_draws_and_its_band_is_their_spread():
-    found = blocks([row(shots=0, score=40.0), row(shots=4, score=60.0), row("seed=1", 70.0, 4)])
-    (drawn,) = curves(found, lines(found))
+    found = groups([row(shots=0, score=40.0), row(shots=4, score=60.0), row("seed=1", 70.0, 4)])
+    (drawn,) = curves(found, table_rows(found))
     few, many = drawn.points
     assert drawn.drawn_again and (many.at.score, many.at.spread, many.at.interval) == (65.0, (60.0, 70.0), (60.0, 70.0))
     assert (few.at.spread, few.at.interval) == ((40.0, 40.0), (35.0, 45.0))
@@ -111,16 +110,16 @@ class Sure(Model):
         return ((n, Likelihoods((0.0, -(3**0.5)), (1, 1), (True, False))) for n in range(len(requests)))
 
 
-def calibrated(count):
-    run, task = Run(), {"coins": Coins(count)}
-    evaluate(Sure(), task, run=run)
-    return reliability(cells(task, shots=(0,), limit=None, seed=0)[0], run)
+def calibrated(count, folder):
+    evaluate(Sure(), {"coins": Coins(count)}, out=folder)
+    (setting,) = open_run(folder).settings
+    return reliability(setting)
 
 
-def test_a_cell_of_choices_is_calibrated_and_one_of_few_samples_is_not():
-    found = calibrated(40)
+def test_a_setting_of_choices_is_calibrated_and_one_of_few_samples_is_not(tmp_path):
+    found = calibrated(40, tmp_path / "many")
     sure = 1 / (1 + 2.718281828459045 ** -(3**0.5))
     assert found.label == "coins, 0 shots" and found.found.error == pytest.approx(sure - 0.5)
     ((x, y, low, high, radius, bin),) = found.points
     assert (y, bin.accuracy.n, radius) == (100, 40, 8) and low > y > high and x == pytest.approx(30 + 140 * sure)
-    assert calibrated(FEWEST - 1) is None
+    assert calibrated(FEWEST - 1, tmp_path / "few") is None

@@ -1,4 +1,4 @@
-"""Rows asked in several ways: means over them, the blind score beside, what a console shows of it."""
+"""Rows of several variants: means over them, the blank-image baseline beside, a console's view of it."""
 
 import io
 from dataclasses import replace
@@ -9,12 +9,14 @@ from rich.console import Console
 
 from kosmos_eval import Metric
 from kosmos_eval.evaluation.results import Report, rows
+from kosmos_eval.evaluation.variant import SettingKey, Variant
 from kosmos_eval.report.console import print_report
 
 
 def row(score, variant="", *, metric="accuracy", failed=0, shots=4, half=0.1):
     value = Metric(score, score - half, score + half, 50, chance=0.25, p_value=0.04)
-    (made,) = rows("toy", shots, {metric: value}, shown=shots, failed=failed, notes=[], variant=variant)
+    key = SettingKey("toy", shots, Variant.parse(variant))
+    (made,) = rows(key, {metric: value}, shown=shots, failed=failed, notes=[])
     return made
 
 
@@ -67,7 +69,7 @@ def test_the_blind_score_stands_beside_its_own_and_in_no_line_of_its_own():
     said = printed(report)
     line = next(line for line in said.splitlines() if "75.00 %" in line)
     assert " 37.50 " in line and "65.00 – 85.00" in line
-    assert "images=blank" not in said and "blind: the same questions" in said
+    assert "images=blank" not in said and "blind: blank-image baseline" in said
 
 
 def test_a_run_with_blank_images_alone_says_so_and_has_no_blind_column():
@@ -98,23 +100,23 @@ def test_csv_has_variant_spread_and_ends():
 
 
 def test_what_the_pictures_add_stands_below_the_score_with_its_interval():
-    blind = replace(row(0.375, "images=blank"), added=37.5, added_low=-0.4, added_high=61.0)
+    blind = replace(row(0.375, "images=blank"), image_gain=37.5, image_gain_low=-0.4, image_gain_high=61.0)
     said = printed(Report.of("m", [row(0.75), blind]))
-    (line,) = [line for line in said.splitlines() if "pictures add  " in line]
+    (line,) = [line for line in said.splitlines() if "image gain  " in line]
     assert "+37.50 %" in line and "-0.40 – 61.00" in line
     assert "by pairs of the same sample" in said
-    assert "-12.00 %" in printed(Report.of("m", [row(0.5), replace(blind, added=-12.0)]))
+    assert "-12.00 %" in printed(Report.of("m", [row(0.5), replace(blind, image_gain=-12.0)]))
 
 
 def test_a_difference_without_an_interval_has_none_and_a_run_without_one_no_line():
-    blind = replace(row(0.375, "images=blank"), added=37.5)
-    (line,) = [line for line in printed(Report.of("m", [row(0.75), blind])).splitlines() if "pictures add  " in line]
+    blind = replace(row(0.375, "images=blank"), image_gain=37.5)
+    (line,) = [line for line in printed(Report.of("m", [row(0.75), blind])).splitlines() if "image gain  " in line]
     assert "–" not in line
-    assert "pictures add" not in printed(Report.of("m", [row(0.75), row(0.375, "images=blank")]))
+    assert "image gain" not in printed(Report.of("m", [row(0.75), row(0.375, "images=blank")]))
 
 
 def test_csv_has_what_the_pictures_add_on_the_blind_row():
-    blind = replace(row(0.375, "images=blank"), added=37.5, added_low=20.0, added_high=61.0)
+    blind = replace(row(0.375, "images=blank"), image_gain=37.5, image_gain_low=20.0, image_gain_high=61.0)
     frame = pandas.read_csv(io.StringIO(Report.of("m", [row(0.75), blind]).csv()))
-    assert list(frame["added"].dropna()) == [37.5]
-    assert list(frame.loc[1, ["variant", "added_low", "added_high"]]) == ["images=blank", 20.0, 61.0]
+    assert list(frame["image_gain"].dropna()) == [37.5]
+    assert list(frame.loc[1, ["variant", "image_gain_low", "image_gain_high"]]) == ["images=blank", 20.0, 61.0]

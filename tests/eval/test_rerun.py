@@ -9,9 +9,11 @@ import PIL.Image
 import pytest
 
 from kosmos_eval import Completion, Likelihoods
-from kosmos_eval.analysis.rerun import compared, told
+from kosmos_eval.analysis.rerun import compare_repeated, describe
 from kosmos_eval.analysis.saved_run import open_run
-from kosmos_eval.evaluation.run_folder import Record
+from kosmos_eval.evaluation.run_config import load_manifest
+from kosmos_eval.evaluation.variant import SettingKey, Variant
+from kosmos_eval.registry import load_file
 
 TOY = str(Path(__file__).parents[1] / "fixtures" / "toy.py")
 
@@ -35,28 +37,26 @@ def ran(tmp_path, monkeypatch, capsys):
     rows = [{"id": str(n), "file": f"{n}.png", "colour": ("red", "blue")[n % 2]} for n in range(6)]
     (data / "rows.json").write_text(json.dumps({"rows": rows}))
     files = ("--task-file", TOY, "--model", "scripted:red", "--data", data)
-    ways = ("--shots", "0,1", "--seeds", 2, "--images", "blank", "--no-html")
-    code, _, err = command(monkeypatch, capsys, "run", *files, *ways, "--out", tmp_path / "run")
+    variants = ("--shots", "0,1", "--seeds", 2, "--images", "blank", "--no-html")
+    code, _, err = command(monkeypatch, capsys, "run", *files, *variants, "--out", tmp_path / "run")
     assert code == 0, err
     return tmp_path / "run"
 
 
-def test_a_run_repeats_in_every_way_it_was_asked_and_says_that_it_is_the_same(ran, monkeypatch, capsys):
+def test_a_run_repeats_in_every_variant_it_was_asked_in_and_says_that_it_is_the_same(ran, monkeypatch, capsys):
     code, out, err = command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY)
     assert code == 0, err
     assert "toy, 1 shots, images=blank,seed=1: 6 of 6 samples are the same" in out
     assert "the same: 18 samples, every row" in out
     again = ran.with_name("run-again")
     assert (again / "scores.csv").read_text() == (ran / "scores.csv").read_text()
-    code, out, _ = command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY)
-    assert code == 0 and "the same: 18 samples" in out
 
 
 def test_other_data_are_not_the_same_and_the_samples_are_named(ran, monkeypatch, capsys):
     PIL.Image.new("RGB", (9, 9), "red").save(ran.parent / "data" / "0.png")
     code, out, err = command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY)
     assert code == 2
-    assert "0: the prompt is another" in out and "the same: " not in out
+    assert "0: the prompt has changed" in out and "the same: " not in out
     assert "run-again is not the same as" in err and "of 3 parts differ" in err
 
 
@@ -64,18 +64,29 @@ def test_a_repetition_is_asked_again_when_it_was_finished(ran, monkeypatch, caps
     command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY)
     samples = ran.with_name("run-again") / "samples.jsonl"
     samples.write_text(samples.read_text().replace('"text": "red"', '"text": "other"'))
-    code, out, _ = command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY)
+    code, _, err = command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY)
+    assert code == 2 and "run-again holds a finished run; choose another --out, or --overwrite to discard it" in err
+    code, out, _ = command(monkeypatch, capsys, "rerun", ran, "--task-file", TOY, "--overwrite")
     assert code == 0 and "the same: 18 samples" in out
+
+
+KEY = SettingKey("toy", 0, Variant(images="blank"))
 
 
 def differing(ran, then, now):
     """What is said where one sample had other outputs the second time."""
-    first, second = open_run(ran), open_run(ran)
-    record = first.run.record("toy", 0, "3", variant="images=blank")
-    first.run.records[record.key] = replace(record, **then)
-    second.run.records[record.key] = replace(record, **now)
-    found = compared(first, second)
-    return found, list(told(found, first, second))
+    saved = open_run(ran)
+    first, second = with_record(saved, **then), with_record(saved, **now)
+    found = compare_repeated(first, second)
+    return found, list(describe(found, first, second))
+
+
+def with_record(saved, **values):
+    """A run with other values of the sample 3 in one setting."""
+    setting = saved.setting(KEY)
+    records = tuple(replace(one, **values) if one.id == "3" else one for one in setting.records)
+    settings = tuple(replace(one, records=records) if one is setting else one for one in saved.settings)
+    return replace(saved, settings=settings)
 
 
 def likelihoods(*logprobs):
@@ -111,23 +122,31 @@ def test_what_differs_is_said_with_then_and_now(ran):
 
 def test_a_row_that_differs_is_said_and_a_sample_of_one_run_only_is_named(ran):
     first, second = open_run(ran), open_run(ran)
-    key = first.run.record("toy", 0, "3", variant="images=blank").key
-    del second.run.records[key]
-    lines = list(told(compared(first, second), first, second))
+    samples = ran / "samples.jsonl"
+    lines = samples.read_text().splitlines(keepends=True)
+    gone = [line for line in lines if '"shots": 0' in line and '"id": "3"' in line]
+    assert len(gone) == 1
+    samples.write_text("".join(line for line in lines if line not in gone))
+    load_file(Path(TOY))
+    second = open_run(ran)
+    lines = list(describe(compare_repeated(first, second), first, second))
     assert any(line.startswith("  accuracy: 50.0000, now ") for line in lines)
     assert "  3: was asked the first time only" in lines
 
 
 def test_how_a_run_was_made_is_recorded_and_compared(ran):
     first = open_run(ran)
-    assert {"versions", "hardware", "git", "command", "data", "started", "finished"} <= first.config.keys()
-    other = {**first.config, "versions": {**first.config["versions"], "torch": "0.1"}}
-    lines = list(told([], first, replace(first, config=other)))
+    manifest, made = first.manifest, first.manifest.environment
+    assert made.versions and made.hardware and made.command and manifest.settings and manifest.started
+    assert manifest.finished
+    other = replace(manifest, environment=replace(made, versions={**made.versions, "torch": "0.1"}))
+    lines = list(describe([], first, replace(first, manifest=other)))
     assert any(line.startswith("torch: ") and line.endswith(", now 0.1") for line in lines)
 
 
-def test_marked_answers_are_repeated_by_the_command_that_marks_them(tmp_path, monkeypatch, capsys):
-    (tmp_path / "run.json").write_text(json.dumps({"options": {"answers": "a", "task": "imagenet", "options": {}}}))
-    (tmp_path / "samples.jsonl").write_text(Record("imagenet", 0, "1", "").line() + "\n")
-    code, _, err = command(monkeypatch, capsys, "rerun", tmp_path)
-    assert code == 2 and "kosmos-eval score" in err
+@pytest.mark.parametrize(("kind", "said"), [("answers", "kosmos-eval score"), ("live", "kosmos_eval.evaluate(model")])
+def test_runs_that_asked_no_model_by_its_name_are_repeated_otherwise(ran, monkeypatch, capsys, kind, said):
+    manifest = load_manifest(ran)
+    (ran / "run.json").write_text(replace(manifest, config=replace(manifest.config, kind=kind)).dumps())
+    code, _, err = command(monkeypatch, capsys, "rerun", ran)
+    assert code == 2 and said in err

@@ -6,7 +6,7 @@ import pytest
 
 from kosmos_eval import Image, Prompt, Sample
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluation.setup import build_shots
+from kosmos_eval.evaluation.setup import load_shots
 from kosmos_eval.fewshot.selection import FixedShots, RandomShots, Shots, random_shots
 
 POOL = [Sample(f"p{i}", Prompt(f"{i}?"), str(i), group=f"image{i % 10}") for i in range(40)]
@@ -89,4 +89,4 @@ def test_a_task_that_chooses_its_own_demonstrations_refuses_fixed_ones():
 
 
 def test_zero_shots_need_no_encoder():
-    assert build_shots([0], "rices") == Shots((0,), RandomShots())
+    assert load_shots([0], "rices") == Shots((0,), RandomShots())

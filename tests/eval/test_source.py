@@ -1,10 +1,17 @@
 import json
+import os
+from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from kosmos_eval import Prompt, Sample, Samples, Source
 from kosmos_eval.errors import BadData, UnknownName
+from kosmos_eval.evaluation.setup import load_model, load_task
+from kosmos_eval.evaluation.variant import SettingKey
+from kosmos_eval.registry import load_file
 from kosmos_eval.source import existing, from_hub, read_json, resolved, table
+from tests.fixtures.tasks import asked
 
 
 def test_a_json_cut_in_the_middle_is_named(tmp_path):
@@ -21,6 +28,46 @@ def test_a_json_without_a_key_says_which_one(tmp_path):
     path.write_text(json.dumps({"images": []}))
     with pytest.raises(BadData, match="has no 'annotations' at its top level"):
         read_json(path, keys=["images", "annotations"])
+
+
+def test_what_is_no_regular_file_is_no_json(tmp_path):
+    os.mkfifo(tmp_path / "rows.json")
+    with pytest.raises(BadData, match=r"rows\.json cannot be read: it is a folder, a pipe or a device"):
+        read_json(tmp_path / "rows.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(BadData, match=r"deep\.json is not complete json"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_a_source_reads_images_under_its_root_and_from_the_hubs_caches(tmp_path):
+    import datasets
+    import huggingface_hub
+
+    (tmp_path / "linked").symlink_to(tmp_path)
+    caches = (str(datasets.config.HF_DATASETS_CACHE), huggingface_hub.constants.HF_HUB_CACHE)
+    assert Source("data", tmp_path / "linked").readable == (str(tmp_path.resolve()),)
+    assert Source("hub", tmp_path).readable[0] == str(tmp_path.resolve())
+    assert Source("hub").readable == tuple(map(os.path.realpath, caches))
+    assert Source().readable == Source("data", tmp_path, allow_outside=True).readable == ()
+
+
+def test_an_image_that_a_data_file_names_outside_the_root_fails_its_sample_alone(tmp_path):
+    (tmp_path / "root").mkdir()
+    for path in ("out.png", "root/in.png"):
+        PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / path)
+    rows = [{"id": name, "file": name, "colour": "red"} for name in ("in.png", "../out.png", f"{tmp_path}/out.png")]
+    (tmp_path / "root" / "rows.json").write_text(json.dumps({"rows": rows}))
+    load_file(Path(__file__).parents[1] / "fixtures" / "toy.py")
+
+    def failed(**options):
+        task = load_task("toy", Source("data", tmp_path / "root", **options))
+        run, _ = asked(load_model("scripted:gold"), {"toy": task})
+        return {record.id: record.error or "" for record in run.of(SettingKey("toy"))}
+
+    found = failed()
+    assert found["in.png"] == "" and len(found) == 3
+    assert all("lies outside" in found[name] for name in ("../out.png", f"{tmp_path}/out.png"))
+    assert set(failed(allow_outside=True).values()) == {""}
 
 
 def test_missing_images_are_named_and_counted(tmp_path):

@@ -1,6 +1,6 @@
 """Suites: who is part of one, its own numbers of shots, what is left out of it and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,6 +9,8 @@ import pytest
 
 from kosmos_eval.cli import app, run
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
+from kosmos_eval.evaluation.results import Report
+from kosmos_eval.evaluation.run_config import RunConfig
 from kosmos_eval.evaluation.suites import chosen, members
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import TASKS
@@ -117,14 +119,18 @@ def test_where_nothing_is_left_that_is_said(root: Path) -> None:
 def test_a_run_says_in_a_line_each_what_is_left_out(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[tuple[run.Asking, list[str]]] = []
-    monkeypatch.setattr(run, "run", lambda asking, tasks, **rest: asked.append((asking, list(tasks))))
+    asked: list[tuple[tuple[int, ...], list[str]]] = []
+
+    def evaluate_config(config: RunConfig, tasks: Mapping[str, Task], **rest: object) -> Report:
+        asked.append((config.shots, list(tasks)))
+        return Report("m", ())
+
+    monkeypatch.setattr(run, "evaluate_config", evaluate_config)
     monkeypatch.setattr("sys.argv", ["kosmos-eval", "run", "--suite", "stand-ins", "--data", str(root)])
     with pytest.raises(SystemExit) as done:
         app.main()
     assert done.value.code == 0
-    ((asking, tasks),) = asked
-    assert (tuple(asking.shots), tasks) == ((0, 2), ["plenty"])
+    assert asked == [((0, 2), ["plenty"])]
     lines = [line.partition(": ") for line in capsys.readouterr().err.splitlines()]
     assert [rest.partition(":")[0] for start, _, rest in lines if start == "left out"] == ["absent", "few"]
 

@@ -1,4 +1,4 @@
-"""A task asked otherwise than usual: without the right pictures, in other words, with other demonstrations."""
+"""A task in other variants: without its own images, with other prompts, with other demonstrations."""
 
 import json
 import sys
@@ -14,9 +14,10 @@ from kosmos_eval import Completion, Generate, Image, Likelihoods, LogLikelihood,
 from kosmos_eval.analysis.saved_run import open_run
 from kosmos_eval.errors import BadImage, KosmosEvalError, ModelError
 from kosmos_eval.evaluation.ablation import GREY, blank, exchanged
-from kosmos_eval.evaluation.evaluator import evaluate, evaluated, prepared
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.evaluator import build_requests, evaluate, evaluate_settings
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.metrics.choice import best, credit
 from kosmos_eval.model import Model
 from kosmos_eval.task import Task
@@ -76,11 +77,10 @@ class Sees(Model):
                 yield index, Completion(str(seen(images[-1])) if images else "0")
 
 
-def run_of(task, ways, *, shots=(0,), run=None, limit=None, model=None):
-    model = model or Sees()
-    todo = cells({"toy": task}, shots=shots, limit=limit, seed=0, ways=ways)
-    reports = [report for _, report in evaluated(model, todo, run or Run(), lambda label, done, total: None)]
-    return model, reports[-1]
+def run_of(task, variants, *, shots=(0,), run=None, limit=None, model=None):
+    model, run = model or Sees(), RunFolder() if run is None else run
+    settings = plan({"toy": task}, shots=shots, limit=limit, variants=variants)
+    return model, [report for _, report in evaluate_settings(model, settings, run)][-1]
 
 
 def test_blank_images_are_grey_and_of_the_same_size_in_demonstrations_too():
@@ -153,9 +153,9 @@ def test_a_whole_puzzle_is_exchanged_so_that_solving_it_is_chance():
     _, report = run_of(Puzzle(), Variants(images="shuffled"))
     (row,) = report.rows
     assert row.chance == 25 and row.low < 25 < row.high
-    (cell,) = cells({"toy": Puzzle()}, shots=(0,), limit=None, seed=0, ways=Variants(images="shuffled"))
-    for sample in cell.samples:
-        prompts = [request.prompt for request in cell.requests(sample, ())]
+    (setting,) = plan({"toy": Puzzle()}, variants=Variants(images="shuffled"))
+    for sample in setting.samples:
+        prompts = [request.prompt for request in setting.requests(sample, ())]
         assert len({prompt.images[0] for prompt in prompts}) == 1
         assert len(best([seen(prompt.images[0]) == seen(prompt.images[1]) for prompt in prompts])) == 1
 
@@ -283,7 +283,7 @@ def test_a_task_that_chooses_its_own_demonstrations_is_drawn_once():
 
 
 def test_a_finished_variant_is_not_asked_again_and_the_usual_way_is_not_taken_for_it():
-    run = Run()
+    run = RunFolder()
     run_of(Numbers(), Variants(), run=run)
     model, _ = run_of(Numbers(), Variants(with_blind=True), run=run)
     assert {seen(prompt.images[0]) for prompt in model.asked} == {GREY[0]}
@@ -297,9 +297,9 @@ def test_no_image_is_opened_before_its_sample_is_asked(tmp_path):
         def sample(self, number):
             return Sample(f"s{number}", Prompt(Image(tmp_path / f"{number}.png"), "?"), "")
 
-    (cell,) = cells({"toy": Missing()}, shots=(0,), limit=None, seed=0, ways=Variants(images="blank"))
+    (setting,) = plan({"toy": Missing()}, variants=Variants(images="blank"))
     with pytest.raises(BadImage):
-        prepared(cell, cell.samples[0])
+        build_requests(setting, setting.samples[0])
 
 
 FILE = '''
@@ -345,21 +345,30 @@ def command(monkeypatch, capsys, *args):
 
 def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path, monkeypatch, capsys):
     (tmp_path / "reds.py").write_text(FILE)
-    ways = ("--with-blind", "--prompts", "all", "--seeds", 2, "--shots", "0,1", "--no-html")
-    asked = ("run", "--task-file", tmp_path / "reds.py", "--model", "scripted:red", *ways, "--out", tmp_path / "run")
+    variants = ("--with-blind", "--prompts", "all", "--seeds", 2, "--shots", "0,1", "--no-html")
+    asked = (
+        "run",
+        "--task-file",
+        tmp_path / "reds.py",
+        "--model",
+        "scripted:red",
+        *variants,
+        "--out",
+        tmp_path / "run",
+    )
     code, out, err = command(monkeypatch, capsys, *asked)
     assert code == 0, err
     assert "mean of 2 prompts" in out and "mean of 2 seeds" in out and "blind" in out
-    past = open_run(tmp_path / "run")
-    assert [cell.variant for cell in past.cells if cell.shots == 0] == [
+    saved = open_run(tmp_path / "run")
+    assert [str(setting.key.variant) for setting in saved.settings if setting.key.shots == 0] == [
         "",
         "images=blank",
         "prompt=short",
         "images=blank,prompt=short",
     ]
-    assert len([cell for cell in past.cells if cell.shots == 1]) == 8
-    assert past.report.csv() == (tmp_path / "run" / "scores.csv").read_text()
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["options"]["ways"]["seeds"] == 2
+    assert len([setting for setting in saved.settings if setting.key.shots == 1]) == 8
+    assert saved.report.csv() == (tmp_path / "run" / "scores.csv").read_text()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["variants"]["seeds"] == 2
     lines = (tmp_path / "run" / "samples.jsonl").read_text()
     assert command(monkeypatch, capsys, *asked)[0] == 0
     assert (tmp_path / "run" / "samples.jsonl").read_text() == lines
@@ -371,20 +380,19 @@ def test_the_command_line_asks_in_every_way_and_its_folder_opens_again(tmp_path,
 
 def test_the_library_asks_in_every_way_that_the_command_line_does():
     report = evaluate(
-        Sees(), {"toy": Numbers(4)}, shots=(0, 1), ways=Variants(with_blind=True, prompts=("all",), seeds=2)
+        Sees(), {"toy": Numbers(4)}, shots=(0, 1), variants=Variants(with_blind=True, prompts=("all",), seeds=2)
     )
     variants = {row.variant for row in report.rows if row.shots == 1}
     assert {"", "images=blank", "prompt=short", "seed=1", "images=blank,prompt=short,seed=1", "seeds=2"} <= variants
-    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, ways=Variants(images="shuffled")).rows
+    (only,) = evaluate(Sees(), {"toy": Numbers(4)}, variants=Variants(images="shuffled")).rows
     assert only.variant == "images=shuffled"
 
 
-def test_the_library_refuses_to_ask_a_model_without_the_images_it_needs():
+def test_the_library_refuses_to_ask_a_model_without_the_images_it_needs(tmp_path):
     class Needs(Sees):
         requires_images = True
 
-    run = Run()
     with pytest.raises(ModelError, match="sees reads no prompt without an image; ask with --images blank"):
-        evaluate(Needs(), {"toy": Numbers(4)}, ways=Variants(images="none"), run=run)
-    assert not run.records
-    assert evaluate(Needs(), {"toy": Numbers(4)}, ways=Variants(images="blank")).rows
+        evaluate(Needs(), {"toy": Numbers(4)}, variants=Variants(images="none"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert evaluate(Needs(), {"toy": Numbers(4)}, variants=Variants(images="blank")).rows

@@ -14,26 +14,10 @@ from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_model.adapters import kosmos as adapter
 from kosmos_model.adapters.kosmos import KosmosModel, kosmos, kosmos_nano, live
 from kosmos_model.modeling.checkpoint import save
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.kosmos import Kosmos, build
-from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from tests.model.conftest import TINY, TOKENIZER
 
-TOKENIZER = Tokenizer.read(NANO, slots=3)
-CONFIG = replace(
-    PRESETS["kosmos-nano"],
-    vocab_size=len(TOKENIZER),
-    width=32,
-    layers=2,
-    heads=4,
-    ffn=64,
-    max_length=40,
-    latents=3,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
+CONFIG = replace(TINY, max_length=40)
 ASKED: list[Request] = [Generate(Prompt("Question:"), max_tokens=3), LogLikelihood(Prompt("a"), (" b", " c"))]
 
 

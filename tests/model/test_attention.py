@@ -8,28 +8,28 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kosmos_model.modeling.attention import MultiheadAttention, TorchScaleAttention
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.decoder import Decoder, KosmosDecoder, TextEmbedding, build_decoder
+from tests.model.conftest import TINY
 
-TINY = replace(PRESETS["kosmos-nano"], vocab_size=50, width=32, layers=3, heads=4, ffn=64)
+SMALL = replace(TINY, vocab_size=50, layers=3)
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture(scope="module")
 def decoder() -> KosmosDecoder:
     torch.manual_seed(0)
-    return build_decoder(TINY).eval()
+    return build_decoder(SMALL).eval()
 
 
 @pytest.fixture(scope="module")
 def stock(decoder: KosmosDecoder) -> Decoder:
-    model = Decoder(decoder.args, TextEmbedding(TINY.vocab_size, TINY.width)).eval()
+    model = Decoder(decoder.args, TextEmbedding(SMALL.vocab_size, SMALL.width)).eval()
     model.load_state_dict(decoder.state_dict())  # strict: the same names
     return model
 
 
 def _embeddings(rows: int, length: int) -> Tensor:
-    return torch.randn(rows, length, TINY.width, generator=torch.Generator().manual_seed(length))
+    return torch.randn(rows, length, SMALL.width, generator=torch.Generator().manual_seed(length))
 
 
 def _stock_hidden(stock: Decoder, embeddings: Tensor, padding: Tensor | None = None) -> Tensor:
@@ -115,7 +115,7 @@ def test_selected_rows_of_a_cache_continue_as_the_whole(decoder: KosmosDecoder) 
 @torch.no_grad()
 def test_xpos_stays_exact_in_bfloat16_at_far_positions(decoder: KosmosDecoder) -> None:
     attention = decoder.layers[0].self_attn
-    half = build_decoder(TINY).layers[0].self_attn.bfloat16()
+    half = build_decoder(SMALL).layers[0].self_attn.bfloat16()
     half.load_state_dict(attention.state_dict())
     states = _embeddings(1, 2000)
     expected, actual = attention(states, states, states)[0], half(*[states.bfloat16()] * 3)[0].float()
@@ -124,7 +124,7 @@ def test_xpos_stays_exact_in_bfloat16_at_far_positions(decoder: KosmosDecoder) -
 
 def test_gradients_flow_through_every_weight_in_training() -> None:
     torch.manual_seed(0)
-    decoder = build_decoder(replace(TINY, dropout=0.1, attention_dropout=0.1)).train()
+    decoder = build_decoder(replace(SMALL, dropout=0.1, attention_dropout=0.1)).train()
     with torch.inference_mode():
         decoder.eval().hidden(_embeddings(1, 100))  # what evaluation leaves behind must not disturb training
     decoder.train()
@@ -134,7 +134,7 @@ def test_gradients_flow_through_every_weight_in_training() -> None:
 
 @torch.no_grad()
 def test_attention_dropout_acts_in_training_alone(decoder: KosmosDecoder) -> None:
-    dropping = build_decoder(replace(TINY, attention_dropout=0.5)).train()
+    dropping = build_decoder(replace(SMALL, attention_dropout=0.5)).train()
     states = _embeddings(1, 20)
     assert not torch.equal(dropping.hidden(states), dropping.hidden(states))
     dropping.eval()

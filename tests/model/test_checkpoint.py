@@ -10,22 +10,9 @@ from kosmos_model.modeling.checkpoint import empty, load, save
 from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.kosmos import build
 from kosmos_model.modeling.tokenizer import NANO, Tokenizer, train
+from tests.model.conftest import NARROW
 
-TINY = dataclasses.replace(
-    PRESETS["kosmos-nano"],
-    width=16,
-    layers=1,
-    heads=2,
-    ffn=32,
-    latents=2,
-    resampler_depth=0,
-    image_size=16,
-    patch_size=4,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
+TINY = dataclasses.replace(NARROW, layers=1, resampler_depth=0, patch_size=4)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from kosmos_eval.source import Source
 from kosmos_eval.task import Score, Task
 from kosmos_model.cleaning import plan as plans
 from kosmos_model.cleaning.command import cleaned
-from kosmos_model.cleaning.looks import Pictures, look
+from kosmos_model.cleaning.image_stats import KnownImages, image_stats
 from kosmos_model.cleaning.plan import Plan
 from kosmos_model.cleaning.rules import RULES, Measures, Page
 from kosmos_model.data.corpora import obelics, pairs, text
@@ -255,8 +255,37 @@ def test_a_plan_that_was_done_is_not_done_again_and_another_is_refused(crawl, ou
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
     assert cleaned(replace(crawl, workers=2), out, console=quiet()) == counts
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
-    with pytest.raises(RunError, match=r"was begun with seed 0, but now it is 1; clean with --fresh or another --out"):
+    with pytest.raises(
+        RunError, match=r"was begun with seed 0, but now it is 1; clean with --overwrite or another --out"
+    ):
         cleaned(replace(crawl, seed=1), out, console=quiet())
+
+
+@pytest.mark.parametrize("name", ["books", "work", "skipped", "counts.json"])
+def test_what_cleaning_did_not_make_is_neither_removed_nor_written_over(crawl, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").touch()
+    with pytest.raises(RunError, match=f"{name} was not made by 'kosmos-eval clean'; move it away or choose another"):
+        cleaned(replace(crawl, corpora=crawl.corpora[:1]), tmp_path, overwrite=True, console=quiet())
+    assert (tmp_path / name / "mine").exists()
+
+
+def test_overwriting_cleans_anew_and_a_start_that_fails_removes_nothing(crawl, tmp_path, monkeypatch):
+    books = replace(crawl, corpora=crawl.corpora[:1], against=())
+    cleaned(books, tmp_path, console=quiet())
+    (tmp_path / "notes.txt").touch()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setenv("PATH", "")
+    for broken, message in (
+        (replace(books, against=("vqav3",)), "vqav2"),
+        (replace(books, executor="slurm"), "sbatch"),
+    ):
+        with pytest.raises(KosmosEvalError, match=message):
+            cleaned(broken, tmp_path, overwrite=True, console=quiet())
+        assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    counts = cleaned(replace(books, seed=1), tmp_path, overwrite=True, console=quiet())
+    assert counts is not None and counts["books"]["kept"] == len(kept(tmp_path / "books"))
+    assert (tmp_path / "notes.txt").exists()
 
 
 def test_the_number_of_tasks_changes_nothing_that_is_kept(crawl, out, counts, tmp_path):
@@ -314,18 +343,18 @@ def test_half_of_the_documents_with_one_image_are_dropped_by_seed_and_text():
 
 
 def test_images_of_one_color_and_small_ones_are_known():
-    assert look(Image(one_color())).plain and look(Image(one_color())).side == 99
-    seen = look(Image(drawing(1, (63, 200))))
+    assert image_stats(Image(one_color())).plain and image_stats(Image(one_color())).side == 99
+    seen = image_stats(Image(drawing(1, (63, 200))))
     assert (seen.plain, seen.side) == (False, 63)
 
 
 def test_a_scaled_and_recompressed_copy_is_found_and_others_are_not():
-    asked = [look(Image(drawing(number, (300, 240)))) for number in range(12)]
-    known = Pictures([], [seen.digest for seen in asked if seen.digest is not None])
-    copies = [known.has(look(Image(drawing(number, (120, 96), "JPEG")))) for number in range(12)]
+    asked = [image_stats(Image(drawing(number, (300, 240)))) for number in range(12)]
+    known = KnownImages([], [seen.digest for seen in asked if seen.digest is not None])
+    copies = [known.has(image_stats(Image(drawing(number, (120, 96), "JPEG")))) for number in range(12)]
     assert sum(copies) >= 11
-    assert not any(known.has(look(Image(drawing(number)))) for number in range(100, 140))
-    assert Pictures([asked[0].content], []).has(asked[0])
+    assert not any(known.has(image_stats(Image(drawing(number)))) for number in range(100, 140))
+    assert KnownImages([asked[0].content], []).has(asked[0])
 
 
 def fasttext_model(words):
@@ -393,6 +422,12 @@ def test_slurm_gets_every_stage_after_the_one_before(crawl, tmp_path, monkeypatc
             BadData,
             "language_model /no/lid of .* is not there",
         ),
+        (
+            "[corpora.'../a']\nsource = 'text'\npaths = []",
+            KosmosEvalError,
+            r"'\.\./a' is not the name of a folder; expected",
+        ),
+        ("[corpora.work]\nsource = 'text'\npaths = []", KosmosEvalError, "'work' is not the name of a folder"),
         ("[", KosmosEvalError, "is no TOML"),
     ],
 )

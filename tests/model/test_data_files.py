@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from kosmos_eval.errors import BadData
-from kosmos_model.data import files, streams
+from kosmos_model.data import datasets, files
 from kosmos_model.data.batches import Batches, Plan, loader
+from kosmos_model.data.datasets import Dataset, documents
 from kosmos_model.data.order import OPEN, Order
 from kosmos_model.data.shards import Shard
-from kosmos_model.data.streams import Stream, documents
 from kosmos_model.modeling.tokenizer import NANO, Tokenizer
 
 TOKENIZER = Tokenizer.read(NANO, slots=2)
@@ -33,7 +33,7 @@ def corpus(tmp_path, monkeypatch):
     for shard in range(20):
         lines = (json.dumps({"text": sentence(shard * 20 + row)}) + "\n" for row in range(20))
         (tmp_path / f"{shard:02}.jsonl").write_text("".join(lines))
-    return Stream("text", "text", tokens=150, paths=[str(tmp_path)])
+    return Dataset("text", "text", tokens=150, paths=[str(tmp_path)])
 
 
 def picture(color=(200, 30, 30), size=32):
@@ -42,8 +42,8 @@ def picture(color=(200, 30, 30), size=32):
     return stored.getvalue()
 
 
-def read(stream, step, *, seed=0, **share):
-    return list(documents(stream, TOKENIZER, seed=seed, step=step, length=64, **share))
+def read(dataset, step, *, seed=0, **share):
+    return list(documents(dataset, TOKENIZER, seed=seed, step=step, length=64, **share))
 
 
 def numbers(found):
@@ -83,8 +83,8 @@ def test_a_step_reads_its_tokens_packed_up_to_the_longest_document(corpus):
 def test_no_text_is_read_twice_in_an_epoch_and_most_are_read(corpus):
     total = sum(path.stat().st_size for path in Path(corpus.paths[0]).iterdir())
     read(corpus, 0)
-    (rate,) = (rate for key, rate in streams._RATES.items() if key[1].shards[0].path.parent == Path(corpus.paths[0]))
-    steps = int(total / (streams.MARGIN * corpus.tokens * rate))
+    (rate,) = (rate for key, rate in datasets._RATES.items() if key[1].shards[0].path.parent == Path(corpus.paths[0]))
+    steps = int(total / (datasets.MARGIN * corpus.tokens * rate))
     seen = [number for step in range(steps) for number in numbers(read(corpus, step))]
     assert len(set(seen)) == len(seen)
     assert 300 < len(seen) <= 400
@@ -115,17 +115,17 @@ def test_a_loader_that_begins_at_a_step_gives_what_an_uninterrupted_one_gave(cor
         assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(expected, found, strict=True))
 
 
-def test_a_stream_smaller_than_a_step_is_read_again_and_again(tmp_path):
+def test_a_dataset_smaller_than_a_step_is_read_again_and_again(tmp_path):
     (tmp_path / "a.txt").write_text("one ring\n\ntwo rings\n\nthree rings\n")
-    found = read(Stream("text", "text", tokens=100, paths=[str(tmp_path / "a.txt")]), 0)
+    found = read(Dataset("text", "text", tokens=100, paths=[str(tmp_path / "a.txt")]), 0)
     assert sum(map(len, found)) >= 60
 
 
 def test_a_step_that_wants_less_than_a_document_reads_one(tmp_path):
     (tmp_path / "cat.png").write_bytes(picture())
     (tmp_path / "a.jsonl").write_text(json.dumps({"image": "cat.png", "caption": "A red cat."}) + "\n")
-    stream = Stream("pairs", "pairs", tokens=1, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
-    assert all(len(read(stream, step)) == 1 for step in range(30))
+    dataset = Dataset("pairs", "pairs", tokens=1, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
+    assert all(len(read(dataset, step)) == 1 for step in range(30))
 
 
 def test_pairs_and_pages_become_documents_with_their_images(tmp_path):
@@ -134,8 +134,8 @@ def test_pairs_and_pages_become_documents_with_their_images(tmp_path):
     page = {"images": [None, "cat.png", None], "texts": ["Look.", None, "A cat."]}
     for name, row in (("pairs", pair), ("obelics", page)):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
-        stream = Stream(name, name, tokens=10, paths=[str(tmp_path / f"{name}.jsonl")], images=str(tmp_path))
-        document = read(stream, 0)[0]
+        dataset = Dataset(name, name, tokens=10, paths=[str(tmp_path / f"{name}.jsonl")], images=str(tmp_path))
+        document = read(dataset, 0)[0]
         assert document.images[0].encoded() == picture()
         assert "cat." in TOKENIZER.decode(document.tokens)
 
@@ -148,9 +148,11 @@ def test_what_cannot_be_read_is_skipped_counted_and_named(tmp_path, caplog):
     page = {"images": ["0.png", "gone.png", None], "texts": [None, None, "Both."]}
     (tmp_path / "b.jsonl").write_text(json.dumps(page))
     with caplog.at_level(logging.WARNING, "kosmos_model.data"):
-        stream = Stream("pairs", "pairs", tokens=200, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
-        assert {len(document.images) for document in read(stream, 0)} == {1}
-        (document, *_) = read(Stream("pages", "obelics", 9, paths=[str(tmp_path / "b.jsonl")], images=str(tmp_path)), 0)
+        dataset = Dataset("pairs", "pairs", tokens=200, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
+        assert {len(document.images) for document in read(dataset, 0)} == {1}
+        (document, *_) = read(
+            Dataset("pages", "obelics", 9, paths=[str(tmp_path / "b.jsonl")], images=str(tmp_path)), 0
+        )
     assert [image.name for image in document.images] == [str(tmp_path / "0.png")]
     said = [record.getMessage() for record in caplog.records]
     named = [f"{tmp_path}/3.png", "a.jsonl@", "a.jsonl@", f"{tmp_path}/gone.png"]
@@ -162,8 +164,8 @@ def test_what_cannot_be_read_is_skipped_counted_and_named(tmp_path, caplog):
 
 def test_files_without_anything_usable_say_so(tmp_path):
     (tmp_path / "a.jsonl").write_text("{}\n" * 9)
-    with pytest.raises(BadData, match=r"stream text has no usable row in .*a\.jsonl; the log says what was skipped"):
-        read(Stream("text", "text", tokens=10, paths=[str(tmp_path / "a.jsonl")]), 0)
+    with pytest.raises(BadData, match=r"dataset text has no usable row in .*a\.jsonl; the log says what was skipped"):
+        read(Dataset("text", "text", tokens=10, paths=[str(tmp_path / "a.jsonl")]), 0)
 
 
 def test_a_document_whose_image_cannot_be_decoded_counts_nothing_and_is_named(tmp_path, caplog):
@@ -172,9 +174,9 @@ def test_a_document_whose_image_cannot_be_decoded_counts_nothing_and_is_named(tm
     row = {"images": ["good.png", None, "torn.png", None], "texts": [None, "One.", None, "Two."]}
     lines = [row, {"images": ["good.png", None], "texts": [None, "Good."]}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    stream = Stream("pages", "obelics", tokens=30, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
+    dataset = Dataset("pages", "obelics", tokens=30, paths=[str(tmp_path / "a.jsonl")], images=str(tmp_path))
     with caplog.at_level(logging.WARNING, "kosmos_model.data"):
-        (part,) = Batches(Plan((stream,), 0, 64, 1000, 16), TOKENIZER)[0]
+        (part,) = Batches(Plan((dataset,), 0, 64, 1000, 16), TOKENIZER)[0]
     assert f"skipped {tmp_path}/torn.png" in caplog.text
     said = [TOKENIZER.decode(tokens.tolist()) for tokens in part.tokens]
     counted = {text: float(weights.sum()) for text, weights in zip(said, part.weights, strict=True)}

@@ -5,8 +5,8 @@ import pytest
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_model.data.corpora import Place
+from kosmos_model.data.datasets import Dataset, documents
 from kosmos_model.data.instructions import flan, triplets, unnatural
-from kosmos_model.data.streams import Stream, documents
 from kosmos_model.modeling.tokenizer import BOS, EOS, NANO, Tokenizer
 
 HERE = Place()
@@ -69,8 +69,8 @@ def test_a_row_that_is_no_instruction_says_why(reading, row, message):
 def test_the_loss_is_on_outputs_alone(tmp_path):
     (tmp_path / "core.jsonl").write_text(json.dumps({**CORE, "instances": CORE["instances"][:1]}) + "\n")
     tokenizer = Tokenizer.read(NANO, slots=2)
-    stream = Stream("u", "kosmos_model.data.instructions:unnatural", 5, prompt_weight=0.0, paths=[str(tmp_path)])
-    document = next(documents(stream, tokenizer, seed=0, step=0, length=64))
+    dataset = Dataset("u", "kosmos_model.data.instructions:unnatural", 5, prompt_weight=0.0, paths=[str(tmp_path)])
+    document = next(documents(dataset, tokenizer, seed=0, step=0, length=64))
     output = tokenizer.encode(" red")
     assert document.tokens[0] == BOS
     assert document.tokens[-len(output) - 1 :] == (*output, EOS)

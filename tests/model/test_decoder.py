@@ -7,8 +7,9 @@ from torch import Tensor
 
 from kosmos_model.modeling.config import PRESETS, KosmosConfig
 from kosmos_model.modeling.decoder import build_decoder, sinusoids
+from tests.model.conftest import TINY
 
-TINY = replace(PRESETS["kosmos-nano"], vocab_size=50, width=32, layers=3, heads=4, ffn=64)
+SMALL = replace(TINY, vocab_size=50, layers=3)
 
 
 def test_kosmos_1_has_the_parameters_of_the_paper() -> None:
@@ -20,7 +21,7 @@ def test_kosmos_1_has_the_parameters_of_the_paper() -> None:
 @pytest.mark.parametrize("name", ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"])
 def test_weights_are_xavier_with_the_gain_of_magneto(name: str) -> None:
     torch.manual_seed(0)
-    config = replace(TINY, width=256, ffn=512, layers=4)
+    config = replace(SMALL, width=256, ffn=512, layers=4)
     weights = [p for n, p in build_decoder(config).named_parameters() if n.endswith(f"{name}.weight")]
     fans = 256 + (512 if name.startswith("fc") else 256)
     gain = 1.0 if name in ("q_proj", "k_proj") else math.sqrt(math.log(8))
@@ -31,29 +32,29 @@ def test_weights_are_xavier_with_the_gain_of_magneto(name: str) -> None:
 
 def test_biases_are_zero_and_embeddings_have_variance_one_over_width() -> None:
     torch.manual_seed(0)
-    decoder = build_decoder(replace(TINY, vocab_size=2000))
+    decoder = build_decoder(replace(SMALL, vocab_size=2000))
     assert not any(p.any() for n, p in decoder.named_parameters() if n.endswith("bias"))
     assert decoder.embed_tokens.weight.std().item() == pytest.approx(32**-0.5, rel=0.02)
 
 
 def test_input_and_output_embeddings_are_one() -> None:
-    decoder = build_decoder(TINY)
+    decoder = build_decoder(SMALL)
     assert decoder.output_projection.weight is decoder.embed_tokens.weight
     states = torch.randn(2, 32)
     assert torch.equal(decoder.logits(states), states @ decoder.embed_tokens.weight.T)
 
 
 def test_logits_are_fp32_whatever_the_weights_are() -> None:
-    decoder = build_decoder(TINY).bfloat16()
+    decoder = build_decoder(SMALL).bfloat16()
     assert decoder.logits(decoder.hidden(torch.randn(1, 3, 32).bfloat16())).dtype == torch.float32
 
 
-def _embeddings(config: KosmosConfig = TINY, rows: int = 2, length: int = 9) -> Tensor:
+def _embeddings(config: KosmosConfig = SMALL, rows: int = 2, length: int = 9) -> Tensor:
     return torch.randn(rows, length, config.width, generator=torch.Generator().manual_seed(1))
 
 
 def test_checkpointed_training_has_the_same_gradients() -> None:
-    decoder = build_decoder(TINY).train()
+    decoder = build_decoder(SMALL).train()
     gradients = []
     for checkpointed in (False, True):
         decoder.checkpoint_activations = checkpointed
@@ -67,10 +68,10 @@ def test_checkpointed_training_has_the_same_gradients() -> None:
 
 def test_positions_need_a_bound() -> None:
     with pytest.raises(ValueError, match="pass longest"):
-        build_decoder(TINY).hidden(_embeddings(), positions=torch.zeros(2, 9, dtype=torch.long))
+        build_decoder(SMALL).hidden(_embeddings(), positions=torch.zeros(2, 9, dtype=torch.long))
 
 
-ABSOLUTE = replace(TINY, positions="sinusoidal", scale_embedding=True)
+ABSOLUTE = replace(SMALL, positions="sinusoidal", scale_embedding=True)
 
 
 def test_sinusoids_begin_at_two_and_padding_has_none() -> None:
@@ -111,8 +112,8 @@ def test_absolute_positions_follow_the_cache_and_the_branches_of_a_tree() -> Non
 
 
 def test_xpos_models_have_no_absolute_positions_and_scale_embeddings_where_asked() -> None:
-    decoder = build_decoder(TINY)
-    assert decoder.embed_scale == TINY.width**0.5
-    assert build_decoder(replace(TINY, scale_embedding=False)).embed_scale == 1.0
+    decoder = build_decoder(SMALL)
+    assert decoder.embed_scale == SMALL.width**0.5
+    assert build_decoder(replace(SMALL, scale_embedding=False)).embed_scale == 1.0
     assert decoder.layers[0].self_attn.xpos is not None
     assert build_decoder(ABSOLUTE).layers[0].self_attn.xpos is None

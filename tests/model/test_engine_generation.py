@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -18,39 +19,24 @@ from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood
 from kosmos_model.adapters.kosmos import KosmosModel
 from kosmos_model.engine import batched_search
 from kosmos_model.engine.cost import image_price
-from kosmos_model.engine.decode_step import Step
+from kosmos_model.engine.decode_step import DecodeStep
 from kosmos_model.engine.engine import Engine
 from kosmos_model.engine.prefill import Budget
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.image import to_tensor
-from kosmos_model.modeling.kosmos import Kosmos, build
-from kosmos_model.modeling.tokenizer import EOS, NANO, Tokenizer
+from kosmos_model.modeling.kosmos import Kosmos
+from kosmos_model.modeling.tokenizer import EOS
+from tests.model.conftest import TINY, TOKENIZER, tiny_model
 
-SIZE = 16
-CONFIG = replace(
-    PRESETS["kosmos-nano"],
-    width=32,
-    layers=2,
-    heads=4,
-    ffn=64,
-    latents=3,
-    image_size=SIZE,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-)
+SIZE = TINY.image_size
 
 
-@lru_cache(maxsize=1)
-def _parts() -> tuple[Kosmos, Tokenizer]:
-    tokenizer = Tokenizer.read(NANO, slots=3)
-    return build(replace(CONFIG, vocab_size=len(tokenizer)), seed=0).eval(), tokenizer
+def _pixels(image: Image) -> Tensor:
+    return to_tensor(image.pixels(), SIZE)
 
 
 def _engine(tokens: int = 512, slots: int = 2048) -> Engine:
-    model, tokenizer = _parts()
-    return Engine(model, tokenizer, pixels=lambda image: to_tensor(image.pixels(), SIZE), budget=Budget(tokens, slots))
+    model, tokenizer = tiny_model(), TOKENIZER
+    return Engine(model, tokenizer, pixels=_pixels, budget=Budget(tokens, slots))
 
 
 @lru_cache(maxsize=4)
@@ -99,17 +85,17 @@ def test_every_text_is_the_one_that_its_request_has_alone(
 
 
 def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     monkeypatch.setattr(batched_search, "ROWS", 4)
     monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
     rows: list[int] = []
-    stepped = Step.__call__
+    stepped = DecodeStep.__call__
 
-    def counted(self: Step, tokens: Tensor, **others: object) -> Tensor:
+    def counted(self: DecodeStep, tokens: Tensor, **others: object) -> Tensor:
         rows.append(len(tokens))
         return stepped(self, tokens, **others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Step, "__call__", counted)
+    monkeypatch.setattr(DecodeStep, "__call__", counted)
     lengths = [2, 9, 2, 9, 2, 9, 2, 9, 2, 9, 2, 9]
     found = _answers(_engine(), [Generate(Prompt(f"{n}"), length) for n, length in enumerate(lengths)])
     assert [one.tokens for one in found] == lengths
@@ -119,7 +105,7 @@ def test_those_that_wait_enter_as_others_leave(monkeypatch: pytest.MonkeyPatch) 
 
 @torch.no_grad()
 def test_a_drawn_text_is_drawn_from_the_models_own_distribution() -> None:
-    model, tokenizer = _parts()
+    model, tokenizer = tiny_model(), TOKENIZER
     request = Generate(Prompt("a b"), 5, sampling=Sampling(temperature=0.7, top_p=0.8, seed=3))
     ids, numbers, total = tokenizer.prompt(request.prompt)[0], stream(request), 0.0
     start = len(ids)
@@ -133,6 +119,64 @@ def test_a_drawn_text_is_drawn_from_the_models_own_distribution() -> None:
     (found,) = _answers(_engine(), [request])
     assert found.text == tokenizer.decode(ids[start:])
     assert found.logprob == pytest.approx(total, abs=1e-4)
+
+
+@torch.no_grad()
+def _searched(model: Kosmos, request: Generate) -> Completion:
+    """The beam search that `Generate` describes, in plain lists: every text is computed anew at every step."""
+    tokenizer = TOKENIZER
+    prompt, images = tokenizer.prompt(request.prompt)
+    pixels = torch.stack([_pixels(image) for image in images])
+    running: list[tuple[float, list[int]]] = [(0.0, [])]
+    finished: list[tuple[float, float, list[int], bool]] = []
+    width, longest = request.beams, request.max_tokens
+    while running:
+        candidates: list[tuple[float, list[int]]] = []
+        for total, ids in running:
+            row = model(torch.tensor([[*prompt, *ids]]), pixels)[0, -1].log_softmax(-1)
+            allowed = set(range(len(row))) - set(tokenizer.unspoken)
+            candidates += [(total + float(row[token]), [*ids, token]) for token in allowed]
+        best = sorted(candidates, key=lambda one: -one[0])[: 2 * width]
+        ended = [one[1][-1] == EOS for one in best]
+        full = len(best[0][1]) == longest
+        finished += [
+            (total / len(ids) ** request.length_penalty, total, ids, end)
+            for (total, ids), end in zip(best[:width], ended, strict=False)
+            if end or full
+        ]
+        running = [one for one, end in zip(best, ended, strict=True) if not end][:width] if not full else []
+        worst = sorted(score for score, *_ in finished)[-width] if len(finished) >= width else -math.inf
+        if worst > -math.inf and (
+            request.early_stopping
+            or not running
+            or worst >= running[0][0] / len(running[0][1]) ** request.length_penalty
+        ):
+            break
+    _, total, ids, end = max(finished)
+    return Completion(tokenizer.decode(ids[:-1] if end else ids), len(ids), end, total)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("beams", [2, 5])
+def test_beams_are_those_of_a_slow_obvious_search(beams: int, penalty: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of text is made as likely as what the random model repeats, and few other tokens are allowed."""
+    model, tokenizer = deepcopy(tiny_model()), TOKENIZER
+    spoken = tokenizer.encode(" b c the dog")
+    weight = model.decoder.output_projection.weight.requires_grad_(False)
+    weight[EOS] = 0.85 * (weight[spoken[0]] + weight[spoken[-1]])
+    others = tuple(id for id in range(len(weight)) if id not in (EOS, *spoken))
+    monkeypatch.setattr(tokenizer, "unspoken", others)
+    requests = [
+        Generate(Prompt(letter, _image(number)), 6, beams=beams, length_penalty=penalty, early_stopping=early)
+        for number, letter in enumerate("abc")
+        for early in (True, False)
+    ]
+    engine = Engine(model, tokenizer, pixels=_pixels, budget=Budget(512, 2048))
+    found = _answers(engine, requests)
+    for request, one in zip(requests, found, strict=True):
+        assert _alike(one, _searched(model, request))
+    assert any(one.finished for one in found)
+    assert (found[::2] != found[1::2]) == (penalty > 0)  # else no longer text has a higher score
 
 
 def test_another_seed_draws_another_text_and_the_same_seed_the_same() -> None:
@@ -152,7 +196,7 @@ def test_stop_strings_are_found_across_tokens_though_few_are_looked_at() -> None
 
 
 def test_the_engine_counts_what_was_asked_and_what_it_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, tokenizer = _parts()
+    _, tokenizer = tiny_model(), TOKENIZER
     monkeypatch.setattr(tokenizer, "unspoken", (*tokenizer.unspoken, EOS))
     shown = Prompt(_image(0), "a b c", _image(1), "d e f")
     requests: list[Request] = [Generate(shown + Prompt(_image(n), "x"), 3, stop=()) for n in range(3)]
@@ -171,8 +215,8 @@ def test_the_engine_counts_what_was_asked_and_what_it_computed(monkeypatch: pyte
 
 
 def test_the_bundled_model_counts_images_too() -> None:
-    model, tokenizer = _parts()
-    wrapped = KosmosModel(model, tokenizer, name="tiny", pixels=lambda image: to_tensor(image.pixels(), SIZE))
+    model, tokenizer = tiny_model(), TOKENIZER
+    wrapped = KosmosModel(model, tokenizer, name="tiny", pixels=_pixels)
     assert wrapped.work == Work()
     (_, _), *_ = wrapped.answers([Generate(Prompt(_image(0), "a"), 2)])
     text = wrapped.work.flops - image_price(model)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kosmos_model.data.batches import Part
+from kosmos_model.data.batches import MicroBatch
 from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.decoder import build_decoder
 from kosmos_model.training.flops import Price
-from kosmos_model.training.log import Measured, summary
+from kosmos_model.training.log import StepMetrics, summary
 
 TINY = replace(
     PRESETS["kosmos-nano"], width=32, layers=3, heads=4, ffn=64, image_size=32, vision_width=16, vision_heads=2
@@ -28,7 +28,7 @@ def test_a_token_costs_what_torch_counts_of_the_decoders_matrices():
 
 def test_a_part_costs_its_tokens_its_pairs_its_predictions_and_its_images():
     price = Price(token=1000.0, pair=100.0, predicted=10.0, image=1.0, peak=1e4)
-    part = Part(
+    part = MicroBatch(
         tokens=torch.tensor([[0, 8, 9, 2], [0, 8, 1, 1]]),  # four tokens, and two with padding
         weights=torch.tensor([[0.0, 1.0, 0.5, 1.0], [0.0, 1.0, 0.0, 0.0]]),
         kinds=torch.tensor([0, 0]),
@@ -52,4 +52,4 @@ def test_nano_costs_six_operations_a_weight_and_token():
 
 def test_where_the_peak_is_not_known_nothing_is_said_of_it():
     assert Price.on(torch.device("cpu"), TINY, frozen=False) is None
-    assert "MFU" not in summary([Measured(1, 1.0, 10, 1e-3, 1.0, {"text": 1.0})])
+    assert "MFU" not in summary([StepMetrics(1, 1.0, 10, 1e-3, 1.0, {"text": 1.0})])

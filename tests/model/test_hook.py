@@ -4,30 +4,14 @@ from dataclasses import replace
 
 import torch
 
-from kosmos_eval.evaluation.setup import build_tasks
+from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.hook import EvalHook
 from kosmos_eval.source import Source
 from kosmos_model.adapters.kosmos import live
-from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.kosmos import Kosmos, build
-from kosmos_model.modeling.tokenizer import NANO, Tokenizer
+from tests.model.conftest import TINY, TOKENIZER
 
-TOKENIZER = Tokenizer.read(NANO, slots=3)
-CONFIG = replace(
-    PRESETS["kosmos-nano"],
-    vocab_size=len(TOKENIZER),
-    width=32,
-    layers=2,
-    heads=4,
-    ffn=64,
-    latents=3,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
-    dropout=0.1,
-)
+CONFIG = replace(TINY, dropout=0.1)
 
 
 def trained(hook: EvalHook | None = None) -> Kosmos:
@@ -49,12 +33,12 @@ def trained(hook: EvalHook | None = None) -> Kosmos:
 def test_evaluating_a_live_kosmos_changes_no_weight_of_its_training() -> None:
     said: list[str] = []
     hook = EvalHook(
-        build_tasks(["vqav2"], Source()),
+        load_tasks(["vqav2"], Source()),
         every=2,
         limit=3,
         shots=(0, 1),
         wrap=lambda module: live(module, TOKENIZER),
-        say=said.append,
+        log=said.append,
     )
     plain, evaluated = trained(), trained(hook)
     assert not hook.errors

@@ -4,7 +4,7 @@ import torch
 
 from kosmos_eval.errors import BadImage, UnknownName
 from kosmos_eval.prompt import Image
-from kosmos_model.modeling.image import MEAN, STD, Square, to_batch, to_tensor
+from kosmos_model.modeling.image import MEAN, STD, Square, to_tensor
 
 
 def levels(tensor):
@@ -76,17 +76,14 @@ def test_an_unknown_fit_is_refused():
         to_tensor(halves(4, 4), 2, fit="squish")
 
 
-def test_a_batch_keeps_the_order_of_its_images():
-    batch = to_batch([Image.drawn(PIL.Image.new("RGB", (5, 5), colour)) for colour in ("black", "white")], 2)
-    assert batch.shape == (2, 3, 2, 2)
-    assert levels(batch[0]).max() < 1
-    assert levels(batch[1]).min() > 254
-
-
-def test_no_images_are_an_empty_batch():
-    assert to_batch([], 8).shape == (0, 3, 8, 8)
+def test_black_and_white_are_as_far_apart_as_levels_go():
+    square = Square(2)
+    black, white = (square(Image.drawn(PIL.Image.new("RGB", (5, 5), colour))) for colour in ("black", "white"))
+    assert black.shape == white.shape == (3, 2, 2)
+    assert levels(black).max() < 1
+    assert levels(white).min() > 254
 
 
 def test_an_image_that_cannot_be_decoded_fails_by_name():
     with pytest.raises(BadImage, match="cannot be decoded"):
-        to_batch([Image(b"not an image")], 2)
+        Square(2)(Image(b"not an image"))

@@ -6,23 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from kosmos_model.modeling.config import PRESETS
-from kosmos_model.modeling.kosmos import build, parameter_counts, positions_of, splice, text_weights
+from kosmos_model.modeling.kosmos import build, positions_of, splice, text_weights
+from tests.model.conftest import NARROW
 
-TINY = dataclasses.replace(
-    PRESETS["kosmos-nano"],
-    vocab_size=20,
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    image_size=16,
-    patch_size=4,
-    vision_width=16,
-    vision_layers=2,
-    vision_heads=2,
-    vision_ffn=32,
-)
+TINY = dataclasses.replace(NARROW, vocab_size=20, patch_size=4, vision_layers=2)
 BOS, PAD, EOS, SLOT, IMAGE, IMAGE_END = 0, 1, 2, 4, 5, 6
 BLOCK = [IMAGE, SLOT, SLOT, IMAGE_END]
 
@@ -202,6 +189,11 @@ def test_the_seed_decides_the_weights_and_leaves_the_outside_alone():
         assert torch.equal(weight, again), name
     assert not torch.equal(one.decoder.embed_tokens.weight, other.decoder.embed_tokens.weight)
     assert not torch.equal(one.resampler.dense.weight, other.resampler.dense.weight)
+
+
+def parameter_counts(model):
+    counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in model.named_children()}
+    return counts | {"total": sum(counts.values())}
 
 
 def test_kosmos_1_has_the_parameters_of_the_paper():

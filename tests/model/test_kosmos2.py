@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.evaluation.evaluator import evaluate_cell
-from kosmos_eval.evaluation.plan import cells
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.evaluator import evaluate_setting
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.evaluation.scores import scored
-from kosmos_eval.evaluation.setup import build_model, build_task
+from kosmos_eval.evaluation.setup import load_model, load_task
 from kosmos_eval.models.hf import model as hf
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood
@@ -182,6 +182,32 @@ def test_greedy_texts_are_those_of_transformers(saved):
         assert output.tokens == 12
 
 
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("penalty", [0.0, 2.0])
+@pytest.mark.parametrize("beams", [2, 5])
+def test_beams_are_those_of_transformers(tiny, beams, penalty, early):
+    ours, theirs = kosmos2.load(str(tiny), device="cpu"), original(tiny)
+    prompts = [Prompt(picture(seed), text) for seed, text in enumerate((" An image of", " Answer:", " a red"))]
+    searches = [Generate(p, 8, beams=beams, length_penalty=penalty, early_stopping=early) for p in prompts]
+    for prompt, output in zip(prompts, answered(ours, *searches), strict=True):
+        tokens, pixels, places = inputs(ours, prompt)
+        made = theirs.generate(
+            pixel_values=pixels,
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            image_embeds_position_mask=places,
+            suppress_tokens=list(ours.tokenizer.unspoken),
+            max_new_tokens=8,
+            do_sample=False,
+            num_beams=beams,
+            length_penalty=penalty,
+            early_stopping=early,
+        )
+        ids = [token for token in made[0, tokens.shape[1] :].tolist() if token != 1]
+        assert output.tokens == len(ids)
+        assert output.text == ours.tokenizer.decode(ids[:-1] if ids[-1] == 2 else ids)
+
+
 def test_answers_are_those_of_the_transformers_adapter(saved):
     ours, theirs = kosmos2.load(str(saved), device="cpu"), hf.load(str(saved), device="cpu")
     asked = [
@@ -205,12 +231,12 @@ def test_answers_are_those_of_the_transformers_adapter(saved):
 
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_every_synthetic_task_is_answered_and_marked(tiny, name):
-    model, run = build_model(f"kosmos2:{tiny}", device="cpu"), Run()
-    for cell in cells({name: build_task(name, Source())}, shots=[0, 1], limit=2, seed=0):
-        evaluate_cell(model, cell, run, lambda *_: None)
-        samples, scores = scored(cell, run)
+    model, run = load_model(f"kosmos2:{tiny}", device="cpu"), RunFolder()
+    for setting in plan({name: load_task(name, Source())}, shots=[0, 1], limit=2):
+        evaluate_setting(model, setting, run)
+        samples, scores = scored(setting, run)
         assert len(samples) == len(scores) == 2
-        assert run.record(name, cell.shots, samples[0].id).shown == cell.shots
+        assert setting.record(run, samples[0].id).shown == setting.shots
 
 
 def test_prompts_have_the_tokens_of_its_own_processor(saved):

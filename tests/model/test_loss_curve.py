@@ -12,11 +12,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.fixture
 def folder(tmp_path):
     rows = [f"{step},1.0,100,0.001,1.0,{8 / step},{'' if step < 3 else 2.0}" for step in (1, 2, 3, 4)]
-    (tmp_path / "losses.csv").write_text("\n".join(["step,seconds,tokens,rate,norm,text,a<b", *rows]) + "\n")
+    (tmp_path / "losses.csv").write_text("\n".join(["step,seconds,tokens,learning_rate,norm,text,a<b", *rows]) + "\n")
     return tmp_path
 
 
-def test_losses_are_drawn_by_stream_from_the_step_at_which_it_begins(folder):
+def test_losses_are_drawn_by_dataset_from_the_step_at_which_it_begins(folder):
     text, other = losses(folder)
     assert text.points == [(1.0, 8.0), (2.0, 4.0), (3.0, pytest.approx(8 / 3)), (4.0, 2.0)]
     assert other.points == [(3.0, 2.0), (4.0, 2.0)]
@@ -28,9 +28,9 @@ def test_without_evaluation_there_is_one_panel_that_is_well_formed(folder):
     assert not page.findall(f"{SVG}polygon")
 
 
-def test_a_curve_is_broken_where_a_stream_was_not_read(folder):
+def test_a_curve_is_broken_where_a_dataset_was_not_read(folder):
     rows = [f"{step},1.0,100,0.001,1.0,{'' if step in (3, 4) else 2.0}" for step in range(1, 7)]
-    (folder / "losses.csv").write_text("\n".join(["step,seconds,tokens,rate,norm,text", *rows]) + "\n")
+    (folder / "losses.csv").write_text("\n".join(["step,seconds,tokens,learning_rate,norm,text", *rows]) + "\n")
     (text,) = losses(folder)
     assert [[step for step, _ in run] for run in text.runs] == [[1, 2], [5, 6]]
     assert len(ElementTree.fromstring(drawing(folder)).findall(f"{SVG}polyline")) == 2

@@ -15,37 +15,36 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_model.data.batches import in_step, part
+from kosmos_model.data.batches import in_step, micro_batch
+from kosmos_model.data.datasets import Dataset
 from kosmos_model.data.documents import Document
-from kosmos_model.data.streams import Stream
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import PRESETS
-from kosmos_model.modeling.distributed import Ranks, dealt, gathered, joined, whole
+from kosmos_model.modeling.distributed import Ranks, full_parameters, full_tensor, process_group, shard_like
 from kosmos_model.modeling.tokenizer import BOS, EOS, NANO, PAD
 from kosmos_model.training import checkpoints
 from kosmos_model.training.recipes import Recipe
 from kosmos_model.training.setup import Options
 from kosmos_model.training.train import train
+from tests.model.conftest import NARROW
 
 LESSONS = "kosmos_tasks.lessons.scenes"
-TINY = replace(
-    PRESETS["kosmos-nano"],
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
+DATASETS = (
+    Dataset("captions", f"{LESSONS}:captions", tokens=60),
+    Dataset("text", f"{LESSONS}:sentences", tokens=30, after=1),
 )
-STREAMS = (
-    Stream("captions", f"{LESSONS}:captions", tokens=60),
-    Stream("text", f"{LESSONS}:sentences", tokens=30, after=1),
+RECIPE = Recipe(
+    "tiny",
+    "tiny",
+    NANO,
+    2,
+    DATASETS,
+    learning_rate=1e-2,
+    warmup=2,
+    context_length=128,
+    micro_batch_tokens=60,
+    save_every=1,
 )
-RECIPE = Recipe("tiny", "tiny", NANO, 2, STREAMS, rate=1e-2, warmup=2, length=128, part_tokens=60, save_every=1)
 SHARDED = replace(
     RECIPE,
     shard=True,
@@ -61,7 +60,7 @@ CLOSE = 1e-6
 
 def run(recipe: Recipe, folder: Path, *, steps: int) -> None:
     """Train on a CPU, in silence."""
-    PRESETS["tiny"] = TINY
+    PRESETS["tiny"] = NARROW
     train(recipe, folder, Options(steps=steps, device="cpu", workers=0), console=Console(file=io.StringIO()))
 
 
@@ -141,11 +140,11 @@ def test_a_sharded_model_is_evaluated_and_is_a_model_like_any(folders):
             (step, "0", "3") for step in "12"
         ]
     model, _ = checkpoint.load(folders / "sharded" / "model")
-    assert model.config == TINY
+    assert model.config == NARROW
 
 
 def test_ranks_in_step_get_as_many_parts_each_with_an_image():
-    text = part([(Document("text", (BOS, 9, EOS), (0.0, 1.0, 1.0)), 1.0, 0)], image_size=16)
+    text = micro_batch([(Document("text", (BOS, 9, EOS), (0.0, 1.0, 1.0)), 1.0, 0)], image_size=16)
     first, second = in_step([text], 2, image_size=16)
     assert first.tokens.equal(text.tokens)
     assert len(first.pixels) == len(second.pixels) == 1
@@ -155,19 +154,19 @@ def test_ranks_in_step_get_as_many_parts_each_with_an_image():
 
 
 def test_alone_nothing_is_shared():
-    with joined("cpu") as ranks:
-        assert (ranks.rank, ranks.ranks, ranks.first, ranks.most(7)) == (0, 1, True, 7)
+    with process_group("cpu") as ranks:
+        assert (ranks.rank, ranks.ranks, ranks.first, ranks.all_reduce_max(7)) == (0, 1, True, 7)
     weight = torch.nn.Linear(2, 2).weight
-    assert gathered(weight) is weight
-    assert dealt(torch.ones(2), like=weight).equal(torch.ones(2))
-    with whole(torch.nn.Linear(2, 2)):
+    assert full_tensor(weight) is weight
+    assert shard_like(torch.ones(2), like=weight).equal(torch.ones(2))
+    with full_parameters(torch.nn.Linear(2, 2)):
         pass
 
 
 def test_a_device_that_is_not_there_is_named():
     with (
-        pytest.raises(KosmosEvalError, match=r"device nowhere cannot be used .*; expected auto, cpu or cuda"),
-        joined("nowhere"),
+        pytest.raises(KosmosEvalError, match="device is 'nowhere'; expected auto, cpu, cuda or cuda:N"),
+        process_group("nowhere"),
     ):
         pass
 

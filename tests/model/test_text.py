@@ -143,12 +143,12 @@ def test_the_command_trains_on_files(tmp_path, capsys):
     assert out.read_bytes() == train(TEXTS, vocab_size=400, path=tmp_path / "same.spm").proto
 
 
-def test_the_command_trains_on_a_stream_that_is_named_as_in_a_recipe(tmp_path, capsys):
-    named = ["--stream", "kosmos_tasks.lessons.scenes:sentences", "--items", "300", "--vocab-size", "400"]
+def test_the_command_trains_on_a_dataset_that_is_named_as_in_a_recipe(tmp_path, capsys):
+    named = ["--dataset", "kosmos_tasks.lessons.scenes:sentences", "--items", "300", "--vocab-size", "400"]
     assert main([str(tmp_path / "own.spm"), *named]) == 0
     assert Tokenizer.read(tmp_path / "own.spm").encode("An image of")
-    assert main([str(tmp_path / "own.spm"), "--stream", "nowhere:texts"]) == 2
-    assert "stream 'nowhere:texts' cannot be loaded" in capsys.readouterr().err
+    assert main([str(tmp_path / "own.spm"), "--dataset", "nowhere:texts"]) == 2
+    assert "dataset 'nowhere:texts' cannot be loaded" in capsys.readouterr().err
 
 
 def test_lessons_are_read_with_their_answers():

@@ -1,20 +1,20 @@
 import csv
-import io
 import json
 from dataclasses import replace
 from errno import ENOSPC
 
 import pytest
 import torch
-from rich.console import Console
 from torch.nn.functional import cross_entropy
 
+from kosmos_eval.cli.app import main
 from kosmos_eval.errors import KosmosEvalError, ModelError, RunError, UnknownName
 from kosmos_eval.evaluation.run_folder import locked
+from kosmos_eval.files import MARKER, mark_made
 from kosmos_eval.prompt import Image
-from kosmos_model.data.batches import Batches, Plan, dealt, loader
+from kosmos_model.data.batches import Batches, Plan, balance, loader
+from kosmos_model.data.datasets import Dataset
 from kosmos_model.data.documents import Document
-from kosmos_model.data.streams import Stream
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.distributed import Ranks
@@ -22,32 +22,22 @@ from kosmos_model.modeling.kosmos import build, text_weights
 from kosmos_model.modeling.tokenizer import NANO, PAD, Tokenizer
 from kosmos_model.training import checkpoints, recipes
 from kosmos_model.training.log import Log
-from kosmos_model.training.optim import accumulate, optimiser, orthogonal, rate, update
+from kosmos_model.training.optim import accumulate, learning_rate, optimiser, orthogonal, update
 from kosmos_model.training.recipes import Recipe
-from kosmos_model.training.setup import Options, begin
+from kosmos_model.training.setup import Options, setup
 from kosmos_model.training.train import train
+from tests.model.conftest import NARROW, quiet
 
 LESSONS = "kosmos_tasks.lessons.scenes"
-TINY = replace(
-    PRESETS["kosmos-nano"],
-    width=16,
-    layers=2,
-    heads=2,
-    ffn=32,
-    latents=2,
-    dropout=0.1,
-    image_size=16,
-    vision_width=16,
-    vision_layers=1,
-    vision_heads=2,
-    vision_ffn=32,
+TINY = replace(NARROW, dropout=0.1)
+DATASETS = (
+    Dataset("captions", f"{LESSONS}:captions", tokens=60),
+    Dataset("questions", f"{LESSONS}:questions", tokens=60, emphasis=2.0, prompt_weight=0.1),
+    Dataset("text", f"{LESSONS}:sentences", tokens=30, after=2),
 )
-STREAMS = (
-    Stream("captions", f"{LESSONS}:captions", tokens=60),
-    Stream("questions", f"{LESSONS}:questions", tokens=60, emphasis=2.0, prompt_weight=0.1),
-    Stream("text", f"{LESSONS}:sentences", tokens=30, after=2),
+RECIPE = Recipe(
+    "tiny", "tiny", NANO, steps=6, datasets=DATASETS, learning_rate=1e-2, warmup=2, context_length=128, save_every=3
 )
-RECIPE = Recipe("tiny", "tiny", NANO, steps=6, streams=STREAMS, rate=1e-2, warmup=2, length=128, save_every=3)
 HERE = Options(workers=0)
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
@@ -57,16 +47,12 @@ def _tiny(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", TINY)
 
 
-def quiet():
-    return Console(file=io.StringIO(), width=250)
-
-
 def rows(folder):
     with (folder / "losses.csv").open(newline="") as file:
         return [{**row, "seconds": None} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("settings", [{}, {"muon": 5.0}, {"vision_rests": (1, 5)}])
+@pytest.mark.parametrize("settings", [{}, {"muon": 5.0}, {"freeze_vision_steps": (1, 5)}])
 def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypatch, settings):
     recipe = replace(RECIPE, **settings)
     train(recipe, tmp_path / "straight", HERE, console=quiet())
@@ -74,9 +60,9 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypat
     class Killed(BaseException):
         pass
 
-    def dies(log, measured, add=Log.add):
-        add(log, measured)
-        if measured.step == 5:
+    def dies(log, metrics, add=Log.add):
+        add(log, metrics)
+        if metrics.step == 5:
             raise Killed
 
     with monkeypatch.context() as patched:
@@ -92,12 +78,15 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(tmp_path, monkeypat
         assert both[0] == both[1]
 
 
-@pytest.mark.parametrize("text", ["", "step,sec", "step,seconds,tokens,rate,norm,other\n1,0.5,9,0.1,1.0,2.5\n"])
+@pytest.mark.parametrize(
+    "text", ["", "step,sec", "step,seconds,tokens,learning_rate,norm,other\n1,0.5,9,0.1,1.0,2.5\n"]
+)
 def test_losses_of_a_run_that_was_killed_before_its_first_checkpoint_are_begun_anew(tmp_path, text):
+    mark_made(tmp_path, checkpoints.MADE_BY, ["losses.csv"])
     (tmp_path / "losses.csv").write_text(text)
     train(replace(RECIPE, steps=2), tmp_path, HERE, console=quiet())
     found = rows(tmp_path)
-    assert list(found[0]) == ["step", "seconds", "tokens", "rate", "norm", "captions", "questions", "text"]
+    assert list(found[0]) == ["step", "seconds", "tokens", "learning_rate", "norm", "captions", "questions", "text"]
     assert [row["step"] for row in found] == ["1", "2"]
 
 
@@ -119,10 +108,14 @@ def test_a_finished_run_that_lost_its_model_has_it_again(tmp_path):
 
 def test_while_the_image_encoder_rests_all_else_is_trained(tmp_path):
     before = build(TINY, seed=0)
-    after, _ = checkpoint.load(train(replace(RECIPE, vision_rests=(0, 6)), tmp_path / "all", HERE, console=quiet()))
+    after, _ = checkpoint.load(
+        train(replace(RECIPE, freeze_vision_steps=(0, 6)), tmp_path / "all", HERE, console=quiet())
+    )
     changed = {part for part in ("vision", "resampler", "decoder") if state(before, part) != state(after, part)}
     assert changed == {"resampler", "decoder"}
-    some, _ = checkpoint.load(train(replace(RECIPE, vision_rests=(1, 6)), tmp_path / "some", HERE, console=quiet()))
+    some, _ = checkpoint.load(
+        train(replace(RECIPE, freeze_vision_steps=(1, 6)), tmp_path / "some", HERE, console=quiet())
+    )
     assert state(before, "vision") != state(some, "vision")
 
 
@@ -130,15 +123,15 @@ def state(model, part):
     return {name: weight.tolist() for name, weight in getattr(model, part).state_dict().items()}
 
 
-def test_a_stream_that_is_alone_is_read_alone(tmp_path):
-    pairs = Stream("pairs", "kosmos_tasks.lessons.lookups:pairs", tokens=60, until=2, alone=True)
-    train(replace(RECIPE, streams=(pairs, *STREAMS), steps=3), tmp_path, HERE, console=quiet())
+def test_a_dataset_that_is_alone_is_read_alone(tmp_path):
+    pairs = Dataset("pairs", "kosmos_tasks.lessons.lookups:pairs", tokens=60, until=2, alone=True)
+    train(replace(RECIPE, datasets=(pairs, *DATASETS), steps=3), tmp_path, HERE, console=quiet())
     kinds = ("pairs", "captions", "questions", "text")
     read = [[kind for kind in kinds if row[kind]] for row in rows(tmp_path)]
     assert read == [["pairs"], ["pairs"], ["captions", "questions", "text"]]
 
 
-def test_losses_are_told_by_stream_and_a_stream_begins_after_its_steps(tmp_path):
+def test_losses_are_told_by_dataset_and_a_dataset_begins_after_its_steps(tmp_path):
     train(RECIPE, tmp_path, HERE, console=quiet())
     assert [bool(row["text"]) for row in rows(tmp_path)] == [False, False, True, True, True, True]
     assert all(float(row["captions"]) > 0 and float(row["questions"]) > 0 for row in rows(tmp_path))
@@ -146,10 +139,89 @@ def test_losses_are_told_by_stream_and_a_stream_begins_after_its_steps(tmp_path)
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(tmp_path):
     train(RECIPE, tmp_path, HERE, console=quiet())
-    with pytest.raises(RunError, match=r"has rate 0.01, but now it is 0.02; train with --fresh or another --out"):
-        train(replace(RECIPE, rate=0.02), tmp_path, HERE, console=quiet())
-    train(replace(RECIPE, rate=0.02), tmp_path, replace(HERE, steps=1, fresh=True), console=quiet())
+    with pytest.raises(
+        RunError, match=r"has learning_rate 0.01, but now it is 0.02; train with --overwrite or another --out"
+    ):
+        train(replace(RECIPE, learning_rate=0.02), tmp_path, HERE, console=quiet())
+    train(replace(RECIPE, learning_rate=0.02), tmp_path, replace(HERE, steps=1, overwrite=True), console=quiet())
     assert len(rows(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["model", "step-000007", "tensorboard", "losses.csv", "scores.csv"])
+def test_what_training_did_not_make_is_neither_removed_nor_written_over(tmp_path, name):
+    foreign = tmp_path / name
+    if "." in name:
+        foreign.write_text("mine")
+    else:
+        foreign.mkdir()
+    with pytest.raises(RunError, match=f"{name} was not made by 'kosmos-eval train'; move it away or choose another"):
+        train(RECIPE, tmp_path, replace(HERE, overwrite=True), console=quiet())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".lock", name])
+
+
+def test_overwriting_removes_what_training_made_and_nothing_beside_it(tmp_path):
+    train(RECIPE, tmp_path, replace(HERE, steps=2), console=quiet())
+    mine = [tmp_path / "notes.txt", tmp_path / "step-by-step.md", tmp_path / "step-mine" / "a"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    train(RECIPE, tmp_path, replace(HERE, steps=1, overwrite=True), console=quiet())
+    assert all(path.read_text() == "mine" for path in mine)
+    assert sorted(path.name for path in tmp_path.glob("step-0*")) == ["step-000001"]
+
+
+def nothing(seed):
+    return iter(())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"datasets": (Dataset("none", f"{__name__}:nothing", 30),)},
+        {"datasets": (Dataset("none", f"{__name__}:nowhere", 30),)},
+        {"tokenizer": NANO.with_name("nowhere.spm")},
+        {"init": NANO},
+        {"evaluate": {"vqav3": (0,)}, "evaluate_every": 1},
+    ],
+)
+def test_a_start_that_fails_removes_nothing(tmp_path, broken):
+    train(RECIPE, tmp_path, replace(HERE, steps=1), console=quiet())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(KosmosEvalError):
+        train(replace(RECIPE, **broken), tmp_path, replace(HERE, overwrite=True), console=quiet())
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("{", r"\.kosmos-eval cannot be read"),
+        (
+            '{"made_by": "kosmos-eval clean", "made": ["model"]}',
+            "was made by 'kosmos-eval clean', not 'kosmos-eval train'",
+        ),
+        ('{"made_by": "kosmos-eval train", "made": ["../other"]}', r"names '\.\./other'; expected names of entries"),
+    ],
+)
+def test_a_marker_that_is_not_of_training_removes_nothing(tmp_path, marker, message):
+    folder, other = tmp_path / "run", tmp_path / "other"
+    for path in (folder / "model", other):
+        path.mkdir(parents=True)
+    (folder / MARKER).write_text(marker)
+    with pytest.raises(RunError, match=message):
+        train(RECIPE, folder, replace(HERE, overwrite=True), console=quiet())
+    assert (folder / "model").is_dir() and other.is_dir()
+
+
+def test_an_empty_out_is_refused_before_anything(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr("sys.argv", ["kosmos-eval", "train", "nano", "--out", "", "--overwrite"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: --out is empty; expected the name of a folder\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_more_steps_go_on_from_the_last(tmp_path):
@@ -182,7 +254,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", full)
-        with pytest.raises(RunError, match=r"No space left on device; its last checkpoint is kept, mend this and run"):
+        with pytest.raises(RunError, match=r"No space left on device; its last checkpoint is kept, fix this and run"):
             train(RECIPE, tmp_path, replace(HERE, steps=4), console=quiet())
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-000003"]
     train(RECIPE, tmp_path, replace(HERE, steps=4), console=quiet())
@@ -206,14 +278,14 @@ def test_a_run_goes_on_though_settings_were_added_since(tmp_path):
     assert len(rows(tmp_path)) == 2
 
 
-def batch(part_tokens, **share):
-    plan = Plan(STREAMS, 0, 128, part_tokens, TINY.image_size, **share)
+def batch(micro_batch_tokens, **share):
+    plan = Plan(DATASETS, 0, 128, micro_batch_tokens, TINY.image_size, **share)
     return Batches(plan, Tokenizer.read(NANO, slots=TINY.latents))[5]
 
 
 def gradients(parts):
     model = build(replace(TINY, dropout=0.0), seed=1).train()
-    sums = accumulate(model, parts, streams=3)
+    sums = accumulate(model, parts, datasets=3)
     return sums, {name: weight.grad for name, weight in model.named_parameters()}
 
 
@@ -228,13 +300,13 @@ def test_gradients_of_many_parts_add_up_to_those_of_one_batch():
 
 @pytest.mark.parametrize("positions", ["xpos", "sinusoidal"])
 def test_the_loss_is_the_models_own_where_all_text_counts_alike(positions):
-    stream = replace(STREAMS[0], tokens=90)
-    plan = Plan((stream,), 0, 128, 100_000, TINY.image_size)
+    dataset = replace(DATASETS[0], tokens=90)
+    plan = Plan((dataset,), 0, 128, 100_000, TINY.image_size)
     (part,) = Batches(plan, Tokenizer.read(NANO, slots=TINY.latents))[0]
     weights = text_weights(part.tokens, TINY.given)
     assert torch.equal(part.weights, weights)
     model = build(replace(TINY, positions=positions), seed=1).eval()
-    ((loss, weight, tokens),) = accumulate(model, [part], streams=1).tolist()
+    ((loss, weight, tokens),) = accumulate(model, [part], datasets=1).tolist()
     logits = model(part.tokens, part.pixels[part.shown])[:, :-1]
     each = cross_entropy(logits.transpose(1, 2), part.tokens[:, 1:], reduction="none")
     assert loss == pytest.approx((each * weights[:, 1:]).sum().item(), rel=1e-5)
@@ -242,7 +314,7 @@ def test_the_loss_is_the_models_own_where_all_text_counts_alike(positions):
 
 
 def test_a_batch_is_a_function_of_its_step_whatever_draws_it():
-    plan = Plan(STREAMS, 0, 128, 200, TINY.image_size)
+    plan = Plan(DATASETS, 0, 128, 200, TINY.image_size)
     batches = Batches(plan, Tokenizer.read(NANO, slots=TINY.latents))
     (drawn,) = loader(batches, range(5, 6), workers=0)
     for part, other in zip(drawn, batch(200), strict=True):
@@ -264,7 +336,7 @@ def test_documents_are_dealt_by_what_they_cost():
         return Document("", (0,) * tokens, (0.0,) * tokens, (picture,) * images), 1.0, 0
 
     long, pictures, short = entry(120), entry(20, images=3), entry(20)
-    first, second = dealt([short, short, long, short, pictures, short], 2)
+    first, second = balance([short, short, long, short, pictures, short], 2)
     assert first == [pictures, short]  # 20 + 3 * 50, and 20
     assert second == [long, short, short, short]
 
@@ -294,13 +366,23 @@ def test_muon_moves_what_is_multiplied_by_and_adamw_the_rest():
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
-    update(adam, rate=0.1, clip=1e9)
+    update(adam, learning_rate=0.1, clip=1e9)
     assert all(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
 def test_the_rate_rises_in_the_warmup_and_falls_to_nothing():
-    recipe = replace(RECIPE, rate=1.0, warmup=4)
-    assert [rate(step, recipe, steps=8) for step in range(9)] == [0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
+    recipe = replace(RECIPE, learning_rate=1.0, warmup=4)
+    assert [learning_rate(step, recipe, steps=8) for step in range(9)] == [
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        1.0,
+        0.75,
+        0.5,
+        0.25,
+        0.0,
+    ]
 
 
 EVALUATED = replace(RECIPE, steps=3, evaluate_every=2, evaluate_limit=2, evaluate={"rendered_sst2": (0, 1)})
@@ -336,15 +418,15 @@ def test_a_task_that_is_not_there_is_named_before_the_first_step(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    run = begin(RECIPE, tmp_path, HERE, ranks=ALONE)
+    run = setup(RECIPE, tmp_path, HERE, ranks=ALONE)
     run.model.decoder.embed_tokens.weight.data[:] = float("inf")
-    with pytest.raises(ModelError, match="not a finite number; lower the recipe's rate"):
-        accumulate(run.model, batch(200), streams=3)
+    with pytest.raises(ModelError, match="not a finite number; lower the recipe's learning_rate"):
+        accumulate(run.model, batch(200), datasets=3)
 
 
 def test_the_bundled_recipe_reads_lessons_alone():
     nano = recipes.read("nano")
-    read = {stream.source.partition(":")[0].removeprefix("kosmos_tasks.lessons.") for stream in nano.streams}
+    read = {dataset.source.partition(":")[0].removeprefix("kosmos_tasks.lessons.") for dataset in nano.datasets}
     assert read == {"scenes", "lookups", "matrices"}
     assert nano.tokenizer.resolve() == NANO.resolve()
 
@@ -353,9 +435,9 @@ def test_the_bundled_recipe_reads_lessons_alone():
     ("text", "message"),
     [
         ("steps = ", "is no TOML"),
-        ("steps = 3", "has no stream to train on"),
-        ('[streams.a]\nsource = "a:b"\ntokens = 3', "lacks model, tokenizer, steps, rate, warmup$"),
-        ("[streams.a]\ntoken = 3", "no setting of streams.a .* is called 'token'; did you mean 'tokens'"),
+        ("steps = 3", "has no dataset to train on"),
+        ('[datasets.a]\nsource = "a:b"\ntokens = 3', "lacks model, tokenizer, steps, learning_rate, warmup$"),
+        ("[datasets.a]\ntoken = 3", "no setting of datasets.a .* is called 'token'; did you mean 'tokens'"),
     ],
 )
 def test_a_recipe_that_cannot_be_says_why(tmp_path, text, message):

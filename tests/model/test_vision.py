@@ -160,9 +160,9 @@ def test_at_rest_an_image_is_encoded_once_and_is_not_learned_from():
     expected = encoder(images)
     encoded = []
     encoder.model.register_forward_pre_hook(lambda _, given: encoded.append(len(given[0])))
-    encoder.rest(True)
+    encoder.freeze(True)
     first, again = encoder(images[[0, 1, 0]]), encoder(images)
-    encoder.rest(True)
+    encoder.freeze(True)
     assert torch.equal(encoder(images), again)
     assert encoded == [1, 1, 1]
     torch.testing.assert_close(again, expected)
@@ -172,15 +172,15 @@ def test_at_rest_an_image_is_encoded_once_and_is_not_learned_from():
 
 def test_after_its_rest_an_encoder_is_trained_and_remembers_nothing():
     encoder, images = ImageEncoder(CONFIG), torch.randn(2, 3, 16, 16)
-    encoder.rest(True)
+    encoder.freeze(True)
     before = encoder(images)
-    encoder.rest(False)
+    encoder.freeze(False)
     encoder(images)[..., 0].sum().backward()
     with torch.no_grad():
         for weight in encoder.parameters():
             if weight.grad is not None:
                 weight -= weight.grad
-    encoder.rest(True)
+    encoder.freeze(True)
     assert not torch.allclose(encoder(images), before)
 
 
@@ -189,7 +189,7 @@ def test_an_encoder_at_rest_forgets_the_oldest(monkeypatch):
     encoder, images = ImageEncoder(CONFIG), torch.randn(3, 3, 16, 16)
     encoded = []
     encoder.model.register_forward_pre_hook(lambda _, given: encoded.append(given[0]))
-    encoder.rest(True)
+    encoder.freeze(True)
     encoder(images)
     encoder(images[[2, 1, 0]])
     assert torch.equal(torch.cat(encoded), images[[0, 1, 2, 0]])

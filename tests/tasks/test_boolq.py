@@ -1,7 +1,6 @@
-"""BoolQ: prompts, SuperGLUE's file and the original one, marks, and what can be wrong."""
+"""BoolQ: prompts, SuperGLUE's file and the original one, scores, and what can be wrong."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +49,8 @@ def test_a_malformed_row_is_named(tmp_path: Path, broken: dict[str, Any]) -> Non
         at(tmp_path, "val.jsonl", ROW, ROW | broken).samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_the_original_file_gives_the_prompt_of_superglue() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    (original,) = BoolQ(Source("data", root / "boolq_original")).samples()
-    superglue = BoolQ(Source("data", root)).samples()
+def test_the_original_file_gives_the_prompt_of_superglue(real_data: Path) -> None:
+    (original,) = BoolQ(Source("data", real_data / "boolq_original")).samples()
+    superglue = BoolQ(Source("data", real_data)).samples()
     assert len(superglue) == 400
     assert (original.prompt, original.target) == (superglue[0].prompt, superglue[0].target)

@@ -1,7 +1,6 @@
-"""CommitmentBank: prompts, the order of labels, marks, and what can be wrong."""
+"""CommitmentBank: prompts, the order of labels, scores, and what can be wrong."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,7 @@ def test_a_malformed_row_is_named(tmp_path: Path, broken: dict[str, Any]) -> Non
         at(tmp_path, ROW, ROW | broken).samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_texts_load_with_their_labels() -> None:
-    task = CB(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"])))
+def test_real_texts_load_with_their_labels(real_data: Path) -> None:
+    task = CB(Source("data", real_data))
     assert Counter(sample.target for sample in task.samples()) == {"True": 23, "False": 28, "Neither": 5}
     assert len(task.examples()) == 32

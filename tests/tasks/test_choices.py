@@ -1,4 +1,4 @@
-"""Choosing among texts: what is asked, ties, rules and their marks, endings in several contexts."""
+"""Choosing among texts: what is asked, ties, rules and their scores, endings in several contexts."""
 
 import pytest
 

@@ -1,7 +1,6 @@
-"""COCO captions: prompts, corpus marks, official files and what can be wrong with them."""
+"""COCO captions: prompts, corpus scores, official files and what can be wrong with them."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -329,10 +328,7 @@ def test_results_json_that_does_not_fit_is_refused(tmp_path: Path, entries: Any,
         task.read_answers(file)
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, mirrored: Callable[..., Source]) -> None:
     pictures(tmp_path, {1: "1.png"})
     row = {
         "question_id": "000000000139.jpg",
@@ -342,30 +338,20 @@ def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.
         "id": 77,
         "file_name": "000000000139.jpg",
     }
-    folder = tmp_path / "hub" / "lmms-lab" / "COCO-Caption2017"
-    (folder / "data").mkdir(parents=True)
-    data = datasets.Dataset.from_list([row]).cast_column("image", datasets.Image())
-    data.to_parquet(folder / "data" / "val-00000-of-00001.parquet")
-    card = "configs:\n- config_name: default\n  data_files:\n  - split: val\n    path: data/val-*\n"
-    (folder / "README.md").write_text(f"---\n{card}---\n")
-
-    task = CocoCaption(Source("hub", tmp_path / "hub"))
+    task = CocoCaption(mirrored("lmms-lab/COCO-Caption2017", {"val": [row]}))
     (sample,) = task.samples()
     assert (sample.id, sample.references) == ("139", tuple(CAPTIONS[1]))
     assert sample.prompt.images[0].pixels().size == (4, 4)
     assert [shot.id for shot in task.examples()] == ["139"]
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_captions_get_the_official_tools_figures() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = at(root, "val2017").official()
+def test_real_captions_get_the_official_tools_figures(real_data: Path) -> None:
+    task = at(real_data, "val2017").official()
     samples = task.samples()
     assert (len(samples), len(task.examples())) == (60, 32)
     name = "coco/results/captions_val2017_VinVLbase_results.json"
-    reference = json.loads((root / "reference_scores.json").read_text())[name]
-    answers = task.read_answers(root / name)
+    reference = json.loads((real_data / "reference_scores.json").read_text())[name]
+    answers = task.read_answers(real_data / name)
     scores = [task.score_answer(sample, answers[sample.id]) for sample in samples]
     for metric, figure in task.aggregate(samples, scores, seed=0).items():
         assert figure.value == pytest.approx(reference[metric], abs=1e-6)

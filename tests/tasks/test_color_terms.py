@@ -1,6 +1,5 @@
-"""ColorTerms: prompts, marks, and what can be wrong."""
+"""ColorTerms: prompts, scores, and what can be wrong."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,7 @@ def test_a_malformed_row_is_named(tmp_path: Path) -> None:
         at(tmp_path, "object,color\nash,grey\nfog,gray\n").samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_things_load() -> None:
-    samples = list(ColorTerms(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"]))).samples())
+def test_real_things_load(real_data: Path) -> None:
+    samples = list(ColorTerms(Source("data", real_data)).samples())
     assert len(samples) == 52
     assert {sample.target for sample in samples} == set(COLORS) - {"purple"}

@@ -1,7 +1,6 @@
-"""COPA: connectives, the two spaces of lm-evaluation-harness, marks, and what can be wrong."""
+"""COPA: connectives, the two spaces of lm-evaluation-harness, scores, and what can be wrong."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +46,7 @@ def test_a_malformed_row_is_named(tmp_path: Path, broken: dict[str, Any]) -> Non
         at(tmp_path, ROW, ROW | broken).samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_sentences_load_with_their_labels() -> None:
-    task = COPA(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"])))
+def test_real_sentences_load_with_their_labels(real_data: Path) -> None:
+    task = COPA(Source("data", real_data))
     assert (len(task.samples()), len(task.examples())) == (100, 32)
     assert sum(sample.choices.index(sample.target) for sample in task.samples()) == 45

@@ -1,7 +1,6 @@
-"""Classification with descriptions: both prompts, lenient marks, a user's groups, CUB's folders, what can be wrong."""
+"""Classification with descriptions: both prompts, lenient scores, a user's groups, CUB's folders, what can be wrong."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +141,7 @@ def test_generated_creatures_are_balanced_and_not_on_both_sides() -> None:
     assert all(sample.extra["described"].text().count("Description of ") == 2 for sample in samples)
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_woodpeckers_load() -> None:
-    samples = CUBDescriptions(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"]))).samples()
+def test_real_woodpeckers_load(real_data: Path) -> None:
+    samples = CUBDescriptions(Source("data", real_data)).samples()
     assert [sample.target for sample in samples] == [BIRDS[0]] * 6 + [BIRDS[1]] * 6
     assert all(sample.prompt.images[0].pixels().width > 100 for sample in samples)

@@ -1,7 +1,7 @@
 """Flickr30k: prompts, both forms of the official file, missing images, and what can be wrong."""
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +165,16 @@ def test_a_malformed_row_is_named(tmp_path: Path, content: Any, problem: str) ->
         at(tmp_path).samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_captions_are_five_and_the_images_there_are_found() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    samples = [*at(root, partial=True).samples(), *at(root, partial=True).examples()]
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source]) -> None:
+    image = {"bytes": Image.drawn(PIL.Image.new("RGB", (4, 4), "red")).encoded(), "path": None}
+    task = Flickr30k(mirrored("royokong/flickr30k_test", {"test": [{"image": image, "text": ["A dog.", "It."]}]}))
+    assert [(sample.id, sample.references) for sample in task.samples()] == [("test/0", ("A dog.", "It."))]
+    assert [shot.target for shot in task.examples()] == ["A dog."]
+
+
+def test_real_captions_are_five_and_the_images_there_are_found(real_data: Path) -> None:
+    samples = [*at(real_data, partial=True).samples(), *at(real_data, partial=True).examples()]
     assert len(samples) == 4
     assert all(len(sample.references) == 5 for sample in samples)
     with pytest.raises(BadData, match="998 of the 1000 images of test are not in"):
-        at(root).samples()
+        at(real_data).samples()

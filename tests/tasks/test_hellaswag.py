@@ -1,7 +1,6 @@
-"""HellaSwag: prompts, cleaning, marks, and what can be wrong."""
+"""HellaSwag: prompts, cleaning, scores, and what can be wrong."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,8 @@ def test_a_malformed_row_is_named(tmp_path: Path, broken: dict[str, Any], proble
         at(tmp_path, ROW, ROW | broken).samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_rows_load() -> None:
-    task = HellaSwag(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"])))
+def test_real_rows_load(real_data: Path) -> None:
+    task = HellaSwag(Source("data", real_data))
     first = task.samples()[0]
     assert (len(task.samples()), len(task.examples())) == (2, 2)
     assert first.prompt == Prompt("Roof shingle removal: A man is sitting on a roof. He")

@@ -1,6 +1,6 @@
 """ImageNet: prompts, exact names, duplicates and prefixes among them, folders and flat files and what can be wrong."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,26 +261,17 @@ def test_answers_made_elsewhere_are_one_name_a_line(tmp_path: Path) -> None:
     assert marks == [{"accuracy_unconstrained": 1.0}, {"accuracy_unconstrained": 0.0}]
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source]) -> None:
     encoded = Image.drawn(PIL.Image.new("RGB", (8, 8), "white")).encoded()
-    data = datasets.Dataset.from_dict({"image": [{"bytes": encoded, "path": "a.png"}], "label": [65]})
-    folder = tmp_path / "ILSVRC" / "imagenet-1k" / "data"
-    folder.mkdir(parents=True)
-    data.cast_column("image", datasets.Image()).to_parquet(folder / "validation-00000-of-00001.parquet")
-
-    task = ImageNet(Source("hub", tmp_path))
+    row = {"image": {"bytes": encoded, "path": "a.png"}, "label": 65}
+    task = ImageNet(mirrored("ILSVRC/imagenet-1k", {"validation": [row]}))
     (sample,) = task.samples()
     assert (sample.id, sample.target) == ("validation/0", "sea snake")
     assert sample.prompt.images[0].encoded() == encoded
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_photographs_join_their_names_by_wnid() -> None:
-    samples = {sample.prompt.images[0].name: sample for sample in at(Path(os.environ["KOSMOS_EVAL_DATA"])).samples()}
+def test_real_photographs_join_their_names_by_wnid(real_data: Path) -> None:
+    samples = {sample.prompt.images[0].name: sample for sample in at(real_data).samples()}
     assert len(samples) == 84
     targets = {Path(name).stem: sample.target for name, sample in samples.items()}
     # CLIP's names differ from those of the files where these are ambiguous.

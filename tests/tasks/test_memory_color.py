@@ -1,6 +1,5 @@
-"""MemoryColor: prompts with descriptors, both files, marks, and what can be wrong."""
+"""MemoryColor: prompts with descriptors, both files, scores, and what can be wrong."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -77,10 +76,8 @@ def test_no_generated_thing_is_on_both_sides() -> None:
     assert {sample.target for sample in task.samples()} == set(COLORS)
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_things_load_with_their_colors() -> None:
-    samples = list(MemoryColor(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"]))).samples())
+def test_real_things_load_with_their_colors(real_data: Path) -> None:
+    samples = list(MemoryColor(Source("data", real_data)).samples())
     assert (len(samples), Counter(sample.target for sample in samples)["white"]) == (109, 25)
     pumpkin = next(sample for sample in samples if "pumpkin" in sample.prompt.text())
     assert (pumpkin.prompt, pumpkin.target) == (Prompt("The color of a pumpkin is?"), "red")

@@ -12,7 +12,7 @@ from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 from kosmos_eval.task import means
-from kosmos_tasks import new_words
+from kosmos_tasks.families import splits
 from kosmos_tasks.new_words import NewWords
 
 
@@ -38,8 +38,8 @@ def test_one_shot_is_a_demonstration_of_each_name() -> None:
 
 
 def test_another_wording_says_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kosmos_tasks.synthetic.new_words.TEST", 1)
-    monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
+    monkeypatch.setitem(NewWords.splits.sizes, "test", 1)
+    monkeypatch.setattr(splits, "_rows", splits._rows.__wrapped__)
     task = NewWords(prompt="sentence")
     (sample,) = task.samples()
     (request,) = task.requests(sample, task.choose_shots(sample, 1))
@@ -78,8 +78,8 @@ def test_a_rule_weighs_the_number_of_tokens() -> None:
 def test_every_generated_episode_names_its_query_in_its_demonstrations(
     ways: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kosmos_tasks.synthetic.new_words.TEST", 12)
-    monkeypatch.setattr(new_words, "rows", new_words.rows.__wrapped__)
+    monkeypatch.setitem(NewWords.splits.sizes, "test", 12)
+    monkeypatch.setattr(splits, "_rows", splits._rows.__wrapped__)
     task = NewWords(ways=ways)
     samples = task.samples()
     assert len(samples) == 12

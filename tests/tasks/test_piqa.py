@@ -1,7 +1,6 @@
-"""PIQA: prompts, labels in a file of their own, marks, and what can be wrong."""
+"""PIQA: prompts, labels in a file of their own, scores, and what can be wrong."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -63,9 +62,7 @@ def test_missing_labels_are_named(tmp_path: Path) -> None:
         task.samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_goals_load_with_their_labels() -> None:
-    samples = list(PIQA(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"]))).samples())
+def test_real_goals_load_with_their_labels(real_data: Path) -> None:
+    samples = list(PIQA(Source("data", real_data)).samples())
     assert len(samples) == 1838
     assert samples[1].target == "finish, woodgrain with  bobby pin "

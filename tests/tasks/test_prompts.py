@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.source import Source
 from kosmos_tasks.raven_iq import RavenIQ
 
@@ -19,7 +19,7 @@ TASKS = {
 
 @pytest.mark.parametrize("name", [*TASKS, "raven_iq"])
 def test_every_wording_asks_the_same_samples_in_other_words_and_the_papers_is_the_default(name):
-    task = build_task(name, Source())
+    task = load_task(name, Source())
     assert next(iter(task.prompt_variants)) == task.prompt == "paper"
     assert len(task.prompt_variants) >= 3
     asked = {}
@@ -37,7 +37,7 @@ def test_every_wording_asks_the_same_samples_in_other_words_and_the_papers_is_th
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_words_after_the_image_are_those_of_the_chosen_wording(name):
-    task = build_task(name, Source())
+    task = load_task(name, Source())
     question = {"vqav2": "what colour is the car?"}.get(name, "")
     paper, short = (task.prompt_variants[prompt].format(question=question) for prompt in ("paper", "short"))
     assert (paper, short) == TASKS[name]
@@ -56,4 +56,4 @@ def test_a_raven_puzzle_is_worded_around_its_images():
 
 def test_an_unknown_wording_is_refused_by_name():
     with pytest.raises(KosmosEvalError, match="expected one of 'paper', 'short', 'instruction'"):
-        build_task("vqav2", Source(), {"prompt": "shrot"})
+        load_task("vqav2", Source(), {"prompt": "shrot"})

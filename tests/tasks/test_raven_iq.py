@@ -2,9 +2,8 @@
 
 import io
 import json
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import pytest
 
 from kosmos_eval import evaluate
 from kosmos_eval.errors import BadData, UnknownName
-from kosmos_eval.evaluation.run_folder import Run
+from kosmos_eval.evaluation.run_folder import load_folder
+from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Likelihoods, LogLikelihood
@@ -234,10 +234,11 @@ def test_a_broken_npz_fails_its_own_puzzle_and_is_named(tmp_path: Path, broken: 
     file = root / "raven" / "center_single" / "RAVEN_8_test.npz"
     if broken == "cut":
         file.write_bytes(file.read_bytes()[:500])
-    run = Run()
-    report = evaluate(load("yes"), {"raven_iq": at(root)}, shots=(0,), run=run)
+    report = evaluate(load("yes"), {"raven_iq": at(root)}, out=tmp_path / "run")
     assert (report.rows[0].n, report.failed) == (1, 1)
-    assert "RAVEN_8_test.npz cannot be decoded" in str(run.record("raven_iq", 0, "center_single/RAVEN_8_test").error)
+    record = load_folder(tmp_path / "run")[1].record(SettingKey("raven_iq"), "center_single/RAVEN_8_test")
+    assert record is not None and record.error is not None
+    assert "RAVEN_8_test.npz cannot be decoded" in record.error
 
 
 def test_the_papers_puzzles_come_first_and_unknown_splits_are_listed(tmp_path: Path) -> None:
@@ -254,40 +255,29 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         at(tmp_path).samples()
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source], monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     buffer = io.BytesIO()
     PIL.Image.new("L", (160, 160), 7).save(buffer, "PNG")
     cells = [{"bytes": buffer.getvalue(), "path": None}] * 8
     row = {"panels": cells, "choices": cells, "target": 3, "id": 11, "metadata": "<Data/>"}
-    data = datasets.Dataset.from_list([row])
-    for column in ("panels", "choices"):
-        data = data.cast_column(column, datasets.List(datasets.Image()))
-    folder = tmp_path / "HuggingFaceM4" / "RAVEN"
-    card = "---\nconfigs:\n"
+    panels = datasets.List(datasets.Image())
     for name in ("center_single", "distribute_four"):
-        (folder / name).mkdir(parents=True)
-        data.to_parquet(folder / name / "test-00000-of-00001.parquet")
-        card += f"- config_name: {name}\n  data_files:\n  - split: test\n    path: {name}/test-*\n"
-    (folder / "README.md").write_text(card + "---\n")
-
-    task = RavenIQ(Source("hub", tmp_path), configuration="distribute_four")
+        source = mirrored("HuggingFaceM4/RAVEN", {"test": [row]}, name, panels=panels, choices=panels)
+    task = RavenIQ(source, configuration="distribute_four")
     (sample,) = task.samples()
     assert (sample.id, sample.target, sample.kind) == ("distribute_four/11", "4", "distribute_four")
     assert grey(sample.extra["candidates"][7]) == 7
-    monkeypatch.setattr("kosmos_tasks.raven_iq.CONFIGURATIONS", ("center_single", "distribute_four"))
-    assert [sample.kind for sample in RavenIQ(Source("hub", tmp_path)).samples()] == [
+    monkeypatch.setattr("kosmos_tasks.formats.raven.CONFIGURATIONS", ("center_single", "distribute_four"))
+    assert [sample.kind for sample in RavenIQ(source).samples()] == [
         "center_single",
         "distribute_four",
     ]
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_puzzles_have_the_targets_of_their_files() -> None:
-    task = at(Path(os.environ["KOSMOS_EVAL_DATA"]), "test")
+def test_real_puzzles_have_the_targets_of_their_files(real_data: Path) -> None:
+    task = at(real_data, "test")
     samples = task.samples()
     assert {sample.id: sample.target for sample in samples} == {
         "center_single/RAVEN_18_test": "5",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.source import Source
 from kosmos_tasks.formats.records import (
     columns,
@@ -201,14 +201,14 @@ def test_a_malformed_file_is_told_in_one_line(task: str, files: dict[str, bytes]
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     with pytest.raises(BadData, match=problem) as caught:
-        len(build_task(task, Source("data", tmp_path)).samples())
+        len(load_task(task, Source("data", tmp_path)).samples())
     assert "\n" not in str(caught.value)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
     (tmp_path / "val.jsonl").write_bytes(b"\xef\xbb\xbf" + lined({"passage": "P.", "question": "q", "label": True}))
-    assert build_task("boolq", Source("data", tmp_path)).samples()[0].prompt.text().startswith("P.")
+    assert load_task("boolq", Source("data", tmp_path)).samples()[0].prompt.text().startswith("P.")
     (tmp_path / "test.tsv").write_bytes("\ufeffgood\t1\r\nbad\t0\r\n".encode())
-    from kosmos_tasks.rendered_sst2 import _sentences
+    from kosmos_tasks.formats.rendered_sst2 import _sentences
 
     assert [row["text"] for row in _sentences(tmp_path, "test")] == ["good", "bad"]

@@ -1,6 +1,5 @@
 """RelativeSize: both orders, the paper's one apart, and what can be wrong."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -60,10 +59,8 @@ def test_no_generated_pair_is_on_both_sides() -> None:
     assert {sample.group for sample in task.samples()}.isdisjoint(shot.group for shot in task.examples())
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_pairs_load_in_both_orders() -> None:
-    samples = list(RelativeSize(Source("data", Path(os.environ["KOSMOS_EVAL_DATA"]))).samples())
+def test_real_pairs_load_in_both_orders(real_data: Path) -> None:
+    samples = list(RelativeSize(Source("data", real_data)).samples())
     assert len(samples) == 2 * 486
     assert len({sample.group for sample in samples}) == 486
     assert samples[0].prompt == Prompt("Is aeroplane larger than apple?")

@@ -1,6 +1,6 @@
 """Rendered SST-2: prompts, rules of choice, folders of images, sentences drawn by us, and what can be wrong."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
@@ -174,21 +174,17 @@ def test_answers_made_elsewhere_are_one_label_a_line(tmp_path: Path) -> None:
         task.read_answers(tmp_path / "nothing")
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source]) -> None:
     import datasets
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     encoded = Image.drawn(PIL.Image.new("RGB", (8, 8), "white")).encoded()
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["negative", "positive"])}
-    )
-    folder = tmp_path / "nateraw" / "rendered-sst2" / "data"
-    folder.mkdir(parents=True)
-    for split, labels in {"test": [0, 1], "train": [1]}.items():
-        rows = {"image": [{"bytes": encoded, "path": None}] * len(labels), "label": labels}
-        datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
-
-    task = RenderedSST2(Source("hub", tmp_path))
+    image = {"bytes": encoded, "path": None}
+    splits = {
+        split: [{"image": image, "label": label} for label in labels]
+        for split, labels in {"test": [0, 1], "train": [1]}.items()
+    }
+    source = mirrored("nateraw/rendered-sst2", splits, label=datasets.ClassLabel(names=["negative", "positive"]))
+    task = RenderedSST2(source)
     assert [(sample.id, sample.target) for sample in task.samples()] == [
         ("test/0", "negative"),
         ("test/1", "positive"),
@@ -205,12 +201,9 @@ def test_synthetic_opinions_of_train_and_test_differ() -> None:
     assert asked[0].prompt.text() == f"<image>{QUESTION}"
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_sentences_load_with_their_labels() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = at(root)
-    assert (len(task.samples()), len(at(root, "valid").samples()), len(task.examples())) == (1821, 872, 500)
+def test_real_sentences_load_with_their_labels(real_data: Path) -> None:
+    task = at(real_data)
+    assert (len(task.samples()), len(at(real_data, "valid").samples()), len(task.examples())) == (1821, 872, 500)
     rows = task.samples().rows.with_format(None)  # type: ignore[attr-defined]
     assert (rows[0]["text"], rows[0]["label"]) == ("no movement , no yuks , not much of anything", 0)
     assert sum(rows["label"]) == 909, "as the card of the rendered images says"

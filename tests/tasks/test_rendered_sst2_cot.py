@@ -1,8 +1,8 @@
-"""Rendered SST-2 by chain of thought: the paper's two prompts, its marks, and every task's rationale by an option."""
+"""Rendered SST-2 by chain of thought: the paper's two prompts, its scores, and every task's rationale by an option."""
 
 import pytest
 
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.models.scripted import load
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
@@ -48,7 +48,7 @@ def test_the_answer_after_the_rationale_is_marked() -> None:
 def test_it_is_a_task_of_the_paper_with_a_headline_and_options_of_its_own() -> None:
     said = info(named("task", "rendered_sst2_cot"))
     assert (said.metric, said.suites, said.hub) == ("accuracy", (KOSMOS1, SYNTHETIC), "nateraw/rendered-sst2")
-    task = build_task("rendered_sst2_cot", Source(), {"rule": "mean per token", "rationale": "Read it:"})
+    task = load_task("rendered_sst2_cot", Source(), {"rule": "mean per token", "rationale": "Read it:"})
     (request,) = task.requests(task.samples()[0], [])
     assert request.prompt.text() == "<image>Read it:"
     assert "after 'Read it:'" in task.notes
@@ -56,7 +56,7 @@ def test_it_is_a_task_of_the_paper_with_a_headline_and_options_of_its_own() -> N
 
 @pytest.mark.parametrize("name", ["cub_descriptions", "hateful_memes", "websrc", "boolq", "memory_color", "winograd"])
 def test_any_task_can_be_given_a_rationale(name: str) -> None:
-    task = build_task(name, Source(), {"rationale": "Look:"})
+    task = load_task(name, Source(), {"rationale": "Look:"})
     sample, model = task.samples()[0], load("so")
     outputs = [output for _, output in model.answers(task.requests(sample, []))]
     requests = task.follow_up(sample, [], outputs)

@@ -1,4 +1,4 @@
-"""StoryCloze: prompts, the official csv, which split shows what, marks, and what can be wrong."""
+"""StoryCloze: prompts, the official csv, which split shows what, scores, and what can be wrong."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_likelier_ending_counts_under_the_chosen_rule(tmp_path: Path) -> Non
     assert task.score(task.samples()[0], [output]).values == {"acc": 0.0}
     gpt3 = StoryCloze(task.source, rule="mean per token")
     assert gpt3.score(gpt3.samples()[0], [output]).values == {"acc_per_token": 1.0}
-    assert gpt3.notes == ["by mean per token of log-probabilities"]
+    assert gpt3.notes == ["scored by length-normalised log-likelihood (per token)"]
 
 
 @pytest.mark.parametrize("row", ["2,A.,B.,C.,D.,E.,F.,0", "2,A.,B.,C.,D.,E.,F.", "2,A.,,C.,D.,E.,F.,1"])

@@ -56,16 +56,16 @@ def test_a_split_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_hub_is_read_with_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    from kosmos_tasks.families import text_ranking as text_rows
+    from kosmos_tasks.families import splits
 
     asked: list[tuple[str, str | None, str]] = []
 
-    def from_hub(name: str, *, source: Source, split: str, config: str | None) -> datasets.Dataset:
+    def from_hub(name: str, *, source: Source, split: str, config: str | None, images: list[str]) -> datasets.Dataset:
         asked.append((name, config, split))
         return datasets.Dataset.from_list([ROW, ROW])
 
-    monkeypatch.setattr(text_rows, "from_hub", from_hub)
-    monkeypatch.setattr(text_rows, "rows", text_rows.rows.__wrapped__)
+    monkeypatch.setattr(splits, "from_hub", from_hub)
+    monkeypatch.setattr(splits, "_rows", splits._rows.__wrapped__)
     task = COPA(Source("hub"))
     assert [sample.id for sample in task.samples()] == ["validation/0", "validation/1"]
     assert [shot.id for shot in task.examples()] == ["train/0", "train/1"]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_eval.evaluation.plan import Variants, cells
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.plan import plan
+from kosmos_eval.evaluation.setup import load_task
+from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.registry import named
 from kosmos_eval.request import Likelihoods, LogLikelihood
@@ -20,11 +21,11 @@ from kosmos_tasks.storycloze import COLUMNS
 
 
 def test_options_are_the_source_the_rule_and_the_reading_and_make_the_task_again() -> None:
-    task = build_task("copa", Source(), {"rule": "mean per token"})
+    task = load_task("copa", Source(), {"rule": "mean per token"})
     given = task.options()
-    source = {"kind": "synthetic", "root": None, "split": None, "revision": None}
+    source = {"kind": "synthetic", "root": None, "split": None, "revision": None, "allow_outside": False}
     assert given == {"source": source, "rule": "mean per token", "prompt": "lm-eval"}
-    assert build_task("copa", Source(**given.pop("source")), given) == task
+    assert load_task("copa", Source(**given.pop("source")), given) == task
 
 
 def test_a_task_says_what_it_is_and_what_its_headline_is_called() -> None:
@@ -34,24 +35,24 @@ def test_a_task_says_what_it_is_and_what_its_headline_is_called() -> None:
 
 
 def test_the_users_rule_gives_the_first_mark_in_either_reading() -> None:
-    task = build_task("piqa", Source(), {"rule": "mean per token"})
+    task = load_task("piqa", Source(), {"rule": "mean per token"})
     sample = task.samples()[0]
     output = Likelihoods((-4.0, -4.0), (4, 2), (False, False))
     marks = task.score(sample, [output]).values
     assert list(marks) == ["acc_per_token", "acc_norm", "acc"]
     assert marks["acc_per_token"] == float(sample.target == sample.choices[0])
-    assert "by mean per token of log-probabilities" in task.notes
-    other = build_task("piqa", Source(), {"rule": "sum", "prompt": "gpt3"})
+    assert "scored by length-normalised log-likelihood (per token)" in task.notes
+    other = load_task("piqa", Source(), {"rule": "sum", "prompt": "gpt3"})
     assert other.score(sample, [output]).values == {"acc": 0.5}
 
 
 def test_an_unknown_reading_and_a_rule_for_partial_evaluation_are_refused() -> None:
     with pytest.raises(UnknownName, match="no prompt of copa is called 'gpt4'; did you mean 'gpt3'"):
-        build_task("copa", Source(), {"prompt": "gpt4"})
+        load_task("copa", Source(), {"prompt": "gpt4"})
     with pytest.raises(KosmosEvalError, match="winogrande compares the same text after each choice, where no rule"):
-        build_task("winogrande", Source(), {"rule": "sum"})
+        load_task("winogrande", Source(), {"rule": "sum"})
     with pytest.raises(KosmosEvalError, match="expected one of 'usual', 'sum', 'mean per token'"):
-        build_task("copa", Source(), {"rule": "mean"})
+        load_task("copa", Source(), {"rule": "mean"})
 
 
 def lined(*rows: dict[str, Any]) -> str:
@@ -173,7 +174,7 @@ PARTIAL = {
 def reading(name: str, root: Path, files: dict[str, str]) -> Any:
     for file, content in files.items():
         (root / file).write_text(content)
-    task = build_task(name, Source("data", root), {"prompt": "gpt3"})
+    task = load_task(name, Source("data", root), {"prompt": "gpt3"})
     assert task.notes[-1] == "prompt gpt3"
     return task
 
@@ -210,6 +211,6 @@ def test_gpt3s_partial_evaluation_at_0_and_1_shot(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", [*GPT3, *PARTIAL])
 def test_a_run_asks_both_readings_beside_each_other(name: str) -> None:
-    made = cells({name: build_task(name, Source())}, shots=[1], limit=1, seed=0, ways=Variants(prompts=("all",)))
-    assert [cell.variant for cell in made] == ["", "prompt=gpt3"]
+    made = plan({name: load_task(name, Source())}, shots=[1], limit=1, variants=Variants(prompts=("all",)))
+    assert [str(setting.key.variant) for setting in made] == ["", "prompt=gpt3"]
     assert made[0].samples[0].id == made[1].samples[0].id

@@ -1,8 +1,8 @@
-"""VizWiz: prompts, marks without answer ids, both official formats, and what can be wrong."""
+"""VizWiz: prompts, scores without answer ids, both official formats, and what can be wrong."""
 
 import json
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +150,17 @@ def test_one_generated_question_in_five_cannot_be_answered() -> None:
     assert {sample.id for sample in asked}.isdisjoint(shot.id for shot in shown)
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_questions_load_and_no_human_answer_beats_the_most_common_one() -> None:
-    task = at(Path(os.environ["KOSMOS_EVAL_DATA"]))
+def test_the_hub_is_read_in_its_own_columns(mirrored: Callable[..., Source]) -> None:
+    image = {"bytes": Image.drawn(PIL.Image.new("RGB", (4, 4), "red")).encoded(), "path": None}
+    row = {"question_id": "VizWiz_val_00000007", "image": image, "question": "What?", "answers": ["no"] * 10}
+    task = VizWiz(mirrored("lmms-lab/VizWiz-VQA", {"val": [row | {"category": "other"}]}))
+    (sample,) = task.samples()
+    assert (sample.id, sample.group, sample.kind) == ("VizWiz_val_00000007", "VizWiz_val_00000007.jpg", "other")
+    assert (sample.target, [shot.id for shot in task.examples()]) == ("no", [sample.id])
+
+
+def test_real_questions_load_and_no_human_answer_beats_the_most_common_one(real_data: Path) -> None:
+    task = at(real_data)
     samples = list(task.samples())
     assert (len(samples), sum(sample.kind == "unanswerable" for sample in samples)) == (28, 10)
     for sample in samples:

@@ -1,8 +1,9 @@
-"""VQAv2: prompts, the official marks, official files and what can be wrong with them."""
+"""VQAv2: prompts, the official scores, official files and what can be wrong with them."""
 
 import json
-import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,53 +247,41 @@ def test_a_json_cut_in_the_middle_and_an_empty_folder_are_refused(tmp_path: Path
         at(tmp_path / "empty").samples()
 
 
-def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_the_hub_is_read_in_its_own_columns(tmp_path: Path, mirrored: Callable[..., Source]) -> None:
     image = tmp_path / "it.png"
     PIL.Image.new("RGB", (3, 3), "red").save(image)
-    for split, answers in {
-        "validation": [{"answer": text, "answer_confidence": "yes", "answer_id": 1} for text in HUMANS[11]],
-        "testdev": None,
-    }.items():
-        row = {
-            "question_type": "what is",
-            "multiple_choice_answer": "cat" if answers else None,
-            "answers": answers,
-            "image_id": 1,
-            "answer_type": "other" if answers else None,
-            "question_id": 11,
-            "question": "What is it?",
-            "image": {"bytes": image.read_bytes(), "path": None},
-        }
-        data = datasets.Dataset.from_list([row]).cast_column("image", datasets.Image())
-        folder = tmp_path / "hub" / "lmms-lab" / "VQAv2" / "data"
-        folder.mkdir(parents=True, exist_ok=True)
-        data.to_parquet(folder / f"{split}-00000-of-00001.parquet")
-    card = "configs:\n- config_name: default\n  data_files:\n" + "".join(
-        f"  - split: {split}\n    path: data/{split}-*\n" for split in ("validation", "testdev")
-    )
-    (folder.parent / "README.md").write_text(f"---\n{card}---\n")
-
-    task = VQAv2(Source("hub", tmp_path / "hub"))
+    human = [{"answer": text, "answer_confidence": "yes", "answer_id": 1} for text in HUMANS[11]]
+    splits = {
+        split: [
+            {
+                "question_type": "what is",
+                "multiple_choice_answer": "cat" if answers else None,
+                "answers": answers,
+                "image_id": 1,
+                "answer_type": "other" if answers else None,
+                "question_id": 11,
+                "question": "What is it?",
+                "image": {"bytes": image.read_bytes(), "path": None},
+            }
+        ]
+        for split, answers in {"validation": human, "testdev": None}.items()
+    }
+    source = mirrored("lmms-lab/VQAv2", splits)
+    task = VQAv2(source)
     (sample,) = task.samples()
     assert (sample.target, sample.kind, sample.references) == ("cat", "other", tuple(HUMANS[11]))
     assert sample.prompt.images[0].pixels().getpixel((0, 0)) == (255, 0, 0)
-    dev = VQAv2(Source("hub", tmp_path / "hub", "testdev"))
+    dev = VQAv2(replace(source, split="testdev"))
     assert dev.samples()[0].references == ()
     assert dev.examples()[0].target == "cat"
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_answer_files_get_the_official_tools_figures() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = at(root, "train2014")
+def test_real_answer_files_get_the_official_tools_figures(real_data: Path) -> None:
+    task = at(real_data, "train2014")
     samples = {sample.id: sample for sample in task.samples()}
     assert len(samples) == 88
-    reference = json.loads((root / "reference_scores.json").read_text())["vqav2/results"]
-    for file in sorted((root / "vqav2" / "results").glob("*.json")):
+    reference = json.loads((real_data / "reference_scores.json").read_text())["vqav2/results"]
+    for file in sorted((real_data / "vqav2" / "results").glob("*.json")):
         expected = reference[file.stem.removeprefix("v2_OpenEnded_mscoco_train2014_").removesuffix("_results")]
         marks = {
             number: task.score_answer(samples[number], answer).values["vqa_accuracy"]

@@ -1,9 +1,8 @@
-"""WebSRC: prompts with and without text, the authors' marks, official files, and what can be wrong."""
+"""WebSRC: prompts with and without text, the authors' scores, official files, and what can be wrong."""
 
 import base64
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +154,9 @@ def test_generated_pages_hold_their_answers_and_are_not_on_both_sides() -> None:
     assert 0.35 < yes < 0.65
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_pages_hold_the_answers_to_their_questions() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
+def test_real_pages_hold_the_answers_to_their_questions(real_data: Path) -> None:
     for split, count in (("dev", 5), ("train", 15)):
-        samples = list(WebSRC(Source("data", root, split)).samples())
+        samples = list(WebSRC(Source("data", real_data, split)).samples())
         assert len(samples) == count
         spans = [sample for sample in samples if sample.target not in ("yes", "no")]
         assert all(sample.target in sample.extra["context"] for sample in spans)

@@ -1,6 +1,5 @@
-"""Winograd schemas: partial evaluation, fitted options, twins as a group, and what can be wrong."""
+"""Winograd schemas: partial scoring, fitted options, twins as a group, and what can be wrong."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -84,14 +83,11 @@ def test_a_cut_collection_is_refused(tmp_path: Path) -> None:
         task.samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_schemas_agree_with_the_masked_file_beside_them() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    samples = Winograd(Source("data", root)).samples()
-    masked = (root / "winograd" / "wsc273.txt").read_text().split("\n\n")
+def test_real_schemas_agree_with_the_masked_file_beside_them(real_data: Path) -> None:
+    samples = Winograd(Source("data", real_data)).samples()
+    masked = (real_data / "winograd" / "wsc273.txt").read_text().split("\n\n")
     assert len(samples) == len([block for block in masked if block.strip()]) == 273
-    assert len(Winograd(Source("data", root, "all")).samples()) == 285
+    assert len(Winograd(Source("data", real_data, "all")).samples()) == 285
     agreed = 0
     for sample, block in zip(samples, masked, strict=False):
         right = plain(block.strip("\n").split("\n")[3])

@@ -1,7 +1,6 @@
-"""WinoGrande: partial evaluation, twins, marks, and what can be wrong."""
+"""WinoGrande: partial scoring, twins, scores, and what can be wrong."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +55,8 @@ def test_a_malformed_row_is_named(tmp_path: Path, broken: dict[str, Any], proble
         at(tmp_path, ROW, ROW | broken).samples()
 
 
-@pytest.mark.realdata
-@pytest.mark.skipif("KOSMOS_EVAL_DATA" not in os.environ, reason="needs official files under KOSMOS_EVAL_DATA")
-def test_real_sentences_agree_with_the_labels_beside_them() -> None:
-    root = Path(os.environ["KOSMOS_EVAL_DATA"])
-    task = WinoGrande(Source("data", root))
-    labels = (root / "winogrande" / "dev-labels.lst").read_text().split()
+def test_real_sentences_agree_with_the_labels_beside_them(real_data: Path) -> None:
+    task = WinoGrande(Source("data", real_data))
+    labels = (real_data / "winogrande" / "dev-labels.lst").read_text().split()
     assert [str(sample.extra["label"] + 1) for sample in task.samples()] == labels
     assert (len(labels), len(task.examples())) == (1267, 160)

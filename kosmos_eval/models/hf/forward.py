@@ -1,16 +1,19 @@
-"""The forward passes of a transformers model: a batch of prompts once, then whatever follows any of them.
+"""The forward passes of a transformers model: a batch of prompts once, then any texts that follow them.
 
-Tokens are fed one step at a time by our own search (`hf_generate`), not by transformers' ``generate``: in a padded
-batch that one gives KOSMOS-2 other positions than alone, and under beams several images of a prompt another order.
+Tokens are fed one step at a time by our own search (`decoding.generate`), not by transformers' ``generate``: in a
+padded batch that one gives KOSMOS-2 other positions than alone, and under beams several images of a prompt another
+order.
 
 Shapes: B prompts, L tokens of the longest, R rows that follow, S tokens of a row, V vocabulary.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.models.hf.prompts import Encoded
@@ -19,21 +22,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-
-import copy
-from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 ROOM = 16
 """Tokens that there is room for behind a prompt before its cache has to be moved."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What was read so far, a row for each sequence.
+    """The sequences that were read, a row for each.
 
     Args:
         cache: keys and values, a transformers ``Cache``.
@@ -47,6 +42,11 @@ class State:
     position: Tensor
     logits: Tensor
 
+    @property
+    def length(self) -> int:
+        """L, padding included."""
+        return int(self.mask.shape[1])
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -54,22 +54,30 @@ class Engine:
 
     Args:
         network: reads prompts with images.
-        writer: reads text alone, on the same cache; the network itself for most models.
+        text_model: reads text alone, on the same cache; the network itself for most models.
         device: where both are.
         origin: the position of the first token.
     """
 
     network: Any
-    writer: Any
+    text_model: Any
     device: torch.device
     origin: int
+
+    @classmethod
+    def of(cls, network: Any) -> Engine:
+        """Make the engine of a network."""
+        if network.config.model_type == "kosmos-2":
+            # It refuses to run without pixels, and counts positions from after its padding token's id.
+            return cls(network, network.text_model, network.device, network.config.text_config.pad_token_id + 1)
+        return cls(network, network, network.device, 0)
 
     def read(self, prompts: Sequence[Encoded], *, after: State | None = None) -> State:
         """Read a batch of prompts.
 
         Args:
             prompts: all with the same kinds of inputs.
-            after: what all of them follow, one row, which is kept.
+            after: a state of one row that all of them follow; it is kept.
         """
         import torch
 
@@ -80,17 +88,17 @@ class Engine:
         for name in prompts[0].tokenwise:
             rows = [torch.nn.functional.pad(p.tokenwise[name], (longest - len(p.ids), 0)) for p in prompts]
             inputs[name] = torch.cat(rows)
-        inputs |= {name: _stacked([p.pixels[name] for p in prompts]) for name in prompts[0].pixels}
+        inputs |= {name: _concatenated([p.pixels[name] for p in prompts]) for name in prompts[0].pixels}
         inputs = {name: value.to(self.device) for name, value in inputs.items()}
-        network = self.network if prompts[0].pixels else self.writer
-        positions, past = self._positions(inputs), None
+        network = self.network if prompts[0].pixels else self.text_model
+        positions, cache = self._positions(inputs), None
         if after is not None:
             positions = positions + (after.position - self.origin)
             inputs["attention_mask"] = torch.cat([after.mask.expand(len(prompts), -1), inputs["attention_mask"]], dim=1)
-            past = rows_of(after.cache, torch.zeros_like(inputs["input_ids"][:, 0]), room=longest + ROOM)
+            cache = select_rows(after.cache, torch.zeros_like(inputs["input_ids"][:, 0]), room=longest + ROOM)
         with torch.inference_mode():
             made = network(
-                **inputs, position_ids=positions, past_key_values=past, use_cache=True, **_last_only(network)
+                **inputs, position_ids=positions, past_key_values=cache, use_cache=True, **_last_only(network)
             )
         following = positions.amax(dim=(0, 2) if positions.ndim == 3 else 1) + 1
         return State(made.past_key_values, inputs["attention_mask"], following, made.logits[:, -1:])
@@ -113,14 +121,14 @@ class Engine:
         longest = max(map(len, texts))
         same = list(rows) == list(range(len(state.mask)))
         reused = same and not keep and has_room(state.cache)
-        cache = state.cache if reused else rows_of(state.cache, chosen, room=longest + ROOM * (not keep))
+        cache = state.cache if reused else select_rows(state.cache, chosen, room=longest + ROOM * (not keep))
         ids = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts], device=self.device)
         new = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts], device=self.device)
         mask = torch.cat([state.mask[chosen], new], dim=1)
         positions = state.position[chosen, None] + torch.arange(longest, device=self.device)
         fed = positions.expand(3, -1, -1) if self._three_axes else positions
         with torch.inference_mode():
-            made = self.writer(
+            made = self.text_model(
                 input_ids=ids, attention_mask=mask, position_ids=fed, past_key_values=cache, use_cache=True
             )
         return State(made.past_key_values, mask, state.position[chosen] + new.sum(1), made.logits)
@@ -141,15 +149,7 @@ class Engine:
         return flat.expand(3, -1, -1) if self._three_axes else flat
 
 
-def engine_of(network: Any) -> Engine:
-    """How to feed a network."""
-    if network.config.model_type == "kosmos-2":
-        # It refuses to run without pixels, and counts positions from after its padding token's id.
-        return Engine(network, network.text_model, network.device, network.config.text_config.pad_token_id + 1)
-    return Engine(network, network, network.device, 0)
-
-
-def _stacked(values: Sequence[Tensor]) -> Tensor:
+def _concatenated(values: Sequence[Tensor]) -> Tensor:
     """Concatenate along the first axis, the others padded with zeros to the largest."""
     import torch
 
@@ -165,33 +165,33 @@ def _last_only(network: Any) -> dict[str, int]:
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(network.forward).parameters else {}
 
 
-def rows_of(past: Any, rows: Tensor, *, room: int) -> Any:
-    """A copy of some rows of a cache.
+def select_rows(cache: Any, rows: Tensor, *, room: int) -> Any:
+    """Copy some rows of a cache.
 
     Args:
-        past: a transformers ``Cache``, left as it is.
+        cache: a transformers ``Cache``, left as it is.
         rows: which, repeats allowed.
-        room: for so many tokens more there is memory without another copy, where its layers are plain ones.
+        room: for so many tokens more there is memory without another copy, where its layers keep all tokens.
     """
-    if not plain(past):
-        chosen = copy.deepcopy(past)
+    if not keeps_all_tokens(cache):
+        chosen = copy.deepcopy(cache)
         chosen.batch_select_indices(rows)
         return chosen
-    chosen = copy.copy(past)
-    chosen.layers = [_roomy_layer()(layer, rows, room) for layer in past.layers]
+    chosen = copy.copy(cache)
+    chosen.layers = [_roomy_layer()(layer, rows, room) for layer in cache.layers]
     return chosen
 
 
-def has_room(past: Any) -> bool:
-    """Whether the cache is written in place, or has layers that cannot be."""
-    return not plain(past) or all(type(layer) is _roomy_layer() for layer in past.layers)
+def has_room(cache: Any) -> bool:
+    """True if the cache is written in place, or has layers of a kind that cannot be written in place."""
+    return not keeps_all_tokens(cache) or all(type(layer) is _roomy_layer() for layer in cache.layers)
 
 
-def plain(past: Any) -> bool:
-    """Whether every layer of a cache keeps all tokens; one with a window counts padding among the latest."""
+def keeps_all_tokens(cache: Any) -> bool:
+    """True if every layer of a cache keeps all tokens; one with a window counts padding among the latest."""
     from transformers.cache_utils import DynamicLayer
 
-    layers = getattr(past, "layers", ())
+    layers = getattr(cache, "layers", ())
     return bool(layers) and all(
         type(layer) in (DynamicLayer, _roomy_layer()) and layer.is_initialized for layer in layers
     )

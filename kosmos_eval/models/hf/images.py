@@ -1,4 +1,4 @@
-"""How each family's images are read: placeholders expanded by its processor or, for KOSMOS-2 and PaliGemma, by hand."""
+"""The image inputs of each family: placeholders expanded by its processor or, for KOSMOS-2 and PaliGemma, by hand."""
 
 from __future__ import annotations
 
@@ -9,19 +9,44 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadImage
 from kosmos_eval.models.hf.loading import Loaded
-from kosmos_eval.models.hf.prompts import Encoded, Expand, Reader, Tokens, Wording, image_placeholder
+from kosmos_eval.models.hf.prompts import Encoded, Expand, PromptEncoder, PromptRenderer, Tokens, image_placeholder
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
 
-def unseen(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
-    """The expansion of a model that sees no images: there is none."""
+def prompt_encoder(loaded: Loaded, *, chats: bool) -> PromptEncoder:
+    """Make the encoder of a model's prompts; as turns of its chat template, if it has one and ``chats``."""
+    template = loaded.processor or loaded.tokenizer
+    chosen = template if chats and getattr(template, "chat_template", None) is not None else None
+    config = loaded.network.config
+    if loaded.processor is None:
+        return PromptEncoder(PromptRenderer.of(loaded.tokenizer, ("", ""), chosen), _no_images)
+    if config.model_type == "kosmos-2":
+        renderer = PromptRenderer.of(loaded.tokenizer, ("<image></image>", "<image>"), chosen)
+        return PromptEncoder(renderer, _by_hand_for_kosmos2(loaded.processor, config.latent_query_num))
+    if config.model_type == "paligemma":
+        image = loaded.processor.image_token
+        layout = PaliGemmaLayout(loaded.tokenizer.bos_token, image)
+        renderer = PromptRenderer.of(loaded.tokenizer, (image, image), layout)
+        return PromptEncoder(renderer, _by_hand_for_paligemma(loaded.processor), expand_text_only=True)
+    renderer = PromptRenderer.of(loaded.tokenizer, image_placeholder(loaded.processor, config), chosen)
+    known = frozenset(signature(loaded.network.forward).parameters)
+    return PromptEncoder(renderer, _by_processor(loaded.processor, renderer, known))
+
+
+def requires_pixels(forward: Callable[..., object]) -> bool:
+    """True if a network cannot be called without the pixels of an image, as BLIP-2 cannot."""
+    pixels = signature(forward).parameters.get("pixel_values")
+    return pixels is not None and pixels.default is pixels.empty
+
+
+def _no_images(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
     return Encoded(tokens.ids)
 
 
-def by_processor(processor: Any, wording: Wording, known: Collection[str]) -> Expand:
-    """Expansion as the model's own processor does it; of what that makes, the inputs that the model knows are kept."""
+def _by_processor(processor: Any, renderer: PromptRenderer, known: Collection[str]) -> Expand:
+    """Expand as the model's own processor does; of its results, the inputs that the model knows are kept."""
 
     def expand(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
         import torch
@@ -40,45 +65,13 @@ def by_processor(processor: Any, wording: Wording, known: Collection[str]) -> Ex
             {name: value for name, value in inputs.items() if value.shape == shape},
             {name: value for name, value in inputs.items() if value.shape != shape},
         )
-        return encoded.retold(ids[: len(ids) - wording.trailing * special])
+        return encoded.with_ids(ids[: len(ids) - renderer.trailing * special])
 
     return expand
 
 
-def repeated(processor: Any) -> Expand:
-    """Expansion for PaliGemma: a placeholder as often as an image has vectors, and the prompt seen in both directions.
-
-    Its processor would end every text with a line break, also where a continuation follows; `Prefixed` has it.
-    """
-
-    def expand(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
-        import torch
-
-        image, slots = processor.image_token_id, processor.image_seq_length
-        ids = tuple(token for one in tokens.ids for token in [one] * (slots if one == image else 1))
-        seen = processor.image_processor(list(pictures), return_tensors="pt") if pictures else {}
-        pixels = {name: value for name, value in seen.items() if name == "pixel_values"}
-        return Encoded(ids, {"token_type_ids": torch.zeros(1, len(ids)).long()}, pixels)
-
-    return expand
-
-
-@dataclass(frozen=True)
-class Prefixed:
-    """How PaliGemma's prompts are laid out, in the manner of a chat template: images, BOS, text, line break."""
-
-    bos: str
-    image: str
-
-    def apply_chat_template(self, turns: Sequence[Mapping[str, Any]], **_: object) -> str:
-        """The text of one turn, BOS after its last image, where the processor has it."""
-        text: str = turns[0]["content"][0]["text"]
-        after = text.rfind(self.image) + len(self.image) if self.image in text else 0
-        return f"{text[:after]}{self.bos}{text[after:]}\n"
-
-
-def by_hand(processor: Any, slots: int) -> Expand:
-    """Expansion for KOSMOS-2, whose processor knows one image only, at the start (the model itself takes many).
+def _by_hand_for_kosmos2(processor: Any, slots: int) -> Expand:
+    """Expand for KOSMOS-2, whose processor knows one image only, at the start (the model itself takes many).
 
     Each image is ``<image>``, ``slots`` places that its vectors fill, ``</image>``.
     """
@@ -103,26 +96,33 @@ def by_hand(processor: Any, slots: int) -> Expand:
     return expand
 
 
-def reader_of(loaded: Loaded, *, chats: bool) -> Reader:
-    """How a model's prompts are read; as turns of its chat template, if it has one and ``chats``."""
-    template = loaded.processor or loaded.tokenizer
-    chosen = template if chats and getattr(template, "chat_template", None) is not None else None
-    config = loaded.network.config
-    if loaded.processor is None:
-        return Reader(Wording.of(loaded.tokenizer, ("", ""), chosen), unseen)
-    if config.model_type == "kosmos-2":
-        wording = Wording.of(loaded.tokenizer, ("<image></image>", "<image>"), chosen)
-        return Reader(wording, by_hand(loaded.processor, config.latent_query_num))
-    if config.model_type == "paligemma":
-        image = loaded.processor.image_token
-        wording = Wording.of(loaded.tokenizer, (image, image), Prefixed(loaded.tokenizer.bos_token, image))
-        return Reader(wording, repeated(loaded.processor), alike=True)
-    wording = Wording.of(loaded.tokenizer, image_placeholder(loaded.processor, config), chosen)
-    known = frozenset(signature(loaded.network.forward).parameters)
-    return Reader(wording, by_processor(loaded.processor, wording, known))
+def _by_hand_for_paligemma(processor: Any) -> Expand:
+    """Expand for PaliGemma: a placeholder as often as an image has vectors, and attention in both directions.
+
+    Its processor would end every text with a line break, also where a continuation follows; `PaliGemmaLayout` has it.
+    """
+
+    def expand(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
+        import torch
+
+        image, slots = processor.image_token_id, processor.image_seq_length
+        ids = tuple(token for one in tokens.ids for token in [one] * (slots if one == image else 1))
+        made = processor.image_processor(list(pictures), return_tensors="pt") if pictures else {}
+        pixels = {name: value for name, value in made.items() if name == "pixel_values"}
+        return Encoded(ids, {"token_type_ids": torch.zeros(1, len(ids)).long()}, pixels)
+
+    return expand
 
 
-def requires_pixels(forward: Callable[..., object]) -> bool:
-    """Whether a network cannot be called without the pixels of an image, as BLIP-2 cannot."""
-    pixels = signature(forward).parameters.get("pixel_values")
-    return pixels is not None and pixels.default is pixels.empty
+@dataclass(frozen=True)
+class PaliGemmaLayout:
+    """The layout of PaliGemma's prompts, in the manner of a chat template: images, BOS, text, line break."""
+
+    bos: str
+    image: str
+
+    def apply_chat_template(self, turns: Sequence[Mapping[str, Any]], **_: object) -> str:
+        """Return the text of one turn, BOS after its last image, where the processor has it."""
+        text: str = turns[0]["content"][0]["text"]
+        after = text.rfind(self.image) + len(self.image) if self.image in text else 0
+        return f"{text[:after]}{self.bos}{text[after:]}\n"

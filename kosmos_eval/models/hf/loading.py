@@ -1,6 +1,7 @@
 """Find, check and load a transformers model folder; nothing in it is ever unpickled or executed."""
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ _DECODING = (
     *("min_length", "min_new_tokens", "forced_eos_token_id", "do_sample", "temperature", "top_k", "top_p"),
 )
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf")
-_DECIDES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+_DECIDES = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+INDEX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network in evaluation mode, with what turns prompts into its inputs.
+    """A network in evaluation mode, with its tokenizer and processor.
 
     Args:
         network: the transformers model.
@@ -54,7 +56,7 @@ class Loaded:
 
 
 def find(path: str, revision: str | None) -> Path:
-    """The folder of a model: a local one, or a Hub name's snapshot (weights as safetensors only).
+    """Return the folder of a model: a local one, or a Hub name's snapshot (weights as safetensors only).
 
     Raises:
         ModelError: if there is no such folder, or it holds no model that is safe to load.
@@ -70,17 +72,83 @@ def find(path: str, revision: str | None) -> Path:
         )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} holds no config.json; expected a folder saved by transformers' save_pretrained")
-    if not any(folder.glob("*.safetensors")):
+    files = weight_files(folder)
+    if not files:
         pickled = sorted(file.name for kind in _PICKLES for file in folder.glob(kind))
         found = f"weights only as {pickled[0]}" if pickled else "no weights"
         raise ModelError(
             f"{path} holds {found}; only *.safetensors is loaded: save_pretrained(..., safe_serialization=True)"
         )
-    for file in folder.glob("*.safetensors"):
+    for file in files:
         with file.open("rb") as opened:
             if opened.read(20) == b"version https://git-":
                 raise ModelError(f"{file} is only a pointer of Git LFS; run `git lfs pull` in {path}")
     return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder: those that lie in it, and those that an index in it names.
+
+    An index may name any file, and transformers unpickles what is not called ``*.safetensors``. A file may be a link
+    that leads elsewhere, as in the Hub's cache: it is still read as safetensors, and `digest` reads it too.
+
+    Raises:
+        ModelError: if an index is malformed or names another kind of file, one outside the folder, or one that is
+            missing.
+    """
+    files = set(folder.glob("*.safetensors"))
+    for index in sorted(folder.glob(f"*{INDEX}")):
+        found = _json_object(index)
+        parts, metadata = found.get("weight_map"), found.get("metadata")
+        if not isinstance(parts, dict) or not isinstance(metadata, dict):
+            raise ModelError(f"{index} is not an index of weights; expected an object with metadata and weight_map")
+        for name in dict.fromkeys(map(str, parts.values())):
+            file = folder / name  # name itself, where it is an absolute path
+            inside = ".." not in file.parts and file.parent.resolve().is_relative_to(folder.resolve())
+            if not inside or file.suffix != ".safetensors":
+                raise ModelError(f"{index} names the weights {name!r}; expected a *.safetensors file in {folder}")
+            files.add(file)
+    for file in files:
+        if not file.is_file():
+            raise ModelError(f"{file} is missing or not a file; copy or download the weights again")
+    return sorted(files)
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds a {type(found).__name__}; expected a JSON object")
+    return found
+
+
+def check_config(config: Any, folder: Path) -> None:
+    """Refuse a configuration that names other weights than the folder's safetensors, or code to download and run.
+
+    Raises:
+        ModelError: if it does.
+    """
+    named = getattr(config, "transformers_weights", None)
+    if named is not None and ("/" in str(named) or not str(named).endswith((".safetensors", INDEX))):
+        raise ModelError(f"config.json names the weights {named!r}; expected a *.safetensors file in {folder}")
+    for setting in ("_attn_implementation", "_experts_implementation"):
+        kernel = getattr(config, setting, None)
+        if "/" in str(kernel):
+            raise ModelError(f"config.json asks for the code {kernel!r} of the Hub, which is never run; remove it")
+    for name in config.sub_configs:
+        if getattr(config, name, None) is not None:
+            check_config(getattr(config, name), folder)
+
+
+def _check_processor(folder: Path) -> None:
+    """Refuse a processor that brings a model of its own, which transformers would load from anywhere."""
+    path, alone = folder / "processor_config.json", folder / "audio_tokenizer_config.json"
+    if alone.exists() or (path.exists() and "audio_tokenizer" in _json_object(path)):
+        raise ModelError(
+            f"the processor in {folder} has an audio tokenizer, which is never loaded; remove its settings"
+        )
 
 
 def _snapshot(name: str, revision: str | None) -> Path:
@@ -100,7 +168,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     """Load network, tokenizer and processor.
 
     Args:
-        folder: what `find` found.
+        folder: of the model, as `find` gives it.
         device: ``auto`` takes a GPU where there is one.
         dtype: ``auto`` is the checkpoint's own, float32 on a CPU; `QUANTISED` has others.
         device_map: how the layers are spread over all devices of this process; None puts them on one.
@@ -115,17 +183,25 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     trusting: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **trusting)
+        check_config(config, folder)
+        _check_processor(folder)
         sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         if not sees and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
             raise ModelError(f"{folder} holds a {config.model_type}, neither an image-text-to-text nor a causal model")
         kind: Any = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
         placed = placement(config, place, dtype=dtype, device_map=device_map)
         reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
-        processor = reader.from_pretrained(folder, **trusting)  # before the weights, for it is soon known to be missing
+        processor = reader.from_pretrained(folder, **trusting)  # before the weights: a missing one shows soon
         if sees and not hasattr(processor, "image_processor"):
             raise ModelError(f"{folder} has no processor of images; bring its preprocessor_config.json")
         network, report = kind.from_pretrained(
-            folder, **placed, use_safetensors=True, output_loading_info=True, **trusting
+            folder,
+            config=config,
+            use_safetensors=True,
+            weights_only=True,
+            output_loading_info=True,
+            **placed,
+            **trusting,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(_reason(error, folder)) from error
@@ -138,7 +214,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """Why transformers cannot load a folder, and what to do about it."""
+    """Say why transformers cannot load a folder, and what to do about it."""
     import transformers
 
     reason = " ".join(str(error).split())
@@ -153,10 +229,10 @@ def _reason(error: Exception, folder: Path) -> str:
 
 
 def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str | None) -> dict[str, Any]:
-    """What transformers is told of type and place of the weights.
+    """Return the arguments that tell transformers the type and place of the weights.
 
     Raises:
-        ModelError: if that cannot be.
+        ModelError: if an option is invalid.
     """
     dtype = _ALSO.get(dtype, dtype)
     if dtype not in (*DTYPES, *QUANTISED):
@@ -182,7 +258,7 @@ def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str
 
 
 def left_out(network: Any) -> list[str]:
-    """What a model's ``generation_config.json`` would change in a text that a task asks for, and is not applied.
+    """Return a note on the settings of ``generation_config.json`` that would change a text, and are not applied.
 
     A request says how its text is decoded, and the same for every model. KOSMOS-2's ``no_repeat_ngram_size=3``, which
     its demo needs, would also forbid to answer as a demonstration does, since transformers counts the prompt in.
@@ -193,10 +269,10 @@ def left_out(network: Any) -> list[str]:
 
 
 def device_named(name: str) -> "torch.device":
-    """A device by its name; ``auto`` takes a GPU where there is one.
+    """Return a device by its name; ``auto`` takes a GPU where there is one.
 
     Raises:
-        ModelError: if it cannot be used.
+        ModelError: if it is not usable.
     """
     import torch
 
@@ -213,16 +289,18 @@ def device_named(name: str) -> "torch.device":
 
 
 def digest(folder: Path, *settings: str) -> str:
-    """Sha256 over the content of every file that decides the answers, and over the settings that do."""
+    """Return a Sha256 over the content of every file that decides the answers, and over the settings that do."""
     total = hashlib.sha256("\0".join(settings).encode())
-    for path in sorted({file for kind in _DECIDES for file in folder.glob(kind)}):
+    for path in sorted({*weight_files(folder), *(file for kind in _DECIDES for file in folder.glob(kind))}):
         with path.open("rb") as file:
-            total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            total.update(
+                f"{path.relative_to(folder).as_posix()}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+            )
     return total.hexdigest()
 
 
 def weights_digest(network: Any) -> str:
-    """Sha256 over configuration and weights of a network in memory."""
+    """Return a Sha256 over configuration and weights of a network in memory."""
     import torch
 
     total = hashlib.sha256(network.config.to_json_string().encode())

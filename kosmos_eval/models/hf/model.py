@@ -1,14 +1,14 @@
 """``--model hf:PATH``: any transformers image-text-to-text model, or a causal language model for text alone.
 
 Interleaved images stand in their true places, also in demonstrations. With ``chat_template=auto`` a prompt becomes one
-turn of the user where the model has a chat template, and what is generated or scored follows its generation prompt;
-``none`` feeds the prompt as it is. A text is decoded as the task asks: what ``generation_config.json`` says of that,
-such as KOSMOS-2's ``no_repeat_ngram_size``, is left out, and a note says so.
+turn of the user where the model has a chat template, and the text that is generated or scored follows its generation
+prompt; ``none`` feeds the prompt as it is. A text is decoded as the task asks: settings of decoding in
+``generation_config.json``, such as KOSMOS-2's ``no_repeat_ngram_size``, are left out, and a note says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,16 +16,24 @@ from typing import Any
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
 from kosmos_eval.model import Model
-from kosmos_eval.models.hf.batching import ROWS, Budget, Job, agree, budget, fitting, heads, inputs
-from kosmos_eval.models.hf.decoding import Scoring, Search, generate, score
-from kosmos_eval.models.hf.forward import Engine, State, engine_of, plain
-from kosmos_eval.models.hf.images import reader_of, requires_pixels
+from kosmos_eval.models.decoding import Trie
+from kosmos_eval.models.hf.batching import (
+    ROWS,
+    Budget,
+    Job,
+    budget,
+    fitting,
+    kind,
+    prefix_cache_is_exact,
+    shared_prefixes,
+)
+from kosmos_eval.models.hf.decoding import Generation, Scoring, generate, score
+from kosmos_eval.models.hf.forward import Engine, State, keeps_all_tokens
+from kosmos_eval.models.hf.images import prompt_encoder, requires_pixels
 from kosmos_eval.models.hf.loading import QUANTISED, Loaded, digest, find, left_out, load_folder, weights_digest
-from kosmos_eval.models.hf.prompts import Decode, Encoded, Head, Inseparable, Reader
+from kosmos_eval.models.hf.prompts import Decode, Encoded, PromptEncoder, SharedPrefix, TokenBoundaryError
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood, Output, Request
-
-Group = list[tuple[int, Job]]
 
 
 def load(  # noqa: PLR0913 - its parameters are the options that users see
@@ -71,13 +79,13 @@ def live(
     Args:
         network: on its device, in evaluation mode. Its weights must not change as long as this is used, so a hook makes
             one for each evaluation: ``EvalHook(tasks, wrap=lambda network: live(network, processor))``.
-        processor: what turns prompts into its inputs; for a model of text alone, its tokenizer.
-        name: what reports call it.
+        processor: its processor; for a model of text alone, its tokenizer.
+        name: its name in reports.
         batch_size: the most sequences at a time.
         chat_template: ``auto`` uses the processor's where it has one, ``none`` does not.
 
     Raises:
-        ModelError: if an option cannot be, or the tokenizer is a slow one.
+        ModelError: if an option is invalid, or the tokenizer is a slow one.
     """
     tokenizer = getattr(processor, "tokenizer", None)
     loaded = Loaded(network, tokenizer or processor, processor if tokenizer is not None else None)
@@ -90,8 +98,8 @@ def _model(loaded: Loaded, name: str, allowed: Budget, *, chat_template: str, di
         raise UnknownName("chat_template", chat_template, ("auto", "none"))
     return HFModel(
         name=name,
-        engine=engine_of(loaded.network),
-        reader=reader_of(loaded, chats=chat_template == "auto"),
+        engine=Engine.of(loaded.network),
+        encoder=prompt_encoder(loaded, chats=chat_template == "auto"),
         budget=allowed,
         context=getattr(loaded.network.config.get_text_config(), "max_position_embeddings", None),
         ends=_ends(loaded),
@@ -102,7 +110,7 @@ def _model(loaded: Loaded, name: str, allowed: Budget, *, chat_template: str, di
 
 
 def _ends(loaded: Loaded) -> tuple[int, ...]:
-    """The tokens that end a text; the first is the one that is scored."""
+    """Return the tokens that end a text; the first is the one that is scored."""
     configured = loaded.network.generation_config.eos_token_id
     several = configured if isinstance(configured, list) else [configured]
     known = [token for token in (loaded.tokenizer.eos_token_id, *several) if token is not None]
@@ -111,19 +119,20 @@ def _ends(loaded: Loaded) -> tuple[int, ...]:
 
 @dataclass
 class HFModel(Model):
-    """A transformers model behind the Protocol; its budget is halved where memory runs out."""
+    """A transformers model; its budget is halved where memory runs out."""
 
     name: str
     engine: Engine
-    reader: Reader
+    encoder: PromptEncoder
     budget: Budget
     context: int | None
     ends: tuple[int, ...]
     digest: Callable[[], str]
     requires_images: bool = False
     notes: list[str] = field(default_factory=list)
-    _shares: dict[tuple[int, int], bool] = field(default_factory=dict)
-    _opened: dict[Head, State] = field(default_factory=dict)
+    _exact: dict[tuple[int, int], bool] = field(default_factory=dict)
+    _prefixes: dict[SharedPrefix, Encoded] = field(default_factory=dict)
+    _states: dict[SharedPrefix, State] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,98 +145,94 @@ class HFModel(Model):
         return frozenset({"batch_size", "batch_tokens", "device_map"})
 
     def fits(self, request: Request) -> bool:
-        """Whether the prompt, its images expanded, and the longest answer are within the model's positions."""
+        """True if the prompt, its images expanded, and the longest answer are within the model's positions."""
         if self.context is None:
             return True
         strings = request.continuations if isinstance(request, LogLikelihood) else request.choices
         more = 1 if strings is not None else request.max_tokens if isinstance(request, Generate) else 0
         try:
-            return self.reader.length(request.prompt, strings or ()) + more <= self.context
+            return self.encoder.length(request.prompt, strings or ()) + more <= self.context
         except ModelError:
-            return True  # no length makes it answerable: asked, it fails by name
+            return True  # no length makes it answerable: its answer is a failure with the reason
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
         """Answer in batches of similar length; a bad image or a too long prompt fails its own requests only."""
         decode = lru_cache(maxsize=128)(Image.pixels)
         stride = 16 * self.budget.rows if self.budget.tokens is None else ROWS
         for begin in range(0, len(requests), stride):
-            window = dict(enumerate(requests[begin : begin + stride], start=begin))
-            whole: dict[int, Request] = {}
-            for head, members in self._sharing(window, decode).items():
+            window = requests[begin : begin + stride]
+            jobs: dict[SharedPrefix | None, list[tuple[int, Job]]] = {}
+            for index, (request, prefix) in enumerate(self._with_prefixes(window, decode), start=begin):
                 try:
-                    after = self._after(head, decode)
-                except (BadImage, ModelError):
-                    whole |= members  # each says by itself what it lacks
+                    shared, job = self._encoded(request, prefix, decode)
+                except (BadImage, ModelError) as error:
+                    yield index, Failure(str(error))
                 else:
-                    whole |= yield from self._answered(members, decode, head, after)
-            yield from self._answered(whole, decode, None, None)
+                    jobs.setdefault(shared, []).append((index, job))
+            for shared, group in jobs.items():
+                yield from self._batched(group, self._state(shared) if shared else None)
 
-    def _sharing(self, window: Mapping[int, Request], decode: Decode) -> dict[Head | None, dict[int, Request]]:
-        """The requests by what is read once for several, if the model answers as it does without that.
+    def _with_prefixes(self, requests: Sequence[Request], decode: Decode) -> list[tuple[Request, SharedPrefix | None]]:
+        """Pair requests with the prefix that is read once for several, if the model answers as it does without that.
 
-        Whether it does is tried once for each kind: no, one or several images before the cut, and after it.
+        Whether it does is tried once for each kind: no, one or several images in the prefix, and after it.
         """
-        shared: dict[Head | None, dict[int, Request]] = {}
-        found = heads(self.reader, [request.prompt for request in window.values()])
-        for head, (index, request) in zip(found, window.items(), strict=True):
-            chosen = head if head is not None and self._agrees(head, request.prompt, decode) else None
-            shared.setdefault(chosen, {})[index] = request
-        return shared
+        self._prefixes.clear()
+        found = shared_prefixes(self.encoder, [request.prompt for request in requests])
+        return [
+            (request, prefix if prefix is not None and self._can_share(prefix, request.prompt, decode) else None)
+            for request, prefix in zip(requests, found, strict=True)
+        ]
 
-    def _agrees(self, head: Head, prompt: Prompt, decode: Decode) -> bool:
-        before, after = len(head.images), len(prompt.images) - len(head.images)
+    def _can_share(self, prefix: SharedPrefix, prompt: Prompt, decode: Decode) -> bool:
+        before, after = len(prefix.images), len(prompt.images) - len(prefix.images)
         kind = min(before, 2), min(after, 2)
-        if kind not in self._shares:
-            try:
-                opened = self._after(head, decode)
-                self._shares[kind] = agree(self.engine, self.reader, prompt, head, opened, decode)
-            except (BadImage, ModelError):
-                return False
-        return self._shares[kind]
+        try:
+            if prefix not in self._prefixes:
+                encoded = self.encoder.encode_prefix(prefix, decode)
+                self._check(encoded, 0)
+                self._prefixes[prefix] = encoded
+            if kind not in self._exact:
+                read = self._state(prefix)
+                self._exact[kind] = prefix_cache_is_exact(self.engine, self.encoder, prompt, prefix, read, decode)
+        except (BadImage, ModelError):
+            return False  # read as a whole, the request fails with the reason
+        return self._exact[kind]
 
-    def _answered(
-        self, requests: Mapping[int, Request], decode: Decode, head: Head | None, after: State | None
-    ) -> Generator[tuple[int, Output | Failure], None, dict[int, Request]]:
-        """Answer requests after their head; gives back those that have to be read as wholes."""
-        groups: dict[type[Job], Group] = {Search: [], Scoring: []}
-        inseparable: dict[int, Request] = {}
-        for index, request in requests.items():
-            try:
-                job = self._job(request, decode, head, before=after.mask.shape[1] if after else 0)
-                groups[type(job)].append((index, job))
-            except (BadImage, ModelError) as error:
-                yield index, Failure(str(error))
-            except Inseparable:
-                inseparable[index] = request
-        for group in groups.values():
-            yield from self._batched(group, after)
-        return inseparable
+    def _state(self, prefix: SharedPrefix) -> State:
+        """Return the state after a prefix; the latest is kept, for the next window most likely wants it too."""
+        if prefix not in self._states:
+            self._states = {prefix: self.engine.read([self._prefixes[prefix]])}
+        return self._states[prefix]
 
-    def _after(self, head: Head | None, decode: Decode) -> State | None:
-        """What was read of a head; the latest is kept, for the next window most likely wants it too."""
-        if head is None:
-            return None
-        if head not in self._opened:
-            opening = self.reader.opening(head, decode)
-            self._check(opening, 0)
-            self._opened = {head: self.engine.read([opening])}
-        return self._opened[head]
+    def _encoded(
+        self, request: Request, prefix: SharedPrefix | None, decode: Decode
+    ) -> tuple[SharedPrefix | None, Job]:
+        """Encode a request after its prefix, or as a whole where its tokens span the end of the prefix."""
+        try:
+            return prefix, self._job(request, prefix, decode)
+        except TokenBoundaryError:
+            return None, self._job(request, None, decode)
 
-    def _job(self, request: Request, decode: Decode, head: Head | None, *, before: int) -> Job:
+    def _job(self, request: Request, prefix: SharedPrefix | None, decode: Decode) -> Job:
+        before = len(self._prefixes[prefix].ids) if prefix else 0
         strings = request.continuations if isinstance(request, LogLikelihood) else request.choices
         if self.requires_images and not request.prompt.images:
             raise ModelError(f"{self.name} reads no prompt without an image")
         if strings is None:
             assert isinstance(request, Generate)
-            prompt = self.reader.encoded(request.prompt, decode, head)
+            prompt = self.encoder.encode(request.prompt, decode, prefix)
             self._check(prompt, before + request.max_tokens)
-            return Search(request, prompt, (), self.reader.wording, frozenset(self.ends))
+            return Generation(request, prompt)
         end = self._end if isinstance(request, Generate) or request.terminated else None
-        prompt, branches = self.reader.branched(request.prompt, strings, decode, end=end, head=head)
-        self._check(prompt, before + max(len(branch.ids) for branch in branches))
+        prompt, continuations = self.encoder.encode_continuations(
+            request.prompt, strings, decode, end=end, prefix=prefix
+        )
+        self._check(prompt, before + max(len(continuation.ids) for continuation in continuations))
         if isinstance(request, LogLikelihood):
-            return Scoring(prompt, branches)
-        return Search(request, prompt, branches, self.reader.wording, frozenset(self.ends))
+            return Scoring(prompt, continuations)
+        choices = ((text, one.ids[:-1]) for text, one in zip(strings, continuations, strict=True))
+        return Generation(request, prompt, Trie.of(choices, end=self._end))
 
     def _check(self, prompt: Encoded, more: int) -> None:
         if self.context is not None and len(prompt.ids) + more > self.context:
@@ -242,11 +247,12 @@ class HFModel(Model):
             raise ModelError(f"{self.name} has no end-of-text token, which choices and terminated scores need")
         return self.ends[0]
 
-    def _batched(self, jobs: Group, after: State | None) -> Iterator[tuple[int, Output | Failure]]:
+    def _batched(self, jobs: Sequence[tuple[int, Job]], after: State | None) -> Iterator[tuple[int, Output | Failure]]:
+        """Answer jobs that follow a state, a batch at a time; batches become smaller where memory runs out."""
         import torch
 
-        pending = sorted(jobs, key=lambda job: (inputs(job[1]), len(job[1].prompt.ids)))
-        before, even = (after.mask.shape[1], not plain(after.cache)) if after is not None else (0, False)
+        pending = sorted(jobs, key=lambda job: (kind(job[1]), len(job[1].prompt.ids)))
+        before, even = (after.length, not keeps_all_tokens(after.cache)) if after is not None else (0, False)
         while pending:
             size = fitting([job for _, job in pending], self.budget, before=before, even=even)
             batch = pending[:size]
@@ -263,10 +269,10 @@ class HFModel(Model):
             pending = pending[size:]
 
     def _run(self, jobs: Sequence[Job], after: State | None) -> Sequence[Output]:
-        searches = [job for job in jobs if isinstance(job, Search)]
+        texts = [job for job in jobs if isinstance(job, Generation)]
+        if texts:
+            return generate(self.engine, texts, renderer=self.encoder.renderer, ends=self.ends, after=after)
         scorings = [job for job in jobs if isinstance(job, Scoring)]
-        if searches:
-            return generate(self.engine, searches, after=after)
-        longest = max(len(branch.ids) for job in scorings for branch in job.branches)
-        kept = longest + max(len(job.prompt.ids) for job in scorings) + (after.mask.shape[1] if after else 0)
+        longest = max(len(continuation.ids) for job in scorings for continuation in job.continuations)
+        kept = longest + max(len(job.prompt.ids) for job in scorings) + (after.length if after else 0)
         return score(self.engine, scorings, rows=self.budget.width(longest, kept=kept), after=after)

@@ -1,4 +1,4 @@
-"""Many calls to a server at once, on the official client: it retries with back-off, and honours what a server asks for.
+"""Concurrent calls to a server with the official client, which retries with back-off and honours ``retry-after``.
 
 The client repeats a call after 408, 409, 429 and 5xx, after timeouts and dropped connections; it waits as long as
 ``retry-after`` says, or 0.5 s and twice as long each time, up to 8 s.
@@ -8,22 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from kosmos_eval.errors import ModelError
-from kosmos_eval.files import redacted
-from kosmos_eval.models.openai import errors as refusal
-from kosmos_eval.models.openai.replies import Nonsense, Untold
+from kosmos_eval.files import redacted, register_secret, user_info
+from kosmos_eval.models.openai.errors import (
+    advice,
+    embedded_error,
+    hint,
+    is_transient,
+    readable,
+    tells_no_logprobs,
+    unreachable,
+)
+from kosmos_eval.models.openai.replies import BadResponse, MissingLogprobs
+from kosmos_eval.models.openai.transport import http_client
 
 if TYPE_CHECKING:
     import openai
 
 PATIENCE = 120
-"""Seconds that are waited for a server that asks for it; whoever is to wait longer can as well start again later."""
-KEPT = "what is finished is kept, the same command goes on"
+"""The longest wait, in seconds, that a server may ask for; after that the run stops and can be resumed later."""
+KEPT = "finished samples are kept, rerun the same command to continue"
+ENVIRONMENT = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Environment variables that decide how connections are made, also in lower case."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -31,20 +45,20 @@ Result = TypeVar("Result")
 
 @dataclass
 class Server:
-    """Where calls go.
+    """A server and how it is called.
 
     Args:
-        url: up to and with ``/v1``; None for the client's own.
-        key: sent with each call, never shown.
+        url: up to and with ``/v1`` (`checked_url`).
+        key: sent with each call, never shown (`checked_key`).
         retries: how often a call is repeated.
-        timeout: seconds until a call that is not answered counts as lost.
+        timeout: seconds until a call that is not answered to its end counts as lost.
         concurrency: calls under way at once.
         answered: whether there ever was an answer, be it an error.
         works: whether there ever was a good one.
         lost: calls in a row that came to nothing.
     """
 
-    url: str | None
+    url: str
     key: str
     retries: int
     timeout: float
@@ -56,7 +70,7 @@ class Server:
     def stream(
         self, jobs: Sequence[Job], ask: Callable[[openai.AsyncOpenAI, Job], Awaitable[Result]]
     ) -> Iterator[Result]:
-        """Ask about all jobs, some at once; results come as they are ready. Closing it cancels what is under way."""
+        """Run all jobs, several at a time, and yield results as they are ready; closing cancels running jobs."""
         from anyio.from_thread import start_blocking_portal
 
         found: SimpleQueue[tuple[Result] | None] = SimpleQueue()
@@ -81,26 +95,26 @@ class Server:
             task.result()
 
     async def call(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
-        """One call.
+        """Make one call.
 
         Returns:
-            What the server answers, as JSON values.
+            The answer, as JSON values.
 
         Raises:
-            Nonsense: if this call cannot be answered; the reason.
-            ModelError: if none can: no server there, no such model, a wrong key, nothing answered again and again.
+            BadResponse: if this call fails.
+            ModelError: if all calls would: no server, no such model, a wrong key, no answer again and again.
         """
         attempt = 0
         while True:
             found = await self._sent(client, path, body)
-            error = refusal.within(found)
+            error = embedded_error(found)
             if error is None:
                 self.works, self.lost = True, 0
                 return found
-            passing = refusal.passes(error.get("code"))
+            passing = is_transient(error.get("code"))
             if not passing or attempt == self.retries:
                 tried = f" {self._tried()}" if passing else ""
-                reason = refusal.readable(error.get("message"), self.key)
+                reason = readable(error.get("message"))
                 raise self._unanswered(f"the server answers with an error{tried}: {reason}", passing=passing)
             await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
             attempt += 1
@@ -117,67 +131,88 @@ class Server:
             raise self._unanswered(f"no answer within {self.timeout:g} s, {self._tried()}", passing=True) from error
         except openai.APIConnectionError as error:
             self.lost += 1
-            reason = f"{error.__cause__ or error}" or "connection dropped"
+            reason = readable(error.__cause__ or error) or "connection dropped"
             if not self.answered or self.lost >= self.concurrency:
                 gone = "is gone" if self.answered else "cannot be reached"
                 raise ModelError(
-                    f"{self.shown} {gone} ({reason}), {self._tried()}{refusal.unreachable(reason)}; what is finished "
-                    "is kept, start the server and run again"
+                    f"{self.shown} {gone} ({reason}), {self._tried()}{unreachable(reason)}; finished "
+                    "samples are kept, start the server and run again"
                 ) from error
-            raise Nonsense(f"the connection failed ({reason}), {self._tried()}") from error
-        except ValueError as error:
+            raise BadResponse(f"the connection failed ({reason}), {self._tried()}") from error
+        except UnicodeEncodeError as error:
+            raise BadResponse("the prompt has half a surrogate pair, which is no text; fix the data") from error
+        except BadResponse as error:
             self.answered = True
-            raise self._unanswered(f"the server's answer is no JSON: {error}") from error
+            raise self._unanswered(str(error)) from error
+        except (ValueError, RecursionError) as error:
+            self.answered = True
+            raise self._unanswered(f"the server's answer is no JSON: {readable(error)}") from error
         self.answered = True
         if not isinstance(found, str):
             return found
         try:
             return json.loads(found)
-        except ValueError as error:
-            said = refusal.readable(found[:2000], self.key)[:80]
+        except (ValueError, RecursionError) as error:
+            said = readable(found, 80)
             streams = ", it streams though it was not asked to" if found.startswith("data:") else ""
             raise self._unanswered(f"the server's answer is no JSON{streams}: {said!r}") from error
 
     @property
     def shown(self) -> str:
         """The address, without secrets."""
-        return str(redacted(self.url or "https://api.openai.com/v1"))
+        return str(redacted(self.url))
 
     def _client(self) -> openai.AsyncOpenAI:
+        """Make a client; it sends ``none`` if there is no key.
+
+        Raises:
+            ModelError: if the environment's proxies or certificates cannot be used.
+        """
         import openai
 
-        return openai.AsyncOpenAI(
-            api_key=self.key or "none", base_url=self.url, max_retries=self.retries, timeout=self.timeout
-        )
+        try:
+            return openai.AsyncOpenAI(
+                api_key=self.key or "none",
+                base_url=self.url,
+                max_retries=self.retries,
+                timeout=self.timeout,
+                http_client=http_client(self.url, self.timeout),
+            )
+        except (ImportError, OSError, ValueError, openai.OpenAIError) as error:
+            reason = readable(f"{type(error).__name__}: {error}")
+            given = ", ".join(name for name in ENVIRONMENT if os.environ.get(name) or os.environ.get(name.lower()))
+            cause = f"; fix the environment's {given}, or unset it" if given else ""
+            raise ModelError(f"no connection to {self.shown} can be prepared ({reason}){cause}") from error
 
     def _tried(self) -> str:
         return f"after {self.retries + 1} tries"
 
     def _unanswered(self, reason: str, *, passing: bool = False) -> Exception:
-        """The failure of one call, or of all where so many in a row came to nothing.
+        """Return the error of one call, or of the run if too many calls in a row have failed.
 
-        A server that works may refuse any number of requests for themselves; one that never did, or that is not well,
-        is not asked on and on.
+        A working server may refuse any number of requests. One that never worked, or whose errors look transient, is
+        given up.
         """
         if self.works and not passing:
             self.lost = 0
-            return Nonsense(reason)
+            return BadResponse(reason)
         self.lost += 1
         if self.lost < max(8, self.concurrency):
-            return Nonsense(reason)
+            return BadResponse(reason)
         last = "the last " if self.works else ""
         return ModelError(f"{self.shown} answered none of {last}{self.lost} requests ({reason}); {KEPT}")
 
     async def _refused(
         self, client: openai.AsyncOpenAI, error: openai.APIStatusError, path: str, body: dict[str, Any]
     ) -> Exception:
-        """What a status means: for this call, or for all of them."""
+        """Return the error that a status stands for: of this call, or of the run."""
         found = error.body if isinstance(error.body, dict) else {}
         told = found.get("message") or found.get("detail") or error.response.text or error.message
-        reason, status = refusal.readable(told, self.key), error.status_code
-        if error.response.history:
-            there = str(redacted(str(error.response.url))).removesuffix(path)
-            return ModelError(f"{self.shown} redirects to {there} and that answers {status}; name the right address")
+        reason, status = readable(told), error.status_code
+        if 300 <= status < 400:
+            there = readable(_joined(error.response)).removesuffix(path)
+            problem = f"{self.shown} redirects to {there}, which is not followed"
+            return ModelError(f"{problem}; if you trust it, use that address")
         if status in (401, 403):
             given = "the key" if self.key else "to answer without a key"
             return ModelError(f"{self.shown} refuses {given} ({reason}); set OPENAI_API_KEY, or the option api_key")
@@ -185,19 +220,20 @@ class Server:
             return ModelError(f"{self.shown}: {reason}; {KEPT}")
         if status in (404, 405):
             return ModelError(f"{await self._absent(client, path, body)} ({reason}); expected openai:MODEL@URL/v1")
-        if status < 500 and "logprobs" in body and refusal.tells_no_logprobs(reason):
-            return Untold(f"the server tells no log-probabilities ({reason}); use likelihoods=text")
-        if status in (400, 422) and not self.works and (helps := refusal.advice(reason)):
+        if status < 500 and "logprobs" in body and tells_no_logprobs(reason):
+            return MissingLogprobs(f"the server tells no log-probabilities ({reason}); use likelihoods=text")
+        if status in (400, 422) and not self.works and (helps := advice(reason)):
             return ModelError(f"{self.shown} refuses requests of this form ({reason}); {helps}")
-        passing = refusal.passes(status)
-        if passing and (wait := error.response.headers.get("retry-after", "")).isdecimal() and int(wait) > PATIENCE:
+        passing = is_transient(status)
+        wait = error.response.headers.get("retry-after", "")[:9]
+        if passing and wait.isdecimal() and int(wait) > PATIENCE:
             return ModelError(f"{self.shown} asks to wait {wait} s ({reason}); {KEPT}")
         tried = f" {self._tried()}" if passing else ""
-        said = f"the server answers {status}{tried}: {reason}{refusal.spared(reason)}"
+        said = f"the server answers {status}{tried}: {reason}{hint(reason)}"
         return self._unanswered(said, passing=passing)
 
     async def _absent(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> str:
-        """Whether it is the path or the model that a server does not have, as far as it tells."""
+        """Say whether a server lacks the path or the model, if it tells."""
         import openai
 
         try:
@@ -207,4 +243,54 @@ class Server:
             return f"{self.shown} has no such model or path"
         if body["model"] in served:
             return f"{self.shown} has {body['model']}, but no {path}"
-        return f"{self.shown} has no model {body['model']}, only {', '.join(served[:8])}"
+        return f"{self.shown} has no model {body['model']}, only {readable(', '.join(served[:8]))}"
+
+
+def _joined(response: Any) -> str:
+    """Return the address that a response redirects to."""
+    location = response.headers.get("location", "")
+    try:
+        return str(urljoin(str(response.url), location))
+    except ValueError:
+        return str(location)
+
+
+def checked_key(given: str) -> str:
+    """Strip a key and register it as a secret.
+
+    Raises:
+        ModelError: if it cannot be sent; the message does not show it.
+    """
+    register_secret(given)
+    key = given.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ModelError(
+            "the key contains a line break, a space or a non-ASCII character; check OPENAI_API_KEY, or the "
+            "option api_key"
+        )
+    return key
+
+
+def checked_url(url: str) -> str:
+    """Return an address with its user and password URL-encoded, and register these as secrets.
+
+    Raises:
+        ModelError: if host or port is invalid, or more follows after ``/v1``.
+    """
+    scheme, _, after = url.strip().partition("://")
+    info, rest = user_info(after)
+    user, colon, password = (unquote(part) for part in info.partition(":"))
+    for secret in (password, info.partition(":")[2]) if password else (user,):
+        register_secret(secret)
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        valid = bool(scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", rest))
+    except ValueError:
+        valid = False
+    _, at, host = rest.rpartition("@")  # what stands before an @ may be a secret, however it is written
+    shown = redacted(f"{scheme}://{'***@' if info or at else ''}{re.split(r'[?#]', host)[0]}")
+    if not valid:
+        raise ModelError(f"{shown} is no address; expected http://HOST:PORT/v1")
+    if re.search(r"[?#]|/completions/?$", rest):
+        raise ModelError(f"{shown} goes beyond the address; expected it up to and including /v1")
+    return f"{scheme}://{quote(user, safe='')}{colon}{quote(password, safe='')}{'@' if info else ''}{rest}"

@@ -1,4 +1,4 @@
-"""A request as the body of a call to an OpenAI-compatible server."""
+"""Prompts and constraints in the format of an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CONSTRAINTS: dict[str, Callable[[Sequence[str]], Mapping[str, Any]]] = {
     "regex": lambda choices: {"regex": f"({'|'.join(map(re.escape, choices))})"},
     "grammar": lambda choices: {"grammar": f"root ::= {' | '.join(json.dumps(choice) for choice in choices)}"},
 }
-"""What makes a server answer with one of given strings: vLLM before 0.12 and after, SGLang, llama.cpp."""
+"""Fields that restrict an answer to given strings: vLLM before 0.12 and after, SGLang, llama.cpp."""
 
 
 def listed(choices: Sequence[str]) -> str:
-    r"""What is said after the prompt where nothing but words can restrict the answer.
+    r"""Return the instruction that lists the choices, for servers that cannot restrict an answer.
 
     >>> listed([" yes", " no"])
     '\nAnswer with one of these, word for word:\nyes\nno'
@@ -34,7 +34,7 @@ def listed(choices: Sequence[str]) -> str:
 
 
 def messages(prompt: Prompt, url: Url) -> list[dict[str, Any]]:
-    """The prompt as one turn of the user: plain text, or texts and images in their true places."""
+    """Return the prompt as one user message: plain text, or texts and images in reading order."""
     if not prompt.images:
         return [{"role": "user", "content": prompt.text()}]
     content: list[dict[str, Any]] = [
@@ -47,7 +47,7 @@ def messages(prompt: Prompt, url: Url) -> list[dict[str, Any]]:
 
 
 def plain(prompt: Prompt) -> str:
-    """The prompt as text.
+    """Return the prompt as text.
 
     Raises:
         ModelError: if it has images.
@@ -58,7 +58,7 @@ def plain(prompt: Prompt) -> str:
 
 
 def data_url(image: Image) -> str:
-    """An image as a data URL: its own bytes where every server sees in them what we see, otherwise as PNG.
+    """Return an image as a data URL: its own bytes if every server decodes them alike, otherwise PNG.
 
     Transparency, palettes, other colour spaces and rotation by EXIF are what servers disagree about.
 

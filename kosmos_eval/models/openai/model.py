@@ -1,7 +1,7 @@
 """``--model openai:MODEL@URL``: a model behind any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted).
 
-A prompt is one turn of the user, images as data URLs in their true places; decoding is greedy. What chat servers do not
-offer is replaced by the nearest thing only where an option or a note says so:
+A prompt is one user message with its images as data URLs in reading order; decoding is greedy. A feature that chat
+servers lack is replaced by the nearest one only if an option or a note says so:
 
 - Choices are enforced by the server where ``choices`` names its way of doing it, otherwise listed after the prompt; a
   reply that is none of them stands as it is.
@@ -22,14 +22,16 @@ from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import lru_cache, partial
 from hashlib import sha256
 from importlib.util import find_spec
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from kosmos_eval.errors import BadImage, ModelError
-from kosmos_eval.models.openai import replies as reply
-from kosmos_eval.models.openai.client import Server
+from kosmos_eval.files import redacted
+from kosmos_eval.models.openai import replies
+from kosmos_eval.models.openai.client import Server, checked_key, checked_url
 from kosmos_eval.models.openai.errors import sees_nothing
 from kosmos_eval.models.openai.messages import CONSTRAINTS, Constraint, Url, data_url, listed, messages, plain
-from kosmos_eval.models.openai.replies import TOP, Nonsense, Untold
+from kosmos_eval.models.openai.replies import TOP, BadResponse, MissingLogprobs
 from kosmos_eval.models.usage import RemoteModel, UsageLog
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Failure, Generate, Likelihoods, LogLikelihood, Output, Request
@@ -42,7 +44,7 @@ _COUNTED = ("prompt_tokens", "answer_tokens")
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it is sent, and how its answer is read."""
+    """The body of a call, and the function that reads its answer."""
 
     body: dict[str, Any]
     read: Callable[[Any], Output | Failure]
@@ -50,7 +52,7 @@ class Call:
 
 @dataclass
 class OpenAIModel(RemoteModel):
-    """A model behind an OpenAI-compatible server: MODEL@URL, or MODEL of OpenAI itself.
+    """A model behind an OpenAI-compatible server: MODEL@URL, or MODEL of OPENAI_BASE_URL or OpenAI itself.
 
     Args:
         model_at_url: the model's name there, and the address up to and with ``/v1``.
@@ -62,7 +64,7 @@ class OpenAIModel(RemoteModel):
         images: the most images of one prompt; demonstrations beyond are dropped; 0 for a model of text alone.
         concurrency: requests under way at once.
         retries: how often a request is repeated after an error that may pass.
-        timeout: seconds until a request counts as lost.
+        timeout: seconds until a request that is not answered to its end counts as lost.
         limit_name: what the server calls the most tokens of an answer.
         decoding: ``server`` leaves that to the server, where it allows nothing else.
         thinking: tokens that the model may reason with before each answer; stop strings then end the answer alone.
@@ -70,7 +72,7 @@ class OpenAIModel(RemoteModel):
         price_out: of a million tokens of answers.
 
     Raises:
-        ModelError: if an option cannot be, or the client is not installed.
+        ModelError: if an option is invalid, or the client is not installed.
     """
 
     model_at_url: str
@@ -93,60 +95,56 @@ class OpenAIModel(RemoteModel):
     def __post_init__(self) -> None:
         if find_spec("openai") is None:
             raise ModelError("openai: needs the official client; pip install 'kosmos-eval[openai]'")
-        found = re.fullmatch(r"(?P<model>.+?)(?:@(?P<url>https?://.+))?", self.model_at_url)
+        found = re.fullmatch(r"(?P<model>.+?)(?:@(?P<url>https?://.*))?", self.model_at_url, re.DOTALL)
         if found is None or (found["url"] is None and "@" in self.model_at_url):
-            raise ModelError(
-                f"openai:{self.model_at_url} is no model of a server; expected openai:MODEL@http://HOST/v1"
-            )
-        if found["url"] and re.search(r"[?#]|/completions/?$", found["url"]):
-            raise ModelError(f"openai:{self.model_at_url} goes beyond the address; expected it up to and with /v1")
+            shown = redacted(self.model_at_url)
+            raise ModelError(f"openai:{shown} is no model of a server; expected openai:MODEL@http://HOST/v1")
         leasts = {"concurrency": 1, "retries": 0, "timeout": 0.001, "thinking": 0, "price_in": 0, "price_out": 0}
         for name, least in leasts.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < inf:
                 raise ModelError(f"{name} is {value!r}; expected a number of at least {least}")
         self._model = found["model"]
-        key = self.api_key or os.environ.get("OPENAI_API_KEY", "")
-        self._server = Server(found["url"], key, self.retries, self.timeout, self.concurrency)
+        key = checked_key(self.api_key or os.environ.get("OPENAI_API_KEY", ""))
+        url = checked_url(found["url"] or os.environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1")
+        self._server = Server(url, key, self.retries, self.timeout, self.concurrency)
         self.usage = UsageLog()
         self._seen = self._told = False
 
     @property
     def name(self) -> str:
-        """What reports call the model."""
         return f"openai:{self._model}"
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the model's name and the options that decide answers; the weights are not known."""
+        """Digest of the model's name and the options that decide answers; the weights are unknown."""
         decides = (self.endpoint, self.likelihoods, self.choices, self.beams, self.decoding, self.thinking)
         return sha256(json.dumps([self._model, *decides]).encode()).hexdigest()
 
     @property
     def address(self) -> str:
-        """Where it answers; another one may hold other weights under the same name."""
+        """The address that answers, without secrets; another one may hold other weights under the same name."""
         return self._server.shown
 
     @property
     def runtime_options(self) -> frozenset[str]:
-        """Options that a run may go on with other values of."""
         return frozenset({"api_key", "concurrency", "retries", "timeout", "limit_name", "price_in", "price_out"})
 
     @property
     def notes(self) -> list[str]:
-        """What replaced what the tasks asked for, and what it cost: in all starts of the run, where it is kept."""
+        """Substituted features and the cost, over all starts of the run."""
         kept = self.usage.whole()
         requests, prompts, answers, unnamed = (kept.counts[name] for name in ("requests", *_COUNTED, "unnamed"))
-        where = ", ".join(f"{count} by {place}" for place, count in kept.places.items())
-        used = f"{requests} requests answered{f' ({where})' if len(kept.places) > 1 else ''}"
+        where = ", ".join(f"{count} by {place}" for place, count in kept.endpoints.items())
+        used = f"{requests} requests answered{f' ({where})' if len(kept.endpoints) > 1 else ''}"
         used += f", {prompts:,} tokens of prompts, {answers:,} of answers"
         cost = (prompts * self.price_in + answers * self.price_out) / 1e6
         used += " (the server counts none)" if requests and not prompts else ""
-        said = [*kept.remarks, *([f"{unnamed} replies were none of the choices"] if unnamed else [])]
+        said = [*kept.notes, *([f"{unnamed} replies were none of the choices"] if unnamed else [])]
         return [*said, f"{used}, cost {cost:.4f}" if cost else used]
 
     def fits(self, request: Request) -> bool:
-        """Whether there are no more images than the server takes; its context is not known.
+        """Return whether there are no more images than the server takes; its context is not known.
 
         Raises:
             ModelError: if there are images and the model takes none.
@@ -171,25 +169,31 @@ class OpenAIModel(RemoteModel):
             index, request = job
             try:
                 call = await to_thread.run_sync(self._call, request, url)
-                path = "/chat/completions" if self.endpoint == "chat" else "/completions"
-                found = await self._server.call(
-                    client, path, {"model": self._model, **self._decoding(request), **call.body}
-                )
+                body = {"model": self._model, **self._decoding(request), **call.body}
+                found = await self._answer(client, body)
                 self._seen = self._seen or bool(request.prompt.images)
-                self.usage.answered(self.address, **dict(zip(_COUNTED, reply.tokens(found), strict=True)))
                 output = call.read(found)
+                if _is_blank(output) and any(map(str.isspace, body.pop("stop", ()))):
+                    # The server may have stopped at a line break that the answer only begins with.
+                    output = call.read(await self._answer(client, body))
                 self._told = self._told or isinstance(request, LogLikelihood)
                 return index, output
             except BadImage as error:
                 return index, Failure(str(error))
-            except Nonsense as error:
-                if isinstance(error, Untold) and not self._told:
+            except BadResponse as error:
+                if isinstance(error, MissingLogprobs) and not self._told:
                     raise ModelError(f"{self.name}: {error}") from error  # and it would be so for all requests
                 if request.prompt.images and not self._seen and sees_nothing(str(error)):
                     raise ModelError(f"{self.name} takes no images ({error}); take a text task") from error
                 return index, Failure(str(error))
 
         yield from self._server.stream(list(enumerate(requests)), ask)
+
+    async def _answer(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Any:
+        path = "/chat/completions" if self.endpoint == "chat" else "/completions"
+        found = await self._server.call(client, path, body)
+        self.usage.answered(self.address, **dict(zip(_COUNTED, replies.tokens(found), strict=True)))
+        return found
 
     def _check(self, request: Request) -> None:
         if isinstance(request, Generate) and request.beams > 1:
@@ -198,7 +202,7 @@ class OpenAIModel(RemoteModel):
                     f"the task asks for beam search of {request.beams}, which {self._server.shown} does not offer; "
                     "--model-option beams=greedy decodes greedily and says so"
                 )
-            self.usage.remark(f"greedy decoding instead of beam search of {request.beams}")
+            self.usage.note(f"greedy decoding instead of beam search of {request.beams}")
         if isinstance(request, LogLikelihood) and request.terminated and self.endpoint == "completions":
             raise ModelError("a server does not tell how likely the end of a text is; use endpoint=chat")
         if self.endpoint == "completions":
@@ -212,20 +216,20 @@ class OpenAIModel(RemoteModel):
         body = self._prompt(request.prompt, url) | {self.limit_name: request.max_tokens + self.thinking}
         if request.stop and not self.thinking:
             body["stop"] = list(request.stop[:4])  # servers take four; the rest is cut here
-        return Call(body, partial(reply.completion, stop=request.stop))
+        return Call(body, partial(replies.completion, stop=request.stop))
 
     def _first_token(self, found: Any, continuations: Sequence[str]) -> Output | Failure:
-        output = reply.by_first_token(found, continuations)
+        output = replies.by_first_token(found, continuations)
         if isinstance(output, Likelihoods) and len({*continuations}) > 1 and len({*output.logprobs}) == 1:
             self.usage.count(unnamed=1)
         return output
 
     def _decoding(self, request: Request) -> dict[str, Any]:
-        """How a server is told to draw tokens; by default it takes the most probable ones."""
+        """Return the decoding parameters; greedy by default."""
         if isinstance(request, Generate) and request.sampling is not None:
             return asdict(request.sampling)
         if self.decoding == "server":
-            self.usage.remark("decoding left to the server")
+            self.usage.note("decoding left to the server")
             return {}
         return {"temperature": 0}
 
@@ -234,10 +238,10 @@ class OpenAIModel(RemoteModel):
 
     def _chosen(self, request: Generate, choices: Sequence[str], url: Url) -> Call:
         if not choices:
-            raise Nonsense("there are no choices to choose from")
+            raise BadResponse("there are no choices to choose from")
         longest = max(len(choice.encode()) for choice in choices)
         limit: dict[str, Any] = {self.limit_name: max(request.max_tokens, longest) + self.thinking}
-        self.usage.remark(f"choices by {self.choices}")
+        self.usage.note(f"choices by {self.choices}")
         if self.choices == "text":
             body = self._prompt(request.prompt + listed(choices), url) | limit
         else:
@@ -245,13 +249,13 @@ class OpenAIModel(RemoteModel):
             body = {**self._prompt(request.prompt, url), **limit, **CONSTRAINTS[self.choices](bare)}
 
         def read(found: Any) -> Output | Failure:
-            text = reply.text_of(found)
-            meant = reply.named(text, choices)
+            text = replies.text_of(found)
+            meant = replies.named(text, choices)
             if meant is None and self.choices != "text":
                 return Failure(f"the server ignores {self.choices}: {text[:60]!r} is none of the choices")
             if meant is None:
                 self.usage.count(unnamed=1)
-            return Completion(text if meant is None else meant, reply.tokens(found)[1])
+            return Completion(text if meant is None else meant, replies.tokens(found)[1])
 
         return Call(body, read)
 
@@ -260,19 +264,23 @@ class OpenAIModel(RemoteModel):
         if self.endpoint == "completions":
             prompt = plain(request.prompt)
             body = {"prompt": [prompt + string for string in strings], "echo": True, "logprobs": 1, "max_tokens": 1}
-            return Call(body, lambda found: reply.by_echo(found, prompt, strings))
+            return Call(body, lambda found: replies.by_echo(found, prompt, strings))
         if self.likelihoods == "first_token":
-            self.usage.remark("likelihoods of the first token")
+            self.usage.note("likelihoods of the first token")
             told = {"logprobs": True, "top_logprobs": TOP, self.limit_name: 1}
             return Call(self._prompt(request.prompt, url) | told, partial(self._first_token, continuations=strings))
-        self.usage.remark("likelihoods by the text of the reply")
+        self.usage.note("likelihoods by the text of the reply")
         shown = request.prompt + listed(strings) if len(strings) > 1 else request.prompt
         limit = {self.limit_name: max(16, *(len(string.encode()) for string in strings)) + self.thinking}
 
         def read(found: Any) -> Output:
-            likelihoods, answered = reply.by_text(found, strings)
+            likelihoods, answered = replies.by_text(found, strings)
             if not answered:
                 self.usage.count(unnamed=1)
             return likelihoods
 
         return Call(self._prompt(shown, url) | limit, read)
+
+
+def _is_blank(output: Output | Failure) -> bool:
+    return isinstance(output, Completion) and not output.text.strip()

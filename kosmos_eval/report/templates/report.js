@@ -1,8 +1,8 @@
 "use strict";
-const { cells, samples } = JSON.parse(document.getElementById("data").textContent);
+const { settings, samples } = JSON.parse(document.getElementById("data").textContent);
 const images = JSON.parse(document.getElementById("images").textContent);
 const PAGE = 20;
-const OUTCOMES = ["right", "partly", "wrong", "flipped", "failed", "changed"];
+const OUTCOMES = ["correct", "partial", "incorrect", "varies", "failed", "changed"];
 const chosen = { outcome: "", task: "", shots: "", variant: "", kind: "", order: "", words: [], page: 0 };
 const find = (selector) => document.querySelector(selector);
 
@@ -22,15 +22,15 @@ function part(value) {
 }
 
 const isImage = (value) => typeof value !== "string";
-const headline = (sample) => Object.values(sample.marks)[0];
-const has = (sample, outcome) => (["changed", "flipped"].includes(outcome) ? sample[outcome] : sample.outcome === outcome);
-const asking = (cell) => cell.variant || "as usual";
+const headline = (sample) => Object.values(sample.values)[0];
+const has = (sample, outcome) => (["changed", "varies"].includes(outcome) ? sample[outcome] : sample.outcome === outcome);
+const asking = (setting) => setting.variant || "default";
 
-// A sample is flipped where one cell of its task has it right and another wrong.
+// A sample varies where one setting of its task has it correct and another incorrect.
 const outcomes = new Map();
-const identity = (sample) => JSON.stringify([cells[sample.cell].task, sample.id]);
+const identity = (sample) => JSON.stringify([settings[sample.setting].task, sample.id]);
 for (const sample of samples) outcomes.set(identity(sample), [...(outcomes.get(identity(sample)) || []), sample.outcome]);
-for (const sample of samples) sample.flipped = ["right", "wrong"].every((one) => outcomes.get(identity(sample)).includes(one));
+for (const sample of samples) sample.varies = ["correct", "incorrect"].every((one) => outcomes.get(identity(sample)).includes(one));
 
 function searchable(sample) {
   const parts = [sample.opening, sample.ending, ...sample.requests.map((request) => request.parts)].flat();
@@ -40,11 +40,11 @@ function searchable(sample) {
 }
 
 function among(sample, except) {
-  const cell = cells[sample.cell];
+  const setting = settings[sample.setting];
   return (
-    (except === "task" || !chosen.task || cell.task === chosen.task) &&
-    (except === "shots" || !chosen.shots || String(cell.shots) === chosen.shots) &&
-    (except === "variant" || !chosen.variant || asking(cell) === chosen.variant) &&
+    (except === "task" || !chosen.task || setting.task === chosen.task) &&
+    (except === "shots" || !chosen.shots || String(setting.shots) === chosen.shots) &&
+    (except === "variant" || !chosen.variant || asking(setting) === chosen.variant) &&
     (except === "kind" || !chosen.kind || sample.kind === chosen.kind) &&
     (except === "outcome" || !chosen.outcome || has(sample, chosen.outcome)) &&
     chosen.words.every((word) => (sample.search ??= searchable(sample)).includes(word))
@@ -52,9 +52,9 @@ function among(sample, except) {
 }
 
 function marked(sample) {
-  const percent = cells[sample.cell].percent;
-  return Object.entries(sample.marks).map(([name, mark]) =>
-    `${name} ${percent && mark >= 0 && mark <= 1 ? `${+(100 * mark).toFixed(1)} %` : mark.toFixed(3)}`);
+  const percent = settings[sample.setting].percent;
+  return Object.entries(sample.values).map(([name, value]) =>
+    `${name} ${percent && value >= 0 && value <= 1 ? `${+(100 * value).toFixed(1)} %` : value.toFixed(3)}`);
 }
 
 function expected(sample) {
@@ -114,7 +114,7 @@ function prompt(parts) {
 }
 
 function card(sample) {
-  const cell = cells[sample.cell];
+  const setting = settings[sample.setting];
   const first = sample.requests[0];
   const single = sample.requests.length === 1;
   const listed = sample.requests.some((request) => request.text !== undefined || request.likelihoods || request.label);
@@ -133,8 +133,8 @@ function card(sample) {
   return element("article", { class: `sample ${sample.outcome}`.trim(), "data-id": sample.id },
     element("h3", {},
       element("span", { class: "badge" }, sample.outcome || "answered"),
-      element("span", {}, `${cell.task}, ${cell.shots} shots${cell.variant ? `, ${cell.variant}` : ""}`),
-      sample.flipped ? element("span", {}, "flipped") : null,
+      element("span", {}, `${setting.task}, ${setting.shots} shots${setting.variant ? `, ${setting.variant}` : ""}`),
+      sample.varies ? element("span", {}, "changed between settings") : null,
       sample.kind ? element("span", {}, sample.kind) : null,
       element("span", {}, sample.id),
       ...marked(sample).slice(0, 3).map((text) => element("span", {}, text)),
@@ -153,9 +153,9 @@ function options(select, values, every) {
 
 function menus() {
   const listed = (name, value) => [...new Set(samples.filter((sample) => among(sample, name)).map(value))].filter((v) => v !== "");
-  options("task", [...new Set(cells.map((cell) => cell.task))], "all");
-  options("shots", [...new Set(cells.map((cell) => String(cell.shots)))], "all");
-  options("variant", [...new Set(cells.map(asking))], "all");
+  options("task", [...new Set(settings.map((setting) => setting.task))], "all");
+  options("shots", [...new Set(settings.map((setting) => String(setting.shots)))], "all");
+  options("variant", [...new Set(settings.map(asking))], "all");
   options("kind", listed("kind", (sample) => sample.kind).sort(), "all");
   const there = samples.filter((sample) => among(sample, "outcome"));
   const pill = (value, label, count) => {
@@ -165,7 +165,7 @@ function menus() {
   };
   const shown = OUTCOMES.filter((value) => value === chosen.outcome || samples.some((sample) => has(sample, value)));
   find(".outcomes").replaceChildren(pill("", "all", there.length), ...shown.map((value) =>
-    pill(value, value === "changed" ? "data changed" : value, there.filter((sample) => has(sample, value)).length)));
+    pill(value, ({ changed: "data changed", varies: "changed between settings" })[value] || value, there.filter((sample) => has(sample, value)).length)));
 }
 
 function draw() {

@@ -1,4 +1,4 @@
-"""How alike images are to a Kosmos: by what its decoder sees of them."""
+"""Vectors of images by which a Kosmos finds similar ones: what its decoder sees of them."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class KosmosImages:
     """
 
     def __init__(self, model: KosmosModel) -> None:
-        from kosmos_model.engine.image_cache import Gallery
+        from kosmos_model.engine.image_cache import ImageCache
 
         network, weight = model.model, model.model.decoder.embed_tokens.weight
         self.name, self.fingerprint = model.name, model.fingerprint
-        self._gallery = Gallery(
+        self._image_cache = ImageCache(
             lambda batch: network.embed_images(batch.to(weight.device, weight.dtype)), pixels=model.pixels, capacity=0
         )
 
     def vectors(self, images: Sequence[Image]) -> Sequence[NDArray[float32] | BadImage]:
-        """For each image its vector (Q * D,), or why it has none."""
+        """Return for each image its vector (Q * D,), or why it has none."""
         import torch
 
         with torch.inference_mode():
-            found, failed = self._gallery.embeddings({image.digest: image for image in images})
+            found, failed = self._image_cache.embeddings({image.digest: image for image in images})
         flat = {digest: embedding.flatten().float().cpu().numpy() for digest, embedding in found.items()}
         return [failed.get(image.digest) or flat[image.digest] for image in images]
 
 
 def load(path: str = "", *, device: str = "auto") -> KosmosImages:
-    """The images of the bundled model, or of a Kosmos in a folder; in fp32, so that the same ones are nearest anywhere.
+    """Load the bundled model, or a Kosmos in a folder, to compare images; in fp32, for the same results anywhere.
 
     Raises:
         ModelError: if there is no such model or device.

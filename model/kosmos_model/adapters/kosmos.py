@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import ModelError
 from kosmos_eval.model import Model
+from kosmos_eval.models.device import pick_device
 from kosmos_eval.request import Failure, LogLikelihood, Output, Request
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class KosmosModel(Model):
         changes: whether the weights may change between two calls of `answers`, as they do in training.
     """
 
-    runtime_options = frozenset({"batch_tokens"})
+    runtime_options: frozenset[str] = frozenset({"batch_tokens"})
 
     def __init__(
         self,
@@ -77,13 +78,13 @@ class KosmosModel(Model):
         return found
 
     def fits(self, request: Request) -> bool:
-        """Whether prompt, images and the longest possible answer are within the model's context."""
-        from kosmos_model.engine.encoding import endings
+        """Return whether prompt, images and the longest possible answer fit into the model's context."""
+        from kosmos_model.engine.encoding import continuation_tree
 
         length = len(self.tokenizer.prompt(request.prompt)[0])
         texts = request.continuations if isinstance(request, LogLikelihood) else request.choices
         if texts is not None:
-            root, after = endings(self.tokenizer, request.prompt, tuple(texts), terminated=True)
+            root, after = continuation_tree(self.tokenizer, request.prompt, tuple(texts), terminated=True)
             length = max(length, root + after.depth)
         elif not isinstance(request, LogLikelihood):
             length += request.max_tokens
@@ -104,7 +105,7 @@ class KosmosModel(Model):
 
     @property
     def work(self) -> Work:
-        """What the engine that answers now has done so far."""
+        """The work of the engine that answers now."""
         from kosmos_eval.model import Work
         from kosmos_model.engine.cost import image_price
 
@@ -130,7 +131,7 @@ def kosmos_nano(
     batch_tokens: int | str = "auto",
     fsdp: bool = False,
 ) -> KosmosModel:
-    """The small KOSMOS-1 that is shipped; where its weights are not, it is untrained and says so.
+    """Load the small KOSMOS-1 that is shipped; without its weights it is untrained and says so.
 
     Args:
         device: auto, cpu, cuda, cuda:1.
@@ -140,7 +141,7 @@ def kosmos_nano(
         fsdp: spread the layers over the processes of torchrun, which then answer in step.
 
     Raises:
-        ModelError: if an option cannot be.
+        ModelError: if an option is invalid.
     """
     settings = checked(device, dtype, fit=fit, batch_tokens=batch_tokens)
 
@@ -170,7 +171,7 @@ def kosmos(
     batch_tokens: int | str = "auto",
     fsdp: bool = False,
 ) -> KosmosModel:
-    """A Kosmos in a folder of ``config.json``, ``model.safetensors`` and ``tokenizer.spm``.
+    """Load a Kosmos from a folder of ``config.json``, ``model.safetensors`` and ``tokenizer.spm``.
 
     Args:
         path: the folder.
@@ -181,7 +182,7 @@ def kosmos(
         fsdp: spread the layers over the processes of torchrun, which then answer in step.
 
     Raises:
-        ModelError: if an option cannot be, or the folder holds no model.
+        ModelError: if an option is invalid, or the folder holds no model.
     """
     settings = checked(device, dtype, fit=fit, batch_tokens=batch_tokens)
 
@@ -201,13 +202,13 @@ def _put(model: Kosmos, settings: Settings, *, fsdp: bool) -> None:
     if not fsdp:
         model.to(settings.device)
         return
-    from kosmos_model.modeling.distributed import spread
+    from kosmos_model.modeling.distributed import shard_for_inference
 
-    spread(model, settings.device)
+    shard_for_inference(model, settings.device)
 
 
 def live(model: Kosmos, tokenizer: Tokenizer, *, name: str = "kosmos", fit: str = "squash") -> KosmosModel:
-    """A Kosmos in memory, for evaluation while it is trained; its mode and gradients are left as they were."""
+    """Wrap a Kosmos in memory for evaluation while it is trained; its mode and gradients stay as they were."""
     from kosmos_model.modeling.image import Square
 
     return KosmosModel(model, tokenizer, name=name, pixels=Square(model.config.image_size, fit), changes=True)
@@ -239,7 +240,7 @@ def checked(device: str, dtype: str, *, batch_tokens: int | str, fit: str = "squ
     """Options that all factories have, resolved; torch is first imported here.
 
     Raises:
-        ModelError: if one cannot be.
+        ModelError: if one is invalid.
     """
     # threads that spin while they wait take the cores from those that work: eight times slower on a busy machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
@@ -255,30 +256,13 @@ def checked(device: str, dtype: str, *, batch_tokens: int | str, fit: str = "squ
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if dtype not in ("auto", *types):
         raise ModelError(f"dtype is {dtype!r}; expected auto, {' or '.join(types)}")
-    place = _device(device)
+    place = pick_device(device)
     precise = types.get(dtype, torch.bfloat16 if place.type == "cuda" else torch.float32)
     return Settings(place, precise, batch_tokens=None if batch_tokens == "auto" else int(batch_tokens))
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device is {name!r}; expected auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ModelError(f"device is {name!r}; expected auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ModelError(f"device is {name!r}, but this machine has {count} GPUs that torch can use; try cpu")
-    return device
-
-
 def _budget(model: Kosmos, tokens: int | None) -> Budget:
-    """How much to compute at once: as asked, or what a processor's cache holds, or what a GPU's free memory allows."""
+    """Return how much to compute at once: as asked, or what a CPU's cache holds, or what a GPU's free memory allows."""
     import torch
 
     from kosmos_model.engine.prefill import Budget
@@ -288,9 +272,9 @@ def _budget(model: Kosmos, tokens: int | None) -> Budget:
         return Budget(tokens or 2048, 16 * (tokens or 2048))
     free, _ = torch.cuda.mem_get_info(weight.device)
     if any(hasattr(weight, "device_mesh") for weight in model.parameters()):
-        from kosmos_model.modeling.distributed import least
+        from kosmos_model.modeling.distributed import all_reduce_min
 
-        free = least(free)
+        free = all_reduce_min(free)
     slot = 2 * model.config.layers * model.config.width * weight.element_size()  # keys and values of a token
     slots = max(8192, min(1 << 20, int(free * 0.25) // slot))  # a batch, and a copy of it for those that go on
     return Budget(min(65_536, slots), slots)

@@ -54,7 +54,7 @@ def load(
     batch_tokens: int | str = "auto",
     revision: str | None = None,
 ) -> KosmosModel:
-    """KOSMOS-2's weights in our own model, in a folder that transformers saved or by their name on the Hub.
+    """Load KOSMOS-2's weights into our own model, from a folder that transformers saved or by their name on the Hub.
 
     Args:
         path: a folder with config.json, safetensors, tokenizer.json and the image processor's settings.
@@ -64,7 +64,7 @@ def load(
         revision: of the Hub's repository.
 
     Raises:
-        ModelError: if an option cannot be, or the folder holds no KOSMOS-2 that is safe to load.
+        ModelError: if an option is invalid, or the folder holds no KOSMOS-2 that is safe to load.
     """
     settings = checked(device, dtype, batch_tokens=batch_tokens)
     folder = find(path, revision)
@@ -98,7 +98,7 @@ def read(folder: Path) -> tuple[Kosmos, Kosmos2Tokenizer]:
 
 
 def _settings(path: Path) -> Any:
-    """The settings in a file as transformers completes them, checked for what our model takes for granted."""
+    """Return the settings in a file as transformers completes them, checked for what our model takes for granted."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import Kosmos2Config
 
@@ -151,7 +151,7 @@ def _config(settings: Any, tokenizer: Kosmos2Tokenizer) -> KosmosConfig:
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of a folder under our names: without what is tied or computed, whole or in shards."""
+    """Return the weights of a folder under our names: without what is tied or computed, whole or in shards."""
     from kosmos_model.modeling.checkpoint import read_weights
 
     whole = folder / WEIGHTS
@@ -194,7 +194,7 @@ class _Pixels:
 
 
 def _pixels(folder: Path, side: int) -> _Pixels:
-    """The preprocessing that a folder's own settings ask for."""
+    """Return the preprocessing that a folder's own settings ask for."""
     import PIL.Image
     from transformers import AutoImageProcessor
 

@@ -10,42 +10,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from kosmos_eval.errors import KosmosEvalError, RunError
+from kosmos_eval.files import clear_made, mark_made, output_folder, refuse_foreign, writing
 
 COUNTS = "counts.json"
+MADE_BY = "kosmos-eval clean"
 
 
 def clean(
     plan: Annotated[Path, typer.Argument(help="A TOML file that names corpora and measures.")],
-    out: Annotated[Path, typer.Option("--out", help="Where the cleaned corpora go, one folder each.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=output_folder, metavar="FOLDER", help="For the cleaned corpora, one folder each."),
+    ],
     tasks: Annotated[int | None, typer.Option("--tasks", min=1, help="Into how many the work is cut.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many tasks run at once.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Discard what the folder holds.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start over, and replace what cleaning has made in the folder.")
+    ] = False,
 ) -> None:
     """Clean training data by the paper's rules; the same command again goes on where it was interrupted."""
     try:
         import datatrove  # noqa: F401
     except ImportError as error:
-        raise KosmosEvalError("cleaning wants datatrove; pip install 'kosmos-eval[train]'") from error
+        raise KosmosEvalError("cleaning needs datatrove; pip install 'kosmos-eval[train]'") from error
     from kosmos_model.cleaning import plan as plans
 
     read = plans.read(plan)
     read = replace(read, tasks=tasks or read.tasks, workers=workers or read.workers)
-    cleaned(read, out, fresh=fresh, console=Console(width=None if sys.stdout.isatty() else 120))
+    cleaned(read, out, overwrite=overwrite, console=Console(width=None if sys.stdout.isatty() else 120))
 
 
-def cleaned(plan: Any, out: Path, *, fresh: bool = False, console: Console) -> dict[str, Any] | None:
+def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) -> dict[str, Any] | None:
     """Run every stage of a plan, or submit them to Slurm, and print what each rule dropped.
 
     Args:
         plan: what is cleaned.
         out: gets a folder of Parquet for each corpus, ``counts.json`` and, for what is under way, ``work``.
-        fresh: begin anew.
+        overwrite: start over, and replace what cleaning has made in the folder before.
         console: where the table goes.
 
     Returns:
@@ -55,18 +63,28 @@ def cleaned(plan: Any, out: Path, *, fresh: bool = False, console: Console) -> d
         KosmosEvalError: if the folder holds another plan, or evaluation data cannot be read.
     """
     from kosmos_model.cleaning import evaluated
-    from kosmos_model.cleaning.pipeline import executor, stages
-    from kosmos_model.cleaning.tally import print_counts
+    from kosmos_model.cleaning.counts import print_counts
+    from kosmos_model.cleaning.pipeline import check_executor, executor, stages
+    from kosmos_model.cleaning.plan import OWN
 
-    work = out / "work"
-    if fresh:
-        for path in (out / name for name in ("work", "skipped", COUNTS, *(corpus.name for corpus in plan.corpora))):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    _same(plan, work)
+    work, names = out / "work", [*OWN, *(corpus.name for corpus in plan.corpora)]
     asked = work / "evaluated" if plan.against else None
-    if asked is not None and not (asked / evaluated.PICTURES).exists():
-        with console.status("read what evaluation asks"):
-            evaluated.write(plan.against, asked, data=plan.data, ngram=plan.ngram)
+    refuse_foreign(out, MADE_BY, names)
+    check_executor(plan)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".evaluated.", dir=out) as place:
+        found = Path(place) / "evaluated"
+        if asked is not None and (overwrite or not (asked / evaluated.PICTURES).exists()):
+            with console.status("read what evaluation asks"):
+                evaluated.write(plan.against, found, data=plan.data, ngram=plan.ngram)
+        if overwrite:  # all that can fail before the first stage has not
+            clear_made(out, MADE_BY)
+        mark_made(out, MADE_BY, names)
+        _same(plan, work)
+        if asked is not None and found.exists():
+            shutil.rmtree(asked, ignore_errors=True)
+            found.rename(asked)
     last = None
     for stage in stages(plan, out, evaluated=asked):
         with console.status(stage.says), _quiet(work / "console.log"):
@@ -82,7 +100,7 @@ def cleaned(plan: Any, out: Path, *, fresh: bool = False, console: Console) -> d
         console.print("the plan names no language_model: no other language was looked for")
     if not plan.against:
         console.print("the plan names no tasks in against: evaluation data was not looked for")
-    if any(tally["skipped"] for tally in counts.values()):
+    if any(one["skipped"] for one in counts.values()):
         console.print(f"what was skipped is named in {out / 'skipped'}", highlight=False, soft_wrap=True)
     return counts
 
@@ -101,7 +119,7 @@ def _same(plan: Any, work: Path) -> None:
                 if theirs.get(name) != mine[name]:
                     raise RunError(
                         f"{work.parent} was begun with {name} {theirs.get(name)}, but now it is {mine[name]}; "
-                        "clean with --fresh or another --out"
+                        "clean with --overwrite or another --out"
                     )
         work.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(mine, indent=1) + "\n")

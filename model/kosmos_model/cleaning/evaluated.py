@@ -1,4 +1,4 @@
-"""What evaluation asks, so that it can be kept out of training: runs of words, and pictures."""
+"""The content of evaluation data, to be kept out of training: runs of words, and pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kosmos_eval.evaluation.setup import build_task
+from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.prompt import Image
 from kosmos_eval.source import Source
-from kosmos_model.cleaning.looks import Look, Pictures, look
+from kosmos_model.cleaning.image_stats import ImageStats, KnownImages, image_stats
 from kosmos_model.cleaning.words import HASHING, WORDS
 
 PICTURES = "pictures.json"
@@ -41,7 +41,7 @@ def write(tasks: Iterable[str], folder: Path, *, data: Path | None, ngram: int) 
     for task in tasks:
         source = Source("synthetic") if data is None else Source("data", data)
         runs: set[str] = set()
-        for sample in build_task(task, source).samples():
+        for sample in load_task(task, source).samples():
             asked = sample.prompt.text(" ")
             for answer in {sample.target, *sample.references}:
                 for said in (answer, f"{asked} {answer}"):
@@ -50,19 +50,19 @@ def write(tasks: Iterable[str], folder: Path, *, data: Path | None, ngram: int) 
             seen.update(sample.prompt.images)
         array = np.array(sorted(map(hashed, runs)), dtype=config.hash_config.np_descr)
         array.tofile(folder / f"{task}.index.hashes")
-    looks = [found for found in map(look, seen) if isinstance(found, Look)]
+    shown = [found for found in map(image_stats, seen) if isinstance(found, ImageStats)]
     stored = {
-        "contents": sorted(found.content for found in looks),
-        "digests": sorted(found.digest for found in looks if found.digest is not None),
+        "contents": sorted(found.content for found in shown),
+        "digests": sorted(found.digest for found in shown if found.digest is not None),
     }
     (folder / PICTURES).write_text(json.dumps(stored))
 
 
 @lru_cache(maxsize=2)
-def pictures(folder: Path) -> Pictures:
-    """The pictures that `write` found."""
+def pictures(folder: Path) -> KnownImages:
+    """Return the pictures that `write` found."""
     stored = json.loads((folder / PICTURES).read_text())
-    return Pictures(stored["contents"], stored["digests"])
+    return KnownImages(stored["contents"], stored["digests"])
 
 
 @lru_cache(maxsize=2)

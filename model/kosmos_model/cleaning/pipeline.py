@@ -101,16 +101,20 @@ def _writer(folder: Path, kind: str) -> ParquetWriter:
     )
 
 
-def executor(stage: Stage, plan: Plan, out: Path, *, after: Any) -> Any:
-    """The executor that runs a stage where the plan says; ``after`` is that of the stage before.
+def check_executor(plan: Plan) -> None:
+    """Make sure that what runs a plan is there.
 
     Raises:
-        KosmosEvalError: if Slurm or Ray is not there.
+        KosmosEvalError: if Slurm or Ray is not.
     """
     if plan.executor == "ray" and find_spec("ray") is None:
-        raise KosmosEvalError('executor = "ray" wants Ray; pip install "ray[default]"')
+        raise KosmosEvalError('executor = "ray" needs Ray; pip install "ray[default]"')
     if plan.executor == "slurm" and which("sbatch") is None:
-        raise KosmosEvalError('executor = "slurm" wants sbatch, which is not in PATH; submit from a login node')
+        raise KosmosEvalError('executor = "slurm" needs sbatch, which is not in PATH; submit from a login node')
+
+
+def executor(stage: Stage, plan: Plan, out: Path, *, after: Any) -> Any:
+    """Return the executor that runs a stage where the plan says; ``after`` is that of the stage before."""
     logs = str(out / "work" / "logs" / stage.name)
     if plan.executor == "local":
         return LocalPipelineExecutor(stage.pipeline, stage.tasks, plan.workers, logs)

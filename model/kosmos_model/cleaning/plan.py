@@ -1,4 +1,4 @@
-"""What is cleaned, and how: a TOML file like a recipe's.
+"""The plan of a cleaning: a TOML file like a recipe's.
 
 against = ["coco_caption", "vqav2"]     # evaluation data to keep out
 data = "$BENCHMARKS"                    # its official files; default: the synthetic splits
@@ -19,16 +19,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os.path import expandvars
 from pathlib import Path
+from re import fullmatch
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
 from kosmos_model.data.corpora import SOURCES, Place, Reading
+from kosmos_model.data.datasets import resolve
 from kosmos_model.data.shards import shards
-from kosmos_model.data.streams import resolve
-from kosmos_model.toml import checked, made, toml
+from kosmos_model.data.toml import checked, made, toml
 
+OWN = ("work", "skipped", "counts.json")
+"""Entries of the output folder that are no corpora."""
 KINDS = ("text", "pairs", "interleaved")
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -60,19 +63,19 @@ class Corpus:
 
     @property
     def place(self) -> Place:
-        """Where the parts of a row are."""
+        """The place of the images that rows name, and the names of columns."""
         return Place(Path(expandvars(self.images or "")).expanduser().resolve(), self.columns)
 
     @property
     def reading(self) -> Reading:
-        """What a row means."""
+        """The function that makes text or a prompt of a row."""
         found: Reading = SOURCES.get(self.source) or resolve(self.source)
         return found
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is cleaned, and by what measures (KOSMOS-1 section 3.1 names the rules, and the numbers 64, 5 and a half).
+    """A plan of a cleaning (KOSMOS-1 section 3.1 names the rules, and the numbers 64, 5 and a half).
 
     Args:
         corpora: what is cleaned.
@@ -111,12 +114,12 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, kind: str) -> tuple[Corpus, ...]:
-        """The corpora whose rules are those of a kind."""
+        """Return the corpora whose rules are those of a kind."""
         return tuple(corpus for corpus in self.corpora if corpus.rules == kind)
 
 
 def read(path: Path) -> Plan:
-    """The plan in a TOML file.
+    """Return the plan in a TOML file.
 
     Raises:
         KosmosEvalError: if it cannot be read or has no corpus.
@@ -142,6 +145,11 @@ def read(path: Path) -> Plan:
 
 
 def _check(corpus: Corpus) -> None:
+    if not fullmatch(r"[\w-][\w.-]*", corpus.name) or corpus.name in OWN:
+        raise KosmosEvalError(
+            f"corpus {corpus.name!r} is not the name of a folder; expected letters, digits, '_', '-' and '.', "
+            f"and none of {', '.join(OWN)}"
+        )
     if corpus.rules not in KINDS:
         raise UnknownName(f"kind of corpus ({corpus.name})", corpus.rules, KINDS)
     if corpus.source not in SOURCES and ":" not in corpus.source:

@@ -17,7 +17,7 @@ from typing import Any
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_model.cleaning import evaluated
-from kosmos_model.cleaning.looks import Look, look
+from kosmos_model.cleaning.image_stats import ImageStats, image_stats
 from kosmos_model.cleaning.plan import Plan
 
 
@@ -34,13 +34,13 @@ class Page:
     prompt: Prompt
 
     def without(self, dropped: Callable[[Image], bool]) -> Prompt:
-        """Its texts, and its images but for some."""
+        """Return its prompt without some images."""
         return Prompt(*(part for part in self.prompt.parts if isinstance(part, str) or not dropped(part)))
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What rules go by.
+    """The measures of the rules.
 
     Args:
         plan: its numbers.
@@ -82,17 +82,17 @@ URL = re.compile(r"https?://|\bwww\.")
 
 def unreadable(page: Page, measures: Measures) -> Prompt | None:
     """Images that are not there, or cannot be decoded, are left out."""
-    return page.without(lambda image: not isinstance(look(image), Look))
+    return page.without(lambda image: not isinstance(image_stats(image), ImageStats))
 
 
 def small(page: Page, measures: Measures) -> Prompt | None:
     """Images with a side under 64 pixels are left out."""
-    return page.without(lambda image: _seen(image).side < measures.plan.smallest_image)
+    return page.without(lambda image: _stats(image).side < measures.plan.smallest_image)
 
 
 def plain(page: Page, measures: Measures) -> Prompt | None:
     """Images of a single color are left out."""
-    return page.without(lambda image: _seen(image).plain)
+    return page.without(lambda image: _stats(image).plain)
 
 
 def many(page: Page, measures: Measures) -> Prompt | None:
@@ -123,7 +123,7 @@ def evaluated_picture(page: Page, measures: Measures) -> Prompt | None:
     if measures.evaluated is None:
         return page.prompt
     known = evaluated.pictures(measures.evaluated)
-    return None if any(known.has(_seen(image)) for image in page.prompt.images) else page.prompt
+    return None if any(known.has(_stats(image)) for image in page.prompt.images) else page.prompt
 
 
 def evaluated_text(page: Page, measures: Measures) -> Prompt | None:
@@ -136,9 +136,9 @@ def evaluated_text(page: Page, measures: Measures) -> Prompt | None:
     return page.prompt if block.filter(Document(page.prompt.text(" "), page.id)) is True else None
 
 
-def _seen(image: Image) -> Look:
-    found = look(image)
-    assert isinstance(found, Look), f"{image.name} was found unreadable, but is still in its document"
+def _stats(image: Image) -> ImageStats:
+    found = image_stats(image)
+    assert isinstance(found, ImageStats), f"{image.name} was found unreadable, but is still in its document"
     return found
 
 

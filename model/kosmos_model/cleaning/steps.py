@@ -1,4 +1,4 @@
-"""What cleaning does in datatrove's pipelines beside its own blocks: read and sift, read again, count, write."""
+"""Our steps in datatrove's pipelines: read and sift, read again, count, write."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from datatrove.data import Document
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError
 from kosmos_eval.prompt import Image, Prompt
-from kosmos_model.cleaning.looks import Look, look
+from kosmos_model.cleaning.counts import DUPLICATE, Counts, merged
+from kosmos_model.cleaning.image_stats import ImageStats, image_stats
 from kosmos_model.cleaning.plan import Corpus
 from kosmos_model.cleaning.rules import RULES, Measures, Page
-from kosmos_model.cleaning.tally import DUPLICATE, Tally, merged
 from kosmos_model.data.corpora import Place, obelics
 from kosmos_model.data.formats import Row, Skipped, rows
 from kosmos_model.data.shards import shards
@@ -38,8 +38,8 @@ class Sift:
     folder: Path
 
     def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
-        """The documents that one task keeps."""
-        tallies = {corpus.name: Tally() for corpus in self.corpora}
+        """Yield the documents that one task keeps."""
+        by_corpus = {corpus.name: Counts() for corpus in self.corpora}
         parts = [
             (corpus, shard, part)
             for corpus in self.corpora
@@ -51,51 +51,51 @@ class Sift:
         with names.open("w", encoding="utf-8") as named:
             for corpus, shard, part in parts[rank::world_size]:
                 for row in rows(shard.path, part, shard.parts):
-                    page = self._sifted(row, corpus, tallies[corpus.name], named)
+                    page = self._sifted(row, corpus, by_corpus[corpus.name], named)
                     if page is not None:
                         yield Document(page.prompt.text(" "), page.id, metadata={"corpus": corpus.name, "page": page})
-        _write(self.folder / "work" / "tally" / "sift" / f"{self.kind}-{rank:05}.json", tallies)
+        _write(self.folder / "work" / "counts" / "sift" / f"{self.kind}-{rank:05}.json", by_corpus)
 
-    def _sifted(self, row: Row | Skipped, corpus: Corpus, tally: Tally, named: IO[str]) -> Page | None:
+    def _sifted(self, row: Row | Skipped, corpus: Corpus, counts: Counts, named: IO[str]) -> Page | None:
         if isinstance(row, Skipped):
-            _skip(row, tally, named)
+            _skip(row, counts, named)
             return None
         try:
             found = corpus.reading(row.values, corpus.place)
         except (BadData, BadImage) as error:
-            _skip(Skipped(row.id, str(error)), tally, named)
+            _skip(Skipped(row.id, str(error)), counts, named)
             return None
         if not isinstance(found, str | Prompt):
             raise KosmosEvalError(
                 f"{corpus.source} gives lessons, for which there are no rules; clean texts or documents"
             )
-        tally.read += 1
+        counts.read += 1
         page = Page(row.id, Prompt(found))
         for image in page.prompt.images:
-            if not isinstance(seen := look(image), Look):
-                _skip(Skipped(image.name, f"{seen}; {row.id} shows it"), tally, named)
+            if not isinstance(seen := image_stats(image), ImageStats):
+                _skip(Skipped(image.name, f"{seen}; {row.id} shows it"), counts, named)
         for name, rule in RULES[self.kind].items():
             left = rule(page, self.measures)
             if left is not None:
                 lost = len(page.prompt.images) - len(left.images)
-                tally.images[name] = tally.images.get(name, 0) + lost
+                counts.images[name] = counts.images.get(name, 0) + lost
             if left is None or (self.kind == "pairs" and not left.images):
-                tally.dropped[name] = tally.dropped.get(name, 0) + 1
+                counts.dropped[name] = counts.dropped.get(name, 0) + 1
                 return None
-            tally.dropped.setdefault(name, 0)
+            counts.dropped.setdefault(name, 0)
             page = Page(page.id, left)
-        tally.kept += 1
+        counts.kept += 1
         return page
 
 
-def _skip(skipped: Skipped, tally: Tally, named: IO[str]) -> None:
-    tally.skipped += 1
+def _skip(skipped: Skipped, counts: Counts, named: IO[str]) -> None:
+    counts.skipped += 1
     named.write(json.dumps(asdict(skipped), ensure_ascii=False) + "\n")
 
 
-def _write(path: Path, tallies: dict[str, Tally]) -> None:
+def _write(path: Path, by_corpus: dict[str, Counts]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}))
+    path.write_text(json.dumps({name: asdict(counts) for name, counts in by_corpus.items()}))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Stored:
     pictures: bool
 
     def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
-        """The documents of a task, always in the same order."""
+        """Yield the documents of a task, always in the same order."""
         import pyarrow.parquet as pq
 
         columns = ["id", "corpus", "texts", *["images"] * self.pictures]
@@ -140,21 +140,21 @@ class Count:
     folder: Path
 
     def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
-        """The documents as they come."""
+        """Yield the documents as they come."""
         kept: dict[str, int] = {}
         for document in data:
             name = document.metadata["corpus"]
             kept[name] = kept.get(name, 0) + 1
             yield document
         _write(
-            self.folder / "work" / "tally" / "kept" / f"{self.kind}-{rank:05}.json",
-            {name: Tally(kept=number) for name, number in kept.items()},
+            self.folder / "work" / "counts" / "kept" / f"{self.kind}-{rank:05}.json",
+            {name: Counts(kept=number) for name, number in kept.items()},
         )
 
 
 @dataclass(frozen=True)
 class Sum:
-    """Write ``counts.json`` from the tallies of all tasks.
+    """Write ``counts.json`` from those of all tasks.
 
     Args:
         folder: where all output goes.
@@ -166,19 +166,19 @@ class Sum:
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:
         """Done by one task, after all others."""
-        sifted = merged((self.folder / "work" / "tally" / "sift").glob("*.json"))
-        kept = merged((self.folder / "work" / "tally" / "kept").glob("*.json"))
+        sifted = merged((self.folder / "work" / "counts" / "sift").glob("*.json"))
+        kept = merged((self.folder / "work" / "counts" / "kept").glob("*.json"))
         for name, deduplicated in self.corpora.items():
-            tally = sifted.setdefault(name, Tally())
+            one = sifted.setdefault(name, Counts())
             if deduplicated:
                 left = kept[name].kept if name in kept else 0
-                tally.dropped[DUPLICATE], tally.kept = tally.kept - left, left
+                one.dropped[DUPLICATE], one.kept = one.kept - left, left
         counts = {name: asdict(sifted[name]) for name in self.corpora}
         (self.folder / "counts.json").write_text(json.dumps(counts, indent=1, ensure_ascii=False) + "\n")
 
 
 def as_page(writer: Any, document: Document) -> dict[str, Any]:
-    """A document as a row of OBELICS' columns."""
+    """Return a document as a row of OBELICS' columns."""
     page: Page = document.metadata["page"]
     parts = page.prompt.parts
     return {
@@ -190,12 +190,12 @@ def as_page(writer: Any, document: Document) -> dict[str, Any]:
 
 
 def as_text(writer: Any, document: Document) -> dict[str, Any]:
-    """A document as a row of a text corpus."""
+    """Return a document as a row of a text corpus."""
     return {"id": document.id, "text": document.text}
 
 
 def as_pair(writer: Any, document: Document) -> dict[str, Any]:
-    """A document as an image with its caption."""
+    """Return a document as an image with its caption."""
     prompt: Prompt = document.metadata["page"].prompt
     return {"id": document.id, "image": _cell(prompt.images[0]), "caption": prompt.text("")}
 

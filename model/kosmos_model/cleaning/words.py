@@ -12,15 +12,15 @@ class Words(WordTokenizer):  # type: ignore[misc]  # its blocks ask for their ki
     """Words end at spaces: the blocks take punctuation away before."""
 
     def word_tokenize(self, text: str) -> list[str]:
-        """The words of a text."""
+        """Return the words of a text."""
         return text.split()
 
     def sent_tokenize(self, text: str) -> list[str]:
-        """Its lines, for which no block asks."""
+        """Return its lines, for which no block asks."""
         return text.splitlines()
 
     def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        """All of it as one, for which no block asks."""
+        """Return all of it as one, for which no block asks."""
         return [(0, len(text))]
 
 

@@ -1,1 +1,1 @@
-"""Training data: streams of lessons become documents, documents become batches."""
+"""Training data: lessons become documents, documents become batches."""

@@ -1,6 +1,6 @@
-"""Batches: the documents of a step, cut into parts that the model reads at once.
+"""Batches: the documents of a step, cut into micro-batches that the model reads at once.
 
-Shapes: B documents of a part, S tokens of the longest, I images of the part in reading order, U different ones.
+Shapes: B documents of a micro-batch, S tokens of the longest, I images of it in reading order, U different ones.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.utils.data
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError
 from kosmos_eval.prompt import Image
+from kosmos_model.data.datasets import Dataset, documents, running
 from kosmos_model.data.documents import Document
 from kosmos_model.data.files import skip
 from kosmos_model.data.formats import Skipped
-from kosmos_model.data.streams import Stream, documents, running
 from kosmos_model.modeling.image import to_tensor
 from kosmos_model.modeling.tokenizer import BOS, EOS, PAD, Tokenizer
 
 
 @dataclass(frozen=True)
-class Part:
+class MicroBatch:
     """Documents padded on the right; each different image is there once.
 
     Args:
         tokens: (B, S) ids.
         weights: (B, S) how much the prediction of each token counts.
-        kinds: (B,) the number of each document's stream.
+        kinds: (B,) the number of each document's dataset.
         pixels: (U, 3, H, W) the different images.
         shown: (I,) which of them each image is.
     """
@@ -41,65 +42,65 @@ class Part:
     pixels: Tensor
     shown: Tensor
 
-    def to(self, device: torch.device) -> Part:
-        """The part on a device."""
-        return Part(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+    def to(self, device: torch.device) -> MicroBatch:
+        """Return the micro-batch on a device."""
+        return MicroBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the batches of a run.
+    """The settings that decide the batches of a run.
 
     Args:
-        streams: what a step reads.
+        datasets: what a step reads.
         seed: decides the documents of each step.
-        length: the longest document, in tokens.
-        part_tokens: the most tokens of a part, padding included, unless one document is longer.
+        context_length: the longest document, in tokens.
+        micro_batch_tokens: the most tokens of a micro-batch, padding included, unless one document is longer.
         image_size: side of the images, in pixels.
         rank: which share of each batch is read here.
         ranks: how many shares there are.
     """
 
-    streams: tuple[Stream, ...]
+    datasets: tuple[Dataset, ...]
     seed: int
-    length: int
-    part_tokens: int
+    context_length: int
+    micro_batch_tokens: int
     image_size: int
     rank: int = 0
     ranks: int = 1
 
 
-class Batches(Dataset[list[Part]]):
+class Batches(torch.utils.data.Dataset[list[MicroBatch]]):
     """The batch of each step, a pure function of its number."""
 
     def __init__(self, plan: Plan, tokenizer: Tokenizer) -> None:
         self.plan, self.tokenizer = plan, tokenizer
 
-    def __getitem__(self, step: int) -> list[Part]:
-        """The parts of a step, shortest documents first.
+    def __getitem__(self, step: int) -> list[MicroBatch]:
+        """Return the micro-batches of a step, shortest documents first.
 
         Raises:
-            BadData: if a stream is empty.
+            BadData: if a dataset is empty.
         """
         plan, begun = self.plan, step
         found: list[Entry] = []
         drawn: list[Entry] = []
-        for number, stream in running(plan.streams, step):
-            which = {"seed": plan.seed, "step": step, "length": plan.length}
-            if not stream.paths:
-                made = documents(stream, self.tokenizer, **which)
-                drawn += ((document, stream.emphasis, number) for document in made)
+        for number, dataset in running(plan.datasets, step):
+            which = {"seed": plan.seed, "step": step, "length": plan.context_length}
+            if not dataset.paths:
+                made = documents(dataset, self.tokenizer, **which)
+                drawn += ((document, dataset.emphasis, number) for document in made)
                 continue
             # a share of files is a document at least: of few tokens there are few shares, dealt out in a ring
-            shares = min(plan.ranks, max(1, stream.tokens // plan.length))
+            shares = min(plan.ranks, max(1, dataset.tokens // plan.context_length))
             place = (plan.rank - begun) % plan.ranks
             begun += shares
             if place < shares:
-                made = documents(stream, self.tokenizer, **which, rank=place, ranks=shares)
-                found += ((document, stream.emphasis, number) for document in made)
-        found += dealt(drawn, plan.ranks)[plan.rank]
+                made = documents(dataset, self.tokenizer, **which, rank=place, ranks=shares)
+                found += ((document, dataset.emphasis, number) for document in made)
+        found += balance(drawn, plan.ranks)[plan.rank]
         found.sort(key=lambda entry: len(entry[0]))
-        return [part(chosen, image_size=plan.image_size) for chosen in _cut(found, plan.part_tokens)]
+        return [micro_batch(chosen, image_size=plan.image_size) for chosen in _cut(found, plan.micro_batch_tokens)]
 
 
 Entry = tuple[Document, float, int]
@@ -111,7 +112,7 @@ IMAGE_TOKENS = 50
 """How many tokens cost as much to compute as one image does to encode; about so many of nano's."""
 
 
-def dealt(entries: Sequence[Entry], ranks: int) -> list[list[Entry]]:
+def balance(entries: Sequence[Entry], ranks: int) -> list[list[Entry]]:
     """Documents shared out, the dearest first, each to the rank with the least to compute."""
     shares: list[list[Entry]] = [[] for _ in range(ranks)]
     loads = [0] * ranks
@@ -123,11 +124,11 @@ def dealt(entries: Sequence[Entry], ranks: int) -> list[list[Entry]]:
     return shares
 
 
-def _cut(entries: Sequence[Entry], part_tokens: int) -> Iterator[list[Entry]]:
+def _cut(entries: Sequence[Entry], micro_batch_tokens: int) -> Iterator[list[Entry]]:
     """Neighbours of rising length, as many as fit when padded to the longest."""
     chosen: list[Entry] = []
     for entry in entries:
-        if chosen and len(entry[0]) * (len(chosen) + 1) > part_tokens:
+        if chosen and len(entry[0]) * (len(chosen) + 1) > micro_batch_tokens:
             yield chosen
             chosen = []
         chosen.append(entry)
@@ -135,8 +136,8 @@ def _cut(entries: Sequence[Entry], part_tokens: int) -> Iterator[list[Entry]]:
         yield chosen
 
 
-def part(entries: Sequence[Entry], *, image_size: int) -> Part:
-    """Documents with the emphasis and the number of their streams as tensors.
+def micro_batch(entries: Sequence[Entry], *, image_size: int) -> MicroBatch:
+    """Documents with the emphasis and the number of their datasets as tensors.
 
     A document with an image that cannot be decoded counts nothing; the log names the image.
     """
@@ -153,7 +154,7 @@ def part(entries: Sequence[Entry], *, image_size: int) -> Part:
             weights[row, : len(document)] = emphasis * torch.tensor(document.weights)
         shown += [places[image] for image in document.images]
     blank = torch.zeros(3, image_size, image_size)
-    return Part(
+    return MicroBatch(
         tokens,
         weights,
         torch.tensor([number for _, _, number in entries]),
@@ -170,25 +171,25 @@ def _pixels(image: Image, side: int) -> Tensor | None:
         return None
 
 
-def in_step(parts: Sequence[Part], number: int, *, image_size: int) -> list[Part]:
-    """So many parts, each with an image, be it one that is not shown: ranks that compute together need the same."""
-    more = [part([NOTHING], image_size=image_size) for _ in range(number - len(parts))]
+def in_step(parts: Sequence[MicroBatch], number: int, *, image_size: int) -> list[MicroBatch]:
+    """Return so many micro-batches, each with an image (maybe not shown): ranks that compute together need the same."""
+    more = [micro_batch([NOTHING], image_size=image_size) for _ in range(number - len(parts))]
     unseen = torch.zeros(1, 3, image_size, image_size)
     return [one if len(one.pixels) else replace(one, pixels=unseen) for one in (*parts, *more)]
 
 
-def loader(batches: Batches, steps: range, *, workers: int) -> DataLoader[list[Part]]:
-    """The batches of some steps in order, drawn ahead by ``workers`` processes (0: in this one)."""
+def loader(batches: Batches, steps: range, *, workers: int) -> DataLoader[list[MicroBatch]]:
+    """Return the batches of some steps in order, drawn ahead by ``workers`` processes (0: in this one)."""
     ahead: dict[str, Any] = {"prefetch_factor": 2, "persistent_workers": True} if workers else {}
     own = torch.Generator()  # else it would draw from the random state of the run
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, generator=own, **ahead)
 
 
-def drawn(batches: DataLoader[list[Part]]) -> Iterator[list[Part]]:
-    """What a loader draws; what the user can mend is said in one line, whichever process it happened in.
+def prefetch(batches: DataLoader[list[MicroBatch]]) -> Iterator[list[MicroBatch]]:
+    """Yield the batches of a loader; errors that the user can fix are one line, whichever process they happened in.
 
     Raises:
-        BadData: if a stream is empty or cannot be read.
+        BadData: if a dataset is empty or cannot be read.
     """
     try:
         yield from batches

@@ -1,6 +1,6 @@
 """Corpora: what the rows of shards mean, as texts and as prompts of text and images (KOSMOS-1 section 3.1).
 
-A recipe names one of these functions as a stream's ``source`` beside its ``paths``: ``text``, ``pairs``, ``mmc4``,
+A recipe names one of these functions as a dataset's ``source`` beside its ``paths``: ``text``, ``pairs``, ``mmc4``,
 ``obelics``, or ``package.module:function`` of one's own. Columns are found by the names that public data sets give
 them, or by ``columns = {text = "content"}``. Images are bytes in the row, or files under ``images``.
 """
@@ -24,7 +24,7 @@ Item = str | Prompt | Sequence[Sample]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the parts of a row are.
+    """The place of the images that rows name, and the names of columns.
 
     Args:
         images: the folder that names of image files are relative to; None for the working directory.
@@ -35,7 +35,7 @@ class Place:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, row: Mapping[str, Any], column: str, *usual: str) -> Any:
-        """The value of a column.
+        """Return the value of a column.
 
         Raises:
             BadData: if the row has none.
@@ -47,7 +47,7 @@ class Place:
         raise BadData(f"no column {' or '.join(names)} among {', '.join(map(str, row)) or 'none'}")
 
     def image(self, value: Any) -> Image:
-        """An image from its bytes, from a ``{"bytes", "path"}`` cell, or from its name under ``images``.
+        """Return an image from its bytes, from a ``{"bytes", "path"}`` cell, or from its name under ``images``.
 
         A URL stands for the file that is called by the sha256 of the URL in hex, with the ending of an image or none.
         Whether the file is there is not asked: `without_missing` does.
@@ -73,7 +73,7 @@ Reading = Callable[[Mapping[str, Any], Place], Item]
 
 
 def text(row: Mapping[str, Any], place: Place) -> str:
-    """A text corpus: the Pile and what is like it (``text``), RedPajama (``raw_content``)."""
+    """Return a text corpus: the Pile and what is like it (``text``), RedPajama (``raw_content``)."""
     found = place.value(row, "text", "text", "content", "raw_content", "txt")
     if not isinstance(found, str) or not found.strip():
         raise BadData("the text is empty" if isinstance(found, str) else f"the text is {type(found).__name__}")
@@ -81,7 +81,7 @@ def text(row: Mapping[str, Any], place: Place) -> str:
 
 
 def pairs(row: Mapping[str, Any], place: Place) -> Prompt:
-    """An image and its caption: WebDataset samples, tables with bytes or names of images, COCO captions.
+    """Return an image and its caption: WebDataset samples, tables with bytes or names of images, COCO captions.
 
     img2dataset's ``files`` have their images under ``images`` as ``SHARD/KEY.jpg``; rows that it could not download
     say so in ``status``.
@@ -102,7 +102,7 @@ def pairs(row: Mapping[str, Any], place: Place) -> Prompt:
 
 
 def mmc4(row: Mapping[str, Any], place: Place) -> Prompt:
-    """An interleaved document of Multimodal C4: each image stands before the sentence that it is matched to.
+    """Return an interleaved document of Multimodal C4: each image stands before the sentence that it is matched to.
 
     Its columns are ``text_list`` and ``image_info`` with ``image_name`` and ``matched_text_index``
     (https://github.com/allenai/mmc4).
@@ -117,7 +117,7 @@ def mmc4(row: Mapping[str, Any], place: Place) -> Prompt:
 
 
 def obelics(row: Mapping[str, Any], place: Place) -> Prompt:
-    """An interleaved document of OBELICS: ``images`` and ``texts``, of which one is null wherever the other is not.
+    """Return an interleaved document of OBELICS: ``images`` and ``texts``, one of which is null where the other is not.
 
     The columns are those of https://huggingface.co/datasets/HuggingFaceM4/OBELICS; images are URLs there, and may be
     paths or cells here.
@@ -151,7 +151,7 @@ def interleaved(parts: Sequence[str | Image | None]) -> Prompt:
 
 
 def without_missing(item: Item) -> tuple[Item | None, list[str]]:
-    """A text or prompt without the images whose files are not there (None if no image is left), and their names."""
+    """Return an item without the images whose files are not there (None if no image is left), and their names."""
     if not isinstance(item, Prompt):
         return item, []
     missing = {image for image in item.images if isinstance(image.source, str) and not Path(image.source).is_file()}

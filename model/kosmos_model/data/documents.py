@@ -16,7 +16,7 @@ class Document:
     """A token sequence and how much the prediction *of* each of its tokens counts.
 
     Args:
-        kind: the stream that it comes from.
+        kind: the dataset that it comes from.
         tokens: ids, with ``slots`` places for each image.
         weights: one for each token; 0 for what is only given.
         images: in reading order.
@@ -37,7 +37,7 @@ def lesson(samples: Sequence[Sample], tokenizer: Tokenizer, *, kind: str, prompt
     Args:
         samples: what is asked, in order; each answer is its sample's ``target``.
         tokenizer: gives ids and the number of slots.
-        kind: the stream that they come from.
+        kind: the dataset that they come from.
         prompt_weight: how much the text of prompts counts; answers and what ends them count 1.
     """
     tokens, weights = [BOS], [0.0]
@@ -90,7 +90,7 @@ def _text(tokens: Sequence[int], kind: str) -> Document:
 
 @dataclass(frozen=True)
 class _Unit:
-    """What is never parted: a sentence and the images before it."""
+    """A sentence and the images before it, which are never parted."""
 
     tokens: tuple[int, ...]
     weights: tuple[float, ...]
@@ -98,7 +98,7 @@ class _Unit:
 
 
 def whole(prompt: Prompt, tokenizer: Tokenizer, *, kind: str, length: int) -> Iterator[Document]:
-    """A text with images in it, ``<s> <image> EMB </image> text <image> EMB </image> text </s>``, every text counted.
+    """Yield a text with images, ``<s> <image> EMB </image> text <image> EMB </image> text </s>``, every text counted.
 
     Where it is longer than ``length`` tokens it is parted between sentences; only the last part ends in ``</s>``.
     Images that no text follows are left out: nothing is learned from them.
@@ -120,7 +120,7 @@ def _joined(units: Sequence[_Unit], kind: str, *, end: bool) -> Document:
 
 
 def _units(prompt: Prompt, tokenizer: Tokenizer, *, room: int) -> Iterator[_Unit]:
-    """The sentences of a prompt, each with the images before it; sentences too long for ``room`` are cut up."""
+    """Yield the sentences of a prompt, each with the images before it; sentences too long for ``room`` are cut up."""
     shown: list[int] = []
     images: list[Image] = []
     for part in prompt.parts:

@@ -1,4 +1,4 @@
-"""What training reads from files: the items of a share of an order, and what had to be skipped."""
+"""Items that training reads from files, share by share of an order, and a log of those skipped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Corpus:
         self.order = lru_cache(maxsize=2)(lambda seed: Order(files, seed))
 
     def items(self, order: Order, begin: int, end: int) -> Iterator[Item]:
-        """The items that begin between two places of an order; if there is none, the next one after.
+        """Yield the items that begin between two places of an order; if there is none, the next one after.
 
         A row's place is that of its part, and in it as far as the rows before it would go if all were as long.
         """
@@ -54,7 +54,7 @@ class Corpus:
                 return
 
     def item(self, row: Row | Skipped) -> Item | None:
-        """What a row means, without the images that are not there; None, and a line in the log, if that is nothing."""
+        """Return a row's item without the images that are not there; None, and a line in the log, if none is left."""
         if isinstance(row, Skipped):
             skip(row)
             return None
@@ -68,7 +68,7 @@ class Corpus:
         return item
 
     def sampled(self) -> Iterator[tuple[float, list[Item]]]:
-        """Some items from all over the shards, by parts, and how many bytes they take."""
+        """Yield some items from all over the shards, by parts, and how many bytes they take."""
         order = self.order(0)
         for number in range(SAMPLED_PARTS):
             part = next(order.parts(order.total * number // SAMPLED_PARTS))
@@ -81,7 +81,7 @@ class Corpus:
 def opened(
     reading: Reading, paths: tuple[str, ...], images: str | None, columns: tuple[tuple[str, str], ...]
 ) -> Corpus:
-    """The corpus in some files.
+    """Return the corpus in some files.
 
     Raises:
         BadData: if the paths name nothing that can be read.

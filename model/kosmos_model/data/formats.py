@@ -48,7 +48,7 @@ class Skipped:
 
 
 def rows(path: Path, part: int, parts: int) -> Iterator[Row | Skipped]:
-    """The rows of part ``part`` of ``parts``; the parts together have every row once.
+    """Yield the rows of part ``part`` of ``parts``; the parts together have every row once.
 
     A file that cannot be read, or only up to where it is damaged, is told of by its last part.
     """
@@ -75,7 +75,7 @@ def rows(path: Path, part: int, parts: int) -> Iterator[Row | Skipped]:
 
 
 def _lines(path: Path, content: Content, part: int, parts: int) -> Iterator[Row | Skipped]:
-    """What begins in a part: JSON objects a line, or texts with blank lines between."""
+    """Yield the rows that begin in a part: JSON objects a line, or texts with blank lines between."""
     start, stop = len(content) * part // parts, len(content) * (part + 1) // parts
     text = ending(path) == ".txt"
     for position, found in (_paragraphs if text else _filled)(content, start, stop):
@@ -146,7 +146,7 @@ Members = dict[str, tuple[int, int]]
 
 @lru_cache(maxsize=64)
 def _members(path: Path, changed_ns: int) -> tuple[list[tuple[str, Members]], str | None]:
-    """The samples of a tar: key, and ending to place and size; and where the tar breaks off."""
+    """Return the samples of a tar: key, and ending to place and size; and where the tar breaks off."""
     content, _ = shards.content(path, changed_ns)
     found: list[tuple[str, Members]] = []
     damage = None
@@ -179,7 +179,7 @@ def _sample(where: str, content: Content, members: Members) -> Row | Skipped:
 
 @lru_cache(maxsize=2)
 def _coco(path: Path, changed_ns: int) -> list[dict[str, Any]] | None:
-    """The captions of a COCO file with the names of their images, in its order; None for a file of JSON lines."""
+    """Return the captions of a COCO file and the names of their images, in its order; None for a file of JSON lines."""
     content, _ = shards.content(path, changed_ns)
     first = content.find(b"\n") + 1 or len(content)
     try:

@@ -1,6 +1,6 @@
 """Instruction data: an instruction with its input is given, the output is learned (KOSMOS-1 section 3.3).
 
-A recipe names one of these functions as a stream's ``source`` beside its ``paths``, as
+A recipe names one of these functions as a dataset's ``source`` beside its ``paths``, as
 ``kosmos_model.data.instructions:unnatural``, and ``prompt_weight = 0.0``, so that the loss is on outputs alone. The
 paper does not say what stands between input and output; here it is ``Answer:``, as in its prompts for questions, unless
 the input ends in a colon itself.
@@ -20,7 +20,7 @@ CUE = "Answer:"
 
 
 def unnatural(row: Mapping[str, Any], place: Place) -> list[Sample]:
-    """An instruction of Unnatural Instructions with its instances, the core data or the full.
+    """Return an instruction of Unnatural Instructions with its instances, the core data or the full.
 
     The columns are those of https://github.com/orhonovich/unnatural-instructions: ``instruction``, and ``instances``
     with ``instruction_with_input`` and ``output``. Constraints and reformulations are not read: the paper has triplets.
@@ -37,18 +37,18 @@ def unnatural(row: Mapping[str, Any], place: Place) -> list[Sample]:
 
 
 def flan(row: Mapping[str, Any], place: Place) -> list[Sample]:
-    """An example of FLAN v2 as https://huggingface.co/datasets/SirNeural/flan_v2 has it: ``inputs``, ``targets``."""
+    """Return an example of FLAN v2, https://huggingface.co/datasets/SirNeural/flan_v2: ``inputs``, ``targets``."""
     return [answered(place.value(row, "given", "inputs"), place.value(row, "output", "targets"))]
 
 
 def triplets(row: Mapping[str, Any], place: Place) -> list[Sample]:
-    """A plain triplet: ``instruction``, ``input`` (which may be empty or missing) and ``output``."""
+    """Return a plain triplet: ``instruction``, ``input`` (which may be empty or missing) and ``output``."""
     instruction, given = place.value(row, "instruction", "instruction"), row.get(place.columns.get("input", "input"))
     return [answered(f"{instruction}\n{given}" if given else instruction, place.value(row, "output", "output"))]
 
 
 def answered(given: Any, output: Any) -> Sample:
-    """What is given and what is to be answered.
+    """Return a lesson of one instruction and its answer.
 
     >>> answered("Name a color.", " red ").shown.text()
     'Name a color. Answer: red'

@@ -50,7 +50,7 @@ class Order:
         self._shuffled = lru_cache(maxsize=2)(self._shuffle)
 
     def parts(self, place: int) -> Iterator[Part]:
-        """The parts from the one at a place (in bytes) on, without end."""
+        """Yield the parts from the one at a place (in bytes) on, without end."""
         first = place // self.total
         for epoch in count(first):
             shards, ends = self._shuffled(epoch)
@@ -63,7 +63,7 @@ class Order:
                         yield part
 
     def _shuffle(self, epoch: int) -> tuple[list[Shard], list[int]]:
-        """The shards of an epoch, and where each window of ``OPEN`` ends."""
+        """Return the shards of an epoch, and where each window of ``OPEN`` ends."""
         shards = random.Random(f"{self.seed}/{epoch}").sample(list(self.shards), len(self.shards))
         ends = list(accumulate(shard.size for shard in shards))
         return shards, [ends[min(index + OPEN, len(ends)) - 1] for index in range(0, len(ends), OPEN)]

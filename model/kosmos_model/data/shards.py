@@ -39,13 +39,13 @@ class Shard:
     parts: int
 
     def begin(self, part: int) -> int:
-        """The byte at which a part begins, counted as if all parts were about as long."""
+        """Return the byte at which a part begins, counted as if all parts were about as long."""
         return self.size * part // self.parts
 
 
 @lru_cache(maxsize=32)
 def shards(paths: tuple[str, ...]) -> tuple[Shard, ...]:
-    """The shards that paths name, in the order of their names.
+    """Return the shards that paths name, in the order of their names.
 
     Args:
         paths: files, patterns such as ``$DATA/laion/*.tar``, or folders, of which every file of a known format counts.
@@ -73,7 +73,7 @@ def _files(path: Path) -> Iterable[Path]:
 
 
 def ending(path: Path) -> str:
-    """The ending that names the format of a shard, without that of its compression.
+    """Return the ending that names the format of a shard, without that of its compression.
 
     >>> ending(Path("c4.00000-of-01024.json.gz"))
     '.json'
@@ -82,7 +82,7 @@ def ending(path: Path) -> str:
 
 
 def known(path: Path) -> bool:
-    """Whether a file has a format that can be read."""
+    """Return whether a file has a format that can be read."""
     return ending(path) in (*LINES, ".tar") or path.suffix == ".parquet"
 
 
@@ -100,7 +100,7 @@ def _parts(path: Path, size: int) -> int:
 
 @lru_cache(maxsize=32)
 def content(path: Path, changed_ns: int) -> tuple[Content, str | None]:
-    """The bytes of a shard, unpacked into a temporary file where it is packed; and where that broke off.
+    """Return the bytes of a shard, unpacked into a temporary file where it is packed; and where that broke off.
 
     Raises:
         OSError: if there is no such file, or it may not be read.
@@ -141,14 +141,14 @@ def _unpacked(path: Path) -> Iterator[Any]:
         try:
             import zstandard
         except ImportError as error:
-            raise BadData(f"{path} wants zstandard; pip install 'kosmos-eval[train]'") from error
+            raise BadData(f"{path} needs zstandard; pip install 'kosmos-eval[train]'") from error
         unpacker = zstandard.ZstdDecompressor(max_window_size=2**31)
         with path.open("rb") as stored, unpacker.stream_reader(stored, read_across_frames=True) as file:
             yield file
 
 
 def _damages() -> tuple[type[Exception], ...]:
-    """What unpackers raise for a damaged file."""
+    """Return the errors that unpackers raise for a damaged file."""
     import sys
     import zipfile
 

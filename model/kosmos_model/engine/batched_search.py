@@ -12,20 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kosmos_eval.models.decoding import drawn
-from kosmos_model.engine.decode_step import Slots, Step
+from kosmos_eval.models.decoding import Candidate, Search, candidates
+from kosmos_model.engine.decode_step import DecodeStep, KVCache
 from kosmos_model.engine.prefill import Batch, Budget, out_of_memory
-from kosmos_model.engine.search import Search
 from kosmos_model.engine.token_tree import Ints, Tree
 from kosmos_model.engine.tree_attention import taken
 from kosmos_model.modeling.tokenizer import PAD
 
 ROWS = 256  # beams that run at once, at most
-CROWD = 0.75  # when fewer rows than this share still run, the others are taken out
+COMPACT_BELOW = 0.75  # when fewer rows than this share still run, the others are taken out
 SPARE = 8  # steps that there is room for when slots are copied
 SHARED = 32  # so many slots that all see are attended to apart from those of each row
-
-Candidate = tuple[float, int, int]
 
 
 @dataclass
@@ -35,16 +32,16 @@ class _Rows:
     searches: list[Search | None]
     visible: Tensor
     positions: Tensor
-    slots: Slots
+    slots: KVCache
 
     def part(self, start: int, stop: int) -> _Rows:
         """Some of the rows, in the same memory."""
-        slots = Slots(self.slots.shared, self.slots.own[:, :, start:stop], self.visible.shape[2])
+        slots = KVCache(self.slots.shared, self.slots.own[:, :, start:stop], self.visible.shape[2])
         return _Rows(self.searches[start:stop], self.visible[start:stop], self.positions[start:stop], slots)
 
     @property
     def sparse(self) -> bool:
-        """Whether most slots are seen by no beam; now and then this is looked at."""
+        """True if most slots are seen by no beam; checked now and then."""
         used = self.visible.shape[2]
         return used % 16 < self.visible.shape[1] and 2 * int(self.visible.any(1).sum(1).max()) < used
 
@@ -62,7 +59,7 @@ class Decoding:
     """
 
     def __init__(
-        self, step: Step, tree: Tree, continued: Ints, *, width: int, forbidden: Tensor, budget: Budget
+        self, step: DecodeStep, tree: Tree, continued: Ints, *, width: int, forbidden: Tensor, budget: Budget
     ) -> None:
         self._step, self._tree, self._width = step, tree, width
         above_all = np.flatnonzero(tree.ends[: continued[0] + 1] > continued[-1])
@@ -99,7 +96,7 @@ class Decoding:
             yield from self._advanced()
 
     def _room(self, length: int) -> int:
-        """How many searches after sequences of a length may enter."""
+        """Return the number of searches after sequences of a length that may enter."""
         rows = self._running[-1] if self._running else None
         slots = max(length - len(self._shared), rows.slots.used if rows else 0) + SPARE * self._width
         return min(self._most, self._budget.slots // slots) - (len(rows.searches) if rows else 0)
@@ -142,7 +139,7 @@ class Decoding:
                 own[number, part, :, :, :used] = taken(slots, place).transpose(1, 2)
         positions = torch.from_numpy(self._tree.depths[nodes] + 1)[:, None].to(device)
         seen = visible[:, None].expand(-1, self._width, -1)
-        return _Rows([*searches], seen, positions, Slots(self._common, own, used))
+        return _Rows([*searches], seen, positions, KVCache(self._common, own, used))
 
     def _advanced(self) -> list[Search]:
         """Take a step; gives the searches that are over with it."""
@@ -175,7 +172,7 @@ class Decoding:
         kept = [row for row, search in enumerate(rows.searches) if search]
         if not kept:
             self._running.pop()
-        elif len(kept) <= CROWD * len(rows.searches) or (self._width > 1 and rows.sparse):
+        elif len(kept) <= COMPACT_BELOW * len(rows.searches) or (self._width > 1 and rows.sparse):
             self._running[-1] = _thinned(rows, kept, spare=SPARE * self._width)
 
     def _scored(self, rows: _Rows) -> tuple[list[list[Candidate]], Tensor]:
@@ -199,59 +196,8 @@ class Decoding:
         return candidates(self._step.layers.logits(states), rows.searches, forbidden=self._forbidden), visible
 
 
-def candidates(logits: Tensor, searches: Sequence[Search | None], *, forbidden: Tensor) -> list[list[Candidate]]:
-    """The C best candidates (summed log-probability, beam, token) of each search, or the one that it draws.
-
-    Args:
-        logits: (B, K, V), which are used up.
-        searches: B of them; None gives nothing of use.
-        forbidden: ids that no text has; they count in what is normalised.
-    """
-    rows, width, size = logits.shape
-    sums = np.full((rows, width), -np.inf, dtype=np.float32)
-    for row, search in enumerate(searches):
-        if search:
-            sums[row, : len(search.beams)] = [beam.logprob for beam in search.beams]
-    before = torch.from_numpy(sums).to(logits.device) - logits.logsumexp(-1)  # (B, K)
-    logits = _restricted(logits.index_fill_(-1, forbidden, -torch.inf), searches)
-    count = min(max(search.candidates for search in searches if search), size)
-    value, token = logits.topk(count, dim=-1) if count > 1 else logits.max(-1, keepdim=True)  # (B, K, C)
-    sampled = [(row, search) for row, search in enumerate(searches) if search and search.random]
-    if sampled:
-        place = torch.tensor([row for row, _ in sampled], device=logits.device)
-        rules = [search.request.sampling for _, search in sampled if search.request.sampling]
-        numbers = [search.random.random() for _, search in sampled if search.random]
-        token[place, 0, 0] = drawn(logits[place, 0], rules, numbers)
-        value = logits.gather(-1, token)
-    value = value + before[..., None]
-    if count > 1:
-        value, place = value.flatten(1).topk(count, dim=-1)  # (B, C)
-        token, beam = token.flatten(1).gather(1, place), place // count
-        columns = zip(value.tolist(), beam.tolist(), token.tolist(), strict=True)
-        return [list(zip(*each, strict=True)) for each in columns]
-    return [[(a, 0, b)] for a, b in zip(value[:, 0, 0].tolist(), token[:, 0, 0].tolist(), strict=True)]
-
-
-def _restricted(scores: Tensor, searches: Sequence[Search | None]) -> Tensor:
-    """Forbid (B, K, V) what leads to none of a search's choices."""
-    width, size = scores.shape[1:]
-    places: list[Ints] = []
-    bound: list[int] = []
-    for row, search in enumerate(searches):
-        if search and search.choices:
-            bound.append(row)
-            places += [tokens + (row * width + beam) * size for beam, tokens in enumerate(search.allowed() or ())]
-    if not bound:
-        return scores
-    place = torch.from_numpy(np.concatenate(places)).to(scores.device)
-    kept = scores.flatten()[place]
-    scores[torch.tensor(bound, device=scores.device)] = -torch.inf
-    scores.view(-1)[place] = kept
-    return scores
-
-
 def _descended(visible: Tensor, parents: Sequence[Sequence[int]]) -> Tensor:
-    """What new beams see, (B, K, T): what the beams that they continue saw."""
+    """Return the slots that new beams see, (B, K, T): those of the beams that they continue."""
     width = visible.shape[1]
     parent = torch.tensor([[*beams, *[0] * (width - len(beams))] for beams in parents], device=visible.device)
     return visible.gather(1, parent[..., None].expand(-1, -1, visible.shape[2]))

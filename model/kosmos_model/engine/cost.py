@@ -1,4 +1,4 @@
-"""What a token and an image cost."""
+"""The cost of a token and an image, in floating-point operations."""
 
 from __future__ import annotations
 

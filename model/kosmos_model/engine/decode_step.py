@@ -18,7 +18,7 @@ from kosmos_model.modeling.attention import additive
 
 
 @dataclass
-class Slots:
+class KVCache:
     """Rotated keys, and values, of all layers.
 
     Args:
@@ -39,25 +39,25 @@ class Slots:
             grown[..., : self.used, :] = self.own[..., : self.used, :]
             self.own = grown
 
-    def select(self, rows: Tensor, slots: Tensor, *, spare: int) -> Slots:
-        """Some slots (N, T) of some rows (N,), with room for ``spare`` more."""
+    def select(self, rows: Tensor, slots: Tensor, *, spare: int) -> KVCache:
+        """Return some slots (N, T) of some rows (N,), with room for ``spare`` more."""
         layers, two, _, heads, _, width = self.own.shape
         own = self.own.new_empty(layers, two, len(rows), heads, slots.shape[1] + spare, width)
         head = torch.arange(heads, device=rows.device)[:, None]
         own[..., : slots.shape[1], :] = self.own[:, :, rows[:, None, None], head, slots[:, None]]
-        return Slots(self.shared, own, slots.shape[1])
+        return KVCache(self.shared, own, slots.shape[1])
 
-    def joined(self, other: Slots, *, spare: int) -> Slots:
-        """The rows of both, which share the same; the shorter ones have empty slots behind."""
+    def joined(self, other: KVCache, *, spare: int) -> KVCache:
+        """Return the rows of both, which share the same; the shorter ones have empty slots behind."""
         layers, two, rows, heads, _, width = self.own.shape
         used = max(self.used, other.used)
         own = self.own.new_zeros(layers, two, rows + other.own.shape[2], heads, used + spare, width)
         own[:, :, :rows, :, : self.used] = self.own[..., : self.used, :]
         own[:, :, rows:, :, : other.used] = other.own[..., : other.used, :]
-        return Slots(self.shared, own, used)
+        return KVCache(self.shared, own, used)
 
 
-class Step:
+class DecodeStep:
     """A step of a decoder, for tokens that follow what is in slots.
 
     Args:
@@ -67,8 +67,8 @@ class Step:
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
 
-    def __call__(self, tokens: Tensor, *, positions: Tensor, longest: int, visible: Tensor, slots: Slots) -> Tensor:
-        """The states after some tokens, which are added to the slots.
+    def __call__(self, tokens: Tensor, *, positions: Tensor, longest: int, visible: Tensor, slots: KVCache) -> Tensor:
+        """Return the states after some tokens, which are added to the slots.
 
         Args:
             tokens: (B, K)
@@ -83,14 +83,16 @@ class Step:
         width = tokens.shape[1]
         slots.reserve(width)
         mask = additive(visible, like=slots.own)[:, None].expand(-1, self.layers.heads, -1, -1).flatten(0, 1)
-        sights = [_Sight(shared, own, slots.used, mask) for shared, own in zip(slots.shared, slots.own, strict=True)]
-        states = self.layers.hidden(self.layers.embed(tokens), positions=positions, longest=longest, memories=sights)
+        caches = [
+            _LayerCache(shared, own, slots.used, mask) for shared, own in zip(slots.shared, slots.own, strict=True)
+        ]
+        states = self.layers.hidden(self.layers.embed(tokens), positions=positions, longest=longest, caches=caches)
         slots.used += width
         return states
 
 
-class _Sight:
-    """What the new tokens of a layer see: slots that are shared, (2, H, P, d), and own ones, (2, B, H, capacity, d)."""
+class _LayerCache:
+    """A layer's keys and values: shared slots, (2, H, P, d), and those of each row, (2, B, H, capacity, d)."""
 
     def __init__(self, shared: Tensor, own: Tensor, used: int, mask: Tensor) -> None:
         self.shared, self.own, self.used, self.mask = shared, own, used, mask

@@ -8,13 +8,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from kosmos_eval.models.decoding import Trie
 from kosmos_eval.prompt import Prompt
-from kosmos_model.engine.token_tree import Ints, Tree, common, grow
+from kosmos_model.engine.token_tree import Ints, Tree, common
 from kosmos_model.modeling.tokenizer import EOS, PromptTokenizer
 
 
 @dataclass(frozen=True, eq=False)
-class Endings:
+class ContinuationTree:
     """Strings that continue a prompt, as a tree: its nodes have to be computed, and what follows them is scored.
 
     Args:
@@ -35,7 +36,7 @@ class Endings:
 
 
 def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str, int]) -> list[int]:
-    """The tokens of a prompt, in which every image has slots of its own.
+    """Return the tokens of a prompt, in which every image has slots of its own.
 
     Args:
         tokenizer: it encodes each text of a prompt by itself.
@@ -51,10 +52,10 @@ def prompt_ids(tokenizer: PromptTokenizer, prompt: Prompt, *, slots: Mapping[str
     return [int(token) for token in flat]
 
 
-def endings(
+def continuation_tree(
     tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...], *, terminated: bool
-) -> tuple[int, Endings]:
-    """What follows a prompt's tokens when it is continued by strings.
+) -> tuple[int, ContinuationTree]:
+    """Return what follows a prompt's tokens when it is continued by strings.
 
     Prompt and string are encoded together, as they would be in a document, and part where the tokens begin to
     differ from the prompt's own. Where a token runs across the boundary, its part of the prompt counts as continued.
@@ -70,12 +71,12 @@ def endings(
         prompts end in the same text.
     """
     tail, before = _tail(tokenizer, prompt)
-    root, found = _endings(tokenizer, tail, texts, terminated)
+    root, found = _continuation_tree(tokenizer, tail, texts, terminated)
     return before + root, found
 
 
 def _tail(tokenizer: PromptTokenizer, prompt: Prompt) -> tuple[str, int]:
-    """The last text of a prompt, and how many tokens come before it."""
+    """Return the last text of a prompt, and how many tokens come before it."""
     tail = prompt.parts[-1] if prompt.parts and isinstance(prompt.parts[-1], str) else ""
     return tail, len(tokenizer.prompt(prompt)[0]) - len(_encoded(tokenizer, tail))
 
@@ -86,12 +87,14 @@ def _encoded(tokenizer: PromptTokenizer, text: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool) -> tuple[int, Endings]:
+def _continuation_tree(
+    tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], terminated: bool
+) -> tuple[int, ContinuationTree]:
     own, end = _encoded(tokenizer, tail), (EOS,) if terminated else ()
     split = [_split(tokenizer, tail, own, text) for text in texts]
     root = min((shared for shared, _ in split), default=len(own))
     strings = [(*own[root:shared], *tokens, *end) for shared, tokens in split]
-    tree = grow([(0, *string[:-1]) for string in strings] or [(0,)])  # 0 is the root, and leaves again
+    tree = Tree.build([(0, *string[:-1]) for string in strings] or [(0,)])  # 0 is the root, and leaves again
     edges: dict[tuple[int, int], int] = {}
     places: list[int] = []
     lengths = tuple(len(tokens) + len(end) for _, tokens in split)
@@ -102,7 +105,7 @@ def _endings(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...], term
         scored = zip(reversed(path), string[len(string) - length :], strict=False)
         places += [edges.setdefault((node - 1, token), len(edges)) for node, token in scored]
     nodes, tokens = np.array(list(edges), dtype=np.int64).reshape(-1, 2).T
-    return root, Endings(
+    return root, ContinuationTree(
         tree=Tree(*(tree.tokens[1:], tree.depths[1:] - 1, tree.ends[1:] - 1, tree.parents[1:] - 1, tree.leaves - 1)),
         nodes=nodes,
         tokens=tokens,
@@ -119,50 +122,19 @@ def _split(tokenizer: PromptTokenizer, tail: str, own: tuple[int, ...], text: st
     return shared, joint[shared:]
 
 
-@dataclass(frozen=True)
-class Choices:
-    """Strings as a trie of tokens, each ended by the end of text, so that "pig" and "piggy bank" can both be reached.
+def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> tuple[int, Trie]:
+    """Return the strings that may continue a prompt as a trie, which begins at the earliest boundary of any of them.
 
-    Args:
-        shared: how many of the prompt's own tokens come before the root.
-        children: of each node, the next by token.
-        allowed: of each node, the tokens that may follow, the end of text included where a string is complete.
-        texts: the string that is complete at a node.
-        depth: tokens of the longest string, its end included.
+    Returns:
+        How many of the prompt's own tokens come before the root, and the trie.
     """
-
-    shared: int
-    children: tuple[dict[int, int], ...]
-    allowed: tuple[Ints, ...]
-    texts: dict[int, str]
-    depth: int
-
-
-def choices(tokenizer: PromptTokenizer, prompt: Prompt, texts: tuple[str, ...]) -> Choices:
-    """The trie of strings that may continue a prompt; the tokens of all begin at the earliest boundary of any."""
     tail, before = _tail(tokenizer, prompt)
     root, trie = _trie(tokenizer, tail, texts)
-    return Choices(before + root, *trie)
-
-
-Trie = tuple[tuple[dict[int, int], ...], tuple[Ints, ...], dict[int, str], int]
+    return before + root, trie
 
 
 @lru_cache(maxsize=64)
 def _trie(tokenizer: PromptTokenizer, tail: str, texts: tuple[str, ...]) -> tuple[int, Trie]:
     own = _encoded(tokenizer, tail)
     root = min(_split(tokenizer, tail, own, text)[0] for text in texts)
-    children: list[dict[int, int]] = [{}]
-    complete: dict[int, str] = {}
-    depth = 0
-    for text in texts:
-        node, tokens = 0, tokenizer.encode(tail + text)[root:]
-        for token in tokens:
-            if token not in children[node]:
-                children[node][token] = len(children)
-                children.append({})
-            node = children[node][token]
-        complete.setdefault(node, text)
-        depth = max(depth, len(tokens) + 1)
-    allowed = (np.array([*below, *[EOS] * (node in complete)]) for node, below in enumerate(children))
-    return root, (tuple(children), tuple(allowed), complete, depth)
+    return root, Trie.of(((text, tokenizer.encode(tail + text)[root:]) for text in texts), end=EOS)

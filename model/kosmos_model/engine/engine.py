@@ -1,4 +1,4 @@
-"""Requests answered together: one tree of all their tokens, walked once (KOSMOS-1 section 4).
+"""Requests answered together: one tree of all their tokens, each computed once (KOSMOS-1 section 4).
 
 Answers are those of each request alone, up to the rounding of floating-point sums.
 """
@@ -16,21 +16,21 @@ from torch import Tensor
 
 from kosmos_eval.errors import BadImage
 from kosmos_eval.model import Work
+from kosmos_eval.models.decoding import Search, Trie
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Completion, Failure, Generate, LogLikelihood, Output, Request
 from kosmos_model.engine.batched_search import Decoding
-from kosmos_model.engine.best_first import Course, course
-from kosmos_model.engine.best_first_runner import Contests
-from kosmos_model.engine.decode_step import Step
-from kosmos_model.engine.encoding import Choices, Endings, choices, endings, prompt_ids
-from kosmos_model.engine.image_cache import Gallery
+from kosmos_model.engine.best_first import TrieIndex, trie_index
+from kosmos_model.engine.best_first_runner import BestFirstRunner
+from kosmos_model.engine.decode_step import DecodeStep
+from kosmos_model.engine.encoding import ContinuationTree, choices, continuation_tree, prompt_ids
+from kosmos_model.engine.image_cache import ImageCache
 from kosmos_model.engine.layers import Layers
-from kosmos_model.engine.prefill import Budget, Vectors, walk
+from kosmos_model.engine.prefill import Budget, EmbeddingTable, prefill
 from kosmos_model.engine.scoring import Scores
-from kosmos_model.engine.search import Search
-from kosmos_model.engine.token_tree import Ints, Tree, graft, grow
+from kosmos_model.engine.token_tree import Ints, Tree, attach
 from kosmos_model.modeling.kosmos import Kosmos
-from kosmos_model.modeling.tokenizer import PromptTokenizer
+from kosmos_model.modeling.tokenizer import EOS, PromptTokenizer
 
 Answer = tuple[int, Output]
 
@@ -38,15 +38,15 @@ WINDOW = 16_384  # sequences planned together, at most: prompts, or continuation
 
 
 @dataclass(frozen=True)
-class _Asked:
+class EncodedRequest:
     """A request of a window: its prompt's tokens, as far as all that follows has them in common, and what follows."""
 
     index: int
     request: Request
     ids: list[int]
-    endings: Endings | None = None
-    course: Course | None = None
-    choices: Choices | None = None
+    continuations: ContinuationTree | None = None
+    trie_index: TrieIndex | None = None
+    choices: Trie | None = None
 
 
 class Engine:
@@ -71,11 +71,10 @@ class Engine:
     ) -> None:
         self.model, self.tokenizer, self.budget, self.images = model, tokenizer, budget, images
         weight = model.decoder.embed_tokens.weight
-        self.gallery = Gallery(
+        self.image_cache = ImageCache(
             lambda batch: model.embed_images(batch.to(weight.device, weight.dtype)), pixels=pixels, capacity=images
         )
-        self.searched = 0  # nodes computed to find the best of many strings
-        self.work = Work(device=str(weight.device), dtype=str(weight.dtype).removeprefix("torch."))
+        self.work = Work()
         self._forbidden = torch.tensor(tokenizer.unspoken, dtype=torch.long, device=weight.device)
 
     def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Output | Failure]]:
@@ -103,11 +102,11 @@ class Engine:
         self, requests: Mapping[int, Request], images: Mapping[str, Image]
     ) -> Iterator[tuple[int, Output | Failure]]:
         with torch.inference_mode():
-            embedded, failed = self.gallery.embeddings(images)
-        self.work.images_encoded = self.gallery.encoded
+            embedded, failed = self.image_cache.embeddings(images)
+        self.work.images_encoded = self.image_cache.encoded
         first = self.model.decoder.embed_tokens.num_embeddings
         slots = {digest: first + number * self.tokenizer.slots for number, digest in enumerate(embedded)}
-        asked: list[_Asked] = []
+        asked: list[EncodedRequest] = []
         for index, request in requests.items():
             broken = [failed[image.digest] for image in request.prompt.images if image.digest in failed]
             if broken:
@@ -121,61 +120,68 @@ class Engine:
         if asked:
             weight = self.model.decoder.embed_tokens.weight
             table = torch.cat(list(embedded.values())) if embedded else weight.new_empty(0, weight.shape[1])
-            yield from _without_gradients(self._planned(asked, Vectors(self.model.decoder, table)))
+            yield from _without_gradients(self._planned(asked, EmbeddingTable(self.model.decoder, table)))
 
-    def _asked(self, index: int, request: Request, slots: Mapping[str, int]) -> _Asked:
+    def _asked(self, index: int, request: Request, slots: Mapping[str, int]) -> EncodedRequest:
         ids = prompt_ids(self.tokenizer, request.prompt, slots=slots)
         self.work.images_asked += len(request.prompt.images)
         if isinstance(request, LogLikelihood):
-            root, after = endings(self.tokenizer, request.prompt, request.continuations, terminated=request.terminated)
+            root, after = continuation_tree(
+                self.tokenizer, request.prompt, request.continuations, terminated=request.terminated
+            )
             leaves = after.tree.leaves[after.tree.leaves >= 0]
             self.work.tokens_asked += root * len(request.continuations) + int((after.tree.depths[leaves] + 1).sum())
-            return _Asked(index, request, ids[:root], endings=after, course=course(request, after))
-        trie = choices(self.tokenizer, request.prompt, request.choices) if request.choices else None
+            return EncodedRequest(
+                index, request, ids[:root], continuations=after, trie_index=trie_index(request, after)
+            )
         self.work.tokens_asked += len(ids)
-        return _Asked(index, request, ids[: trie.shared] if trie else ids, choices=trie)
+        if not request.choices:
+            return EncodedRequest(index, request, ids)
+        root, trie = choices(self.tokenizer, request.prompt, request.choices)
+        return EncodedRequest(index, request, ids[:root], choices=trie)
 
-    def _planned(self, asked: Sequence[_Asked], vectors: Vectors) -> Iterator[tuple[int, Output]]:
-        prompts = grow([one.ids for one in asked])
+    def _planned(self, asked: Sequence[EncodedRequest], embeddings: EmbeddingTable) -> Iterator[tuple[int, Output]]:
+        prompts = Tree.build([one.ids for one in asked])
         scored = [
-            (one.index, one.endings, int(leaf))
+            (one.index, one.continuations, int(leaf))
             for one, leaf in zip(asked, prompts.leaves, strict=True)
-            if one.endings and not one.course
+            if one.continuations and not one.trie_index
         ]
         after = [one for _, one, _ in scored]
-        tree, roots, starts = graft(prompts, [leaf for _, _, leaf in scored], [one.tree for one in after])
+        tree, roots, starts = attach(prompts, [leaf for _, _, leaf in scored], [one.tree for one in after])
         scores = Scores(after, roots=roots, starts=starts)
         owners: dict[Search, int] = {}
         starting: dict[int, list[Search]] = defaultdict(list)
-        contests = Contests(self._layers)
+        best_first = BestFirstRunner(self._layers)
         for one, leaf in zip(asked, tree.leaves.tolist(), strict=True):
             if isinstance(one.request, Generate):
-                search = Search(one.request, decode=self.tokenizer.decode, choices=one.choices)
+                search = Search(one.request, decode=self.tokenizer.decode, ends=(EOS,), choices=one.choices)
                 owners[search] = one.index
                 starting[leaf].append(search)
-            elif one.course:
-                contests.add(leaf, one.course, wanted=one.request.best or 1, index=one.index)
-        continued = np.array(sorted({*starting, *contests.leaves}), dtype=np.int64)
+            elif one.trie_index:
+                best_first.add(leaf, one.trie_index, wanted=one.request.best or 1, index=one.index)
+        continued = np.array(sorted({*starting, *best_first.leaves}), dtype=np.int64)
         decodings = self._decodings(tree, continued, {search.request.beams for search in owners})
         yield from ((scored[number][0], output) for number, output in scores.without_tokens())
-        for batch in walk(self._layers, tree, vectors, budget=self.budget, scored=scores.nodes, continued=continued):
+        for batch in prefill(
+            self._layers, tree, embeddings, budget=self.budget, scored=scores.nodes, continued=continued
+        ):
             yield from ((scored[number][0], output) for number, output in scores.fill(self._layers, batch))
-            yield from contests.run(batch)
+            yield from best_first.run(batch)
             started = [(node, one) for node in continued[batch.within(continued)].tolist() for one in starting[node]]
             for width, decoding in decodings.items():
                 over = decoding.run(batch, [(node, one) for node, one in started if one.request.beams == width])
                 yield from ((owners[search], self._completion(search)) for search in over)
         for decoding in decodings.values():
             yield from ((owners[search], self._completion(search)) for search in decoding.finish())
-        self.searched += contests.computed
-        for part in contests.given_up(most=WINDOW):
-            yield from self._planned([replace(one, course=None) for one in asked if one.index in part], vectors)
+        for part in best_first.fallback(most=WINDOW):
+            yield from self._planned([replace(one, trie_index=None) for one in asked if one.index in part], embeddings)
 
     def _decodings(self, tree: Tree, continued: Ints, widths: Iterable[int]) -> dict[int, Decoding]:
-        """For each width of searches where they run."""
+        """Return where searches run, by their width."""
         return {
             width: Decoding(
-                Step(self._layers), tree, continued, width=width, forbidden=self._forbidden, budget=self.budget
+                DecodeStep(self._layers), tree, continued, width=width, forbidden=self._forbidden, budget=self.budget
             )
             for width in sorted(widths)
         }

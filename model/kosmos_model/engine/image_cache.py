@@ -17,7 +17,7 @@ from kosmos_eval.prompt import Image
 from kosmos_model.engine.prefill import out_of_memory
 
 
-class Gallery:
+class ImageCache:
     """The embeddings of images by digest.
 
     Args:
@@ -41,7 +41,7 @@ class Gallery:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     def embeddings(self, images: Mapping[str, Image]) -> tuple[dict[str, Tensor], dict[str, BadImage]]:
-        """The embedding (Q, D) of each image that can be decoded, and why the others cannot, both by digest."""
+        """Return the embedding (Q, D) of each image that can be decoded, and why the others cannot, both by digest."""
         found = {digest: self._kept[digest] for digest in images if digest in self._kept}
         failed: dict[str, BadImage] = {}
         for digest in found:

@@ -18,7 +18,7 @@ from torch.nn.functional import gelu, layer_norm, linear
 
 from kosmos_eval.model import Work
 from kosmos_model.engine.cost import token_price
-from kosmos_model.modeling.attention import Memories, Memory, Rotation
+from kosmos_model.modeling.attention import AttendingCache, KVCaches, Rotation
 from kosmos_model.modeling.decoder import KosmosDecoder, sinusoids
 
 COPIED = 1024  # up to this width, faster products are worth a second copy of the weights
@@ -29,12 +29,12 @@ Product = Callable[[Tensor], Tensor]
 
 
 def product(weight: Tensor, bias: Tensor | None) -> Product:
-    """What makes (..., out) of states (..., in) by a weight (out, in)."""
+    """Return the function that makes (..., out) of states (..., in) by a weight (out, in)."""
     return partial(linear, weight=weight, bias=bias)
 
 
 def blocked(weight: Tensor, bias: Tensor | None) -> Product:
-    """The same, over a copy of the weight in blocks where this is faster: in fp32 on a CPU, if its entries are many."""
+    """Return the same over a copy of the weight in blocks, if that is faster: for a large one in fp32 on a CPU."""
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     there = there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not there or weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() < BLOCKED:
@@ -97,16 +97,16 @@ class Layers:
         *,
         positions: Tensor,
         longest: int,
-        memories: Sequence[Memory],
+        caches: Sequence[AttendingCache],
         wanted: Tensor | None = None,
     ) -> Tensor:
-        """The last layer's states after the final layer norm.
+        """Return the last layer's states after the final layer norm.
 
         Args:
             embeddings: (B, S, D) tokens and images, not yet scaled.
             positions: (B or 1, S or 1) of the tokens.
             longest: a bound above every position.
-            memories: what each layer remembers; the tokens are added to it.
+            caches: of each layer; the tokens are added to it.
             wanted: (N,) which of the B * S states are asked for; of other tokens the last layer makes keys and values
                 alone.
 
@@ -117,7 +117,7 @@ class Layers:
         self.work.tokens_computed += rows * length
         self.work.flops += self._price * rows * length
         if self._layers is None:
-            states = decoder.hidden(embeddings, positions=positions, longest=longest, cache=Memories(memories))
+            states = decoder.hidden(embeddings, positions=positions, longest=longest, cache=KVCaches(caches))
             return states if wanted is None else states.flatten(0, 1)[wanted]
         if wanted is not None:
             self.work.flops -= self._behind * (rows * length - len(wanted))
@@ -129,12 +129,12 @@ class Layers:
         else:
             states = states + sinusoids(positions, longest=longest, width=decoder.embed_dim).to(states.dtype)
         states = states.reshape(rows * length, -1)
-        for layer, memory in zip(self._layers, memories, strict=True):
+        for layer, cache in zip(self._layers, caches, strict=True):
             normed = layer_norm(states, *layer.norms[0])
             made = [project(normed) for project in layer.projections]
             fresh = (made[0] if len(made) == 1 else torch.cat(made, -1)).view(rows, length, 3, self.heads, -1)
             pairs = _rotated(fresh[:, :, :2], factors)
-            attended = memory.attend(pairs[:, :, 0], pairs[:, :, 1], fresh[:, :, 2]).reshape(rows * length, -1)
+            attended = cache.attend(pairs[:, :, 0], pairs[:, :, 1], fresh[:, :, 2]).reshape(rows * length, -1)
             if wanted is not None and layer is self._layers[-1]:
                 attended, states = attended[wanted], states[wanted]
             states = states + layer.out(layer_norm(attended, *layer.norms[1]))

@@ -19,7 +19,7 @@ from kosmos_model.modeling.attention import LayerCache, additive
 
 @dataclass
 class View:
-    """What the nodes of a step see, the same in every layer.
+    """The nodes that each node of a step sees, the same in every layer.
 
     Args:
         prompts: (R, P) true for the slots of the prompts that count.
@@ -45,8 +45,8 @@ class View:
         self.slots, self.mask = slots, additive(torch.cat([prompts, sees], -1).flatten(0, 1)[:, None], like=like)
 
 
-class Paths:
-    """One layer's memory: the prompts, and the nodes computed so far.
+class PathCache:
+    """One layer's keys and values: of the prompts, and of the nodes computed so far.
 
     Args:
         prompts: a row of slots for each request.
@@ -89,8 +89,8 @@ def _longer(old: Tensor, slots: int) -> Tensor:
     return new
 
 
-def memories(prefixes: Prefixes) -> tuple[list[Paths], View]:
-    """The memory of each layer behind some prompts, and the view that all of them share."""
+def path_caches(prefixes: Prefixes) -> tuple[list[PathCache], View]:
+    """Return the cache of each layer behind some prompts, and the view that all of them share."""
     sees = prefixes.sees()
     view = View(sees, 0, sees.new_empty(0), sees.new_empty(0))
-    return [Paths(layer, view) for layer in prefixes.cache.layers], view
+    return [PathCache(layer, view) for layer in prefixes.cache.layers], view

@@ -1,4 +1,4 @@
-"""The walk through a tree of sequences: every node is computed once, and what is above those to come is remembered.
+"""Prefill of a tree of sequences: every node is computed once, and what is above those to come stays cached.
 
 Shapes: S new nodes of a batch, P slots of the path above them, D width, H heads, d width of a head, N some nodes,
 K slots that stay behind.
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.token_tree import Ints, Tree
-from kosmos_model.engine.tree_attention import Branches, sight
+from kosmos_model.engine.tree_attention import TreeAttention, tree_mask
 from kosmos_model.modeling.attention import Cache, LayerCache
 from kosmos_model.modeling.decoder import KosmosDecoder
 
 
-class Vectors:
-    """What the tokens of a tree stand for: ids below the vocabulary's size are words, those behind it image slots."""
+class EmbeddingTable:
+    """The embeddings of a tree's tokens: ids below the vocabulary's size are words, those behind it image slots."""
 
     def __init__(self, decoder: KosmosDecoder, images: Tensor) -> None:
         """Take the embedding matrix (V, D) of a decoder and the images' vectors (I * Q, D)."""
@@ -80,19 +80,19 @@ class Batch:
     slots: list[tuple[Tensor, Tensor]]
 
     def within(self, ordered: Ints) -> slice:
-        """The entries of an ascending array of nodes that are in the batch."""
+        """Return the entries of an ascending array of nodes that are in the batch."""
         low, high = np.searchsorted(ordered, (self.start, self.stop))
         return slice(int(low), int(high))
 
     def of(self, nodes: Ints) -> Tensor:
-        """The states of nodes that are wanted and in the batch, a row each."""
+        """Return the states of nodes that are wanted and in the batch, a row each."""
         place = np.searchsorted(self.wanted, nodes)
         if not np.array_equal(self.wanted.take(place, mode="clip"), nodes):
             raise ValueError("the states of these nodes were not wanted")
         return self.states[torch.from_numpy(place).to(self.states.device)]
 
     def prefixes(self, nodes: Ints, *, spare: int) -> Prefixes:
-        """The sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
+        """Return the sequences that end in nodes which were to be continued, with ``spare`` empty slots behind each."""
         lengths = self.tree.depths[nodes] + 1
         seen = (self.kept <= nodes[:, None]) & (nodes[:, None] < self.tree.ends[self.kept])  # (N, K)
         if not np.array_equal(seen.sum(1), lengths):
@@ -112,7 +112,7 @@ class Batch:
 
 @dataclass
 class Budget:
-    """How much is computed at once; it halves when memory runs out.
+    """The limits of what is computed at once; they halve when memory runs out.
 
     Args:
         tokens: new tokens of a batch.
@@ -127,15 +127,15 @@ class Budget:
         self.tokens, self.slots = max(1, self.tokens // 2), max(1, self.slots // 2)
 
 
-def walk(
-    layers: Layers, tree: Tree, vectors: Vectors, *, budget: Budget, scored: Ints, continued: Ints
+def prefill(
+    layers: Layers, tree: Tree, embeddings: EmbeddingTable, *, budget: Budget, scored: Ints, continued: Ints
 ) -> Iterator[Batch]:
     """Compute every node of a tree, batch by batch in the order of their numbers.
 
     Args:
         layers: what computes.
         tree: of token sequences.
-        vectors: its embeddings.
+        embeddings: its embeddings.
         budget: of one batch; looked at before each.
         scored: nodes whose states the caller wants.
         continued: nodes that the caller will continue from, ascending; it wants their states too.
@@ -147,7 +147,7 @@ def walk(
     while batch.stop < len(tree):
         stop = _stop(tree, batch.stop, budget=budget, continued=continued)
         try:
-            batch = _computed(layers, vectors, after=batch, stop=stop, wanted=wanted, continued=continued)
+            batch = _computed(layers, embeddings, after=batch, stop=stop, wanted=wanted, continued=continued)
         except RuntimeError as error:
             if stop - batch.stop == 1 or not out_of_memory(error):
                 raise
@@ -157,12 +157,12 @@ def walk(
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on an accelerator or on the CPU."""
+    """Return whether an error says that memory ran out, on an accelerator or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
-    """Where a batch that begins at a node has to end: at least one node later."""
+    """Return where a batch that begins at a node has to end: at least one node later."""
     stop = min(len(tree), start + budget.tokens)
     low, high = np.searchsorted(continued, (start, stop))
     slots = np.cumsum(tree.depths[continued[low:high]] + 1)
@@ -170,13 +170,15 @@ def _stop(tree: Tree, start: int, *, budget: Budget, continued: Ints) -> int:
     return stop if within >= high - low else int(continued[low + within])
 
 
-def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, wanted: Ints, continued: Ints) -> Batch:
-    """The batch that follows another, under the part of what that one kept which is still above it."""
+def _computed(
+    layers: Layers, embeddings: EmbeddingTable, *, after: Batch, stop: int, wanted: Ints, continued: Ints
+) -> Batch:
+    """Return the batch that follows another, under the part of what that one kept which is still above it."""
     tree, start = after.tree, after.stop
     weight = layers.decoder.embed_tokens.weight
     standing = tree.ends[after.kept] > start
     above = after.kept[standing]
-    seen = sight(tree, above, start, stop, like=weight)
+    mask = tree_mask(tree, above, start, stop, like=weight)
     nodes = np.concatenate([above, np.arange(start, stop)])
     wanted, ends = (each[slice(*np.searchsorted(each, (start, stop)))] for each in (wanted, continued))
     # the first end that is not before a node tells whether the node is above any
@@ -185,12 +187,12 @@ def _computed(layers: Layers, vectors: Vectors, *, after: Batch, stop: int, want
     over[over] = ends[first[over]] < tree.ends[nodes[over]]
     kept = np.flatnonzero(over | (tree.ends[nodes] > stop))
     carried, staying = (torch.from_numpy(each).to(weight.device) for each in (np.flatnonzero(standing), kept))
-    memories = [Branches(seen, keys[carried], values[carried], kept=staying) for keys, values in after.slots]
+    caches = [TreeAttention(mask, keys[carried], values[carried], kept=staying) for keys, values in after.slots]
     states = layers.hidden(
-        vectors(torch.from_numpy(tree.tokens[None, start:stop]).to(weight.device)),
+        embeddings(torch.from_numpy(tree.tokens[None, start:stop]).to(weight.device)),
         positions=torch.from_numpy(tree.depths[None, start:stop]).to(weight.device),
         longest=int(tree.depths[start:stop].max()) + 1,
-        memories=memories,
+        caches=caches,
         wanted=torch.from_numpy(wanted - start).to(weight.device),
     )
-    return Batch(tree, start, stop, wanted, states, nodes[kept], [(memory.keys, memory.values) for memory in memories])
+    return Batch(tree, start, stop, wanted, states, nodes[kept], [(cache.keys, cache.values) for cache in caches])

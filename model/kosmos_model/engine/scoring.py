@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kosmos_eval.request import Likelihoods
-from kosmos_model.engine.encoding import Endings
+from kosmos_model.engine.encoding import ContinuationTree
 from kosmos_model.engine.layers import Layers
 from kosmos_model.engine.prefill import Batch
 from kosmos_model.engine.token_tree import Ints
@@ -26,22 +26,22 @@ class Scores:
     """The scores of some requests, filled in as batches are computed.
 
     Args:
-        endings: of each request.
+        trees: of each request.
         roots: the node that each begins to continue.
         starts: the first node of the tree of each.
     """
 
-    def __init__(self, endings: Sequence[Endings], *, roots: Ints, starts: Ints) -> None:
-        self.endings = endings
-        self._bounds = np.cumsum([0, *(len(one.tokens) for one in endings)])
-        nodes = [np.where(o.nodes < 0, r, o.nodes + s) for o, r, s in zip(endings, roots, starts, strict=True)]
+    def __init__(self, trees: Sequence[ContinuationTree], *, roots: Ints, starts: Ints) -> None:
+        self.trees = trees
+        self._bounds = np.cumsum([0, *(len(one.tokens) for one in trees)])
+        nodes = [np.where(o.nodes < 0, r, o.nodes + s) for o, r, s in zip(trees, roots, starts, strict=True)]
         last = np.array([each.max(initial=-1) for each in nodes], dtype=np.int64)  # the node that completes each
         self._requests = np.argsort(last, kind="stable")
         self._last = last[self._requests]
         flat = np.concatenate([*nodes, np.empty(0, dtype=np.int64)])
         self._edges = np.argsort(flat, kind="stable")
         self.nodes = flat[self._edges]  # ascending
-        self._tokens = np.concatenate([*(one.tokens for one in endings), np.empty(0, dtype=np.int64)])[self._edges]
+        self._tokens = np.concatenate([*(one.tokens for one in trees), np.empty(0, dtype=np.int64)])[self._edges]
         self._logprobs = np.zeros(len(flat))
         self._greedy = np.zeros(len(flat), dtype=bool)
 
@@ -63,7 +63,7 @@ class Scores:
             yield index, self._likelihoods(index)
 
     def _likelihoods(self, index: int) -> Likelihoods:
-        one = self.endings[index]
+        one = self.trees[index]
         edges = one.edges + self._bounds[index]
         string, many = np.repeat(np.arange(len(one.lengths)), one.lengths), len(one.lengths)
         sums = np.bincount(string, weights=self._logprobs[edges], minlength=many)
@@ -72,7 +72,7 @@ class Scores:
 
 
 def scored(layers: Layers, states: Tensor, after: Ints, tokens: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-    """What follows some states, scored in parts that a cache can hold.
+    """Score the tokens that follow some states, in parts that a cache can hold.
 
     Args:
         layers: what makes scores of states.

@@ -35,37 +35,39 @@ class Tree:
     def __len__(self) -> int:
         return len(self.tokens)
 
-
-def grow(sequences: Sequence[Sequence[int]]) -> Tree:
-    """The tree of sequences, none of them empty."""
-    arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
-    tokens: list[Ints] = []
-    parents: list[Ints] = []
-    depths: list[Ints] = []
-    closed: list[Ints] = []  # nodes that get no more descendants, and the size of the tree when they did not
-    sizes: list[int] = []
-    leaves = np.empty(len(arrays), dtype=np.int64)
-    path, last, size = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), 0
-    for index in sorted(range(len(arrays)), key=lambda index: arrays[index].astype(">i8").tobytes()):
-        sequence = arrays[index]
-        shared = _common(last, sequence)
-        new = np.arange(size, size + len(sequence) - shared)
-        closed.append(path[shared:])
+    @classmethod
+    def build(cls, sequences: Sequence[Sequence[int]]) -> Tree:
+        """Return the tree of sequences, none of them empty."""
+        arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+        tokens: list[Ints] = []
+        parents: list[Ints] = []
+        depths: list[Ints] = []
+        closed: list[Ints] = []  # nodes that get no more descendants, and the size of the tree when they did not
+        sizes: list[int] = []
+        leaves = np.empty(len(arrays), dtype=np.int64)
+        path, last, size = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), 0
+        for index in sorted(range(len(arrays)), key=lambda index: arrays[index].astype(">i8").tobytes()):
+            sequence = arrays[index]
+            shared = _common(last, sequence)
+            new = np.arange(size, size + len(sequence) - shared)
+            closed.append(path[shared:])
+            sizes.append(size)
+            path = np.concatenate([path[:shared], new])
+            tokens.append(sequence[shared:])
+            depths.append(np.arange(shared, len(sequence)))
+            parents.append(np.concatenate([path[shared - 1 : shared] if shared else [-1], new[:-1]])[: len(new)])
+            leaves[index], last, size = path[-1], sequence, size + len(new)
+        closed.append(path)
         sizes.append(size)
-        path = np.concatenate([path[:shared], new])
-        tokens.append(sequence[shared:])
-        depths.append(np.arange(shared, len(sequence)))
-        parents.append(np.concatenate([path[shared - 1 : shared] if shared else [-1], new[:-1]])[: len(new)])
-        leaves[index], last, size = path[-1], sequence, size + len(new)
-    closed.append(path)
-    sizes.append(size)
-    ends = np.empty(size, dtype=np.int64)
-    ends[np.concatenate(closed)] = np.repeat(sizes, [len(nodes) for nodes in closed])
-    return Tree(np.concatenate(tokens), np.concatenate(depths), ends, np.concatenate(parents).astype(np.int64), leaves)
+        ends = np.empty(size, dtype=np.int64)
+        ends[np.concatenate(closed)] = np.repeat(sizes, [len(nodes) for nodes in closed])
+        return cls(
+            np.concatenate(tokens), np.concatenate(depths), ends, np.concatenate(parents).astype(np.int64), leaves
+        )
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
+    """Return how many tokens two sequences begin with alike."""
     return _common(np.asarray(one, dtype=np.int64), np.asarray(other, dtype=np.int64))
 
 
@@ -75,24 +77,24 @@ def _common(one: Ints, other: Ints) -> int:
     return int(differ.argmax()) if differ.any() else length
 
 
-def graft(tree: Tree, nodes: Sequence[int], scions: Sequence[Tree]) -> tuple[Tree, Ints, Ints]:
-    """Let trees grow from nodes of another.
+def attach(tree: Tree, nodes: Sequence[int], branches: Sequence[Tree]) -> tuple[Tree, Ints, Ints]:
+    """Attach trees to nodes of another.
 
     Args:
         tree: what they are put on.
-        nodes: for each scion the node it is put on.
-        scions: whose depths and nodes count from 0; their leaves are not looked at.
+        nodes: for each branch the node it is put on.
+        branches: whose depths and nodes count from 0; their leaves are not looked at.
 
     Returns:
-        The whole tree with the leaves of ``tree``, the new numbers of ``nodes``, and the first node of each scion.
+        The whole tree with the leaves of ``tree``, the new numbers of ``nodes``, and the first node of each branch.
     """
-    sizes = np.array([len(scion) for scion in scions], dtype=np.int64)
+    sizes = np.array([len(branch) for branch in branches], dtype=np.int64)
     places = np.array(nodes, dtype=np.int64)
     order = np.argsort(places, kind="stable")
     put = places[order]  # ascending
-    before = np.concatenate([[0], np.cumsum(sizes[order])])  # how many scion nodes come before the first, second ...
+    before = np.concatenate([[0], np.cumsum(sizes[order])])  # how many branch nodes come before the first, second ...
     old = np.arange(len(tree))
-    number = old + before[np.searchsorted(put, old)]  # of each old node: a scion stands right behind its place
+    number = old + before[np.searchsorted(put, old)]  # of each old node: a branch stands right behind its place
     total = len(tree) + int(before[-1])
     starts = np.empty(len(places), dtype=np.int64)
     starts[order] = put + 1 + before[:-1]
@@ -100,10 +102,10 @@ def graft(tree: Tree, nodes: Sequence[int], scions: Sequence[Tree]) -> tuple[Tre
     tokens[number], depths[number] = tree.tokens, tree.depths
     ends[number] = tree.ends + before[np.searchsorted(put, tree.ends)]
     parents[number] = np.where(tree.parents < 0, -1, number[tree.parents])
-    for node, start, scion in zip(places.tolist(), starts.tolist(), scions, strict=True):
-        span = slice(start, start + len(scion))
-        tokens[span] = scion.tokens
-        depths[span] = scion.depths + tree.depths[node] + 1
-        ends[span] = scion.ends + start
-        parents[span] = np.where(scion.parents < 0, number[node], scion.parents + start)
+    for node, start, branch in zip(places.tolist(), starts.tolist(), branches, strict=True):
+        span = slice(start, start + len(branch))
+        tokens[span] = branch.tokens
+        depths[span] = branch.depths + tree.depths[node] + 1
+        ends[span] = branch.ends + start
+        parents[span] = np.where(branch.parents < 0, number[node], branch.parents + start)
     return Tree(tokens, depths, ends, parents, number[tree.leaves]), number[places], starts

@@ -43,8 +43,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What nodes ``start`` to ``stop`` of a tree see.
+class TreeMask:
+    """The mask of nodes ``start`` to ``stop`` of a tree.
 
     Args:
         size: C.
@@ -55,7 +55,7 @@ class Sight:
     groups: tuple[Group, ...]
 
 
-def sight(tree: Tree, above: Ints, start: int, stop: int, *, like: Tensor) -> Sight:
+def tree_mask(tree: Tree, above: Ints, start: int, stop: int, *, like: Tensor) -> TreeMask:
     """Cut a range of nodes into chunks.
 
     Args:
@@ -77,7 +77,7 @@ def sight(tree: Tree, above: Ints, start: int, stop: int, *, like: Tensor) -> Si
         )
         for chunks in _by_length(paths)
     )
-    return Sight(size, groups)
+    return TreeMask(size, groups)
 
 
 def _by_length(paths: list[Ints]) -> Iterator[list[int]]:
@@ -110,28 +110,28 @@ def _group(
     return Group(*(torch.tensor(chunks, device=like.device), torch.from_numpy(slots).to(like.device)), mask=mask)
 
 
-class Branches:
+class TreeAttention:
     """One layer's attention of a range of nodes, to each other and to the path above them.
 
     Args:
-        sight: what sees what.
+        mask: what sees what.
         keys: (P, H, d) rotated keys of the path.
         values: (P, H, d)
         kept: (K,) slots of path and nodes whose keys and values stay behind.
     """
 
-    def __init__(self, sight: Sight, keys: Tensor, values: Tensor, *, kept: Tensor) -> None:
-        self.sight, self.keys, self.values, self.kept = sight, keys, values, kept
+    def __init__(self, mask: TreeMask, keys: Tensor, values: Tensor, *, kept: Tensor) -> None:
+        self.mask, self.keys, self.values, self.kept = mask, keys, values, kept
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Rotated queries and keys, and values, of the nodes, (1, N, H, d) each -> (1, N, H, d)."""
-        nodes, size = queries.shape[1], self.sight.size
+        nodes, size = queries.shape[1], self.mask.size
         keys, values = torch.cat([self.keys, keys[0]]), torch.cat([self.values, values[0]])  # (P + N, H, d)
         chunks = -(-nodes // size)
         padded = pad(queries[0], (0, 0, 0, 0, 0, chunks * size - nodes))
         asked = padded.view(chunks, size, *queries.shape[2:]).transpose(1, 2)  # (chunks, H, C, d)
         attended = torch.empty_like(asked)  # laid out as (chunks, C, H, d)
-        for group in self.sight.groups:
+        for group in self.mask.groups:
             attended[group.chunks] = scaled_dot_product_attention(
                 asked[group.chunks],
                 taken(keys, group.slots).transpose(1, 2),

@@ -40,14 +40,14 @@ def _rotations(length: int, head_dim: int, base: float, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Rotation:
-    """What xPos multiplies queries and keys by at the positions of a chunk; both (B or 1, S, 1, d/2), complex."""
+    """The factors of xPos for queries and keys at the positions of a chunk; both (B or 1, S, 1, d/2), complex."""
 
     queries: Tensor
     keys: Tensor
 
     @classmethod
     def at(cls, positions: Tensor, *, longest: int, head_dim: int, base: float) -> Rotation:
-        """The rotation at given positions.
+        """Return the rotation at given positions.
 
         Args:
             positions: (B or 1, S), each below ``longest``.
@@ -68,8 +68,8 @@ def rotate(states: Tensor, factors: Tensor) -> Tensor:
     return torch.view_as_real(pairs * factors).flatten(-2).to(states.dtype)
 
 
-class Memory(Protocol):
-    """What a layer remembers, where that is more than rows of slots."""
+class AttendingCache(Protocol):
+    """A layer's keys and values, where they are more than rows of slots."""
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Take in rotated keys, and values, (B, S, H, d) each, and let rotated queries of that shape attend."""
@@ -77,10 +77,10 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True)
-class Memories:
-    """A memory for each layer."""
+class KVCaches:
+    """A cache for each layer, which attends by itself."""
 
-    layers: Sequence[Memory]
+    layers: Sequence[AttendingCache]
 
 
 class LayerCache:
@@ -113,13 +113,13 @@ class Cache:
 
     @classmethod
     def empty(cls, like: Tensor, *, layers: int, heads: int, capacity: int) -> Cache:
-        """A cache with no slot filled, for embeddings (B, S, D) of the type and device of ``like``."""
+        """Return a cache with no slot filled, for embeddings (B, S, D) of the type and device of ``like``."""
         shape = like.shape[0], heads, capacity, like.shape[-1] // heads
         return cls([LayerCache(like.new_zeros(shape), like.new_zeros(shape), used=0) for _ in range(layers)])
 
     @property
     def used(self) -> int:
-        """How many slots are filled."""
+        """The number of filled slots."""
         return self.layers[0].used
 
     @property
@@ -128,7 +128,7 @@ class Cache:
         return self.layers[0].keys.shape[0]
 
     def select(self, rows: Tensor, slots: Tensor, *, spare: int = 0) -> Cache:
-        """A copy of some slots of some rows, with room for more.
+        """Return a copy of some slots of some rows, with room for more.
 
         Args:
             rows: (N,) of this cache, repeats allowed.
@@ -159,7 +159,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        incremental_state: LayerCache | Memory | None = None,
+        incremental_state: LayerCache | AttendingCache | None = None,
         key_padding_mask: Tensor | None = None,
         attn_mask: Tensor | None = None,
         rel_pos: Rotation | None = None,
@@ -171,7 +171,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
             query: (B, S, D).
             key: the same; attention here is always to oneself.
             value: the same.
-            incremental_state: this layer's cache, which the chunk is added to, or a memory that attends by itself.
+            incremental_state: this layer's cache, which the chunk is added to, or one that attends by itself.
             key_padding_mask: (B, T), true where a key is padding.
             attn_mask: (S, T) or (B, 1, S, T), added to the scores; None is causal.
             rel_pos: the rotation of the chunk; None for positions that follow the cache's slots.
@@ -231,12 +231,12 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
 
 
 def causal(queries: int, keys: int, *, like: Tensor) -> Tensor:
-    """The additive mask (S, T) under which each of the last S positions sees itself and all before."""
+    """Return the additive mask (S, T) under which each of the last S positions sees itself and all before."""
     return like.new_full((queries, keys), -math.inf).triu(keys - queries + 1)
 
 
 def additive(visible: Tensor, *, like: Tensor) -> Tensor:
-    """The mask to add to scores: 0 where visible, minus infinity elsewhere."""
+    """Return the mask to add to scores: 0 where visible, minus infinity elsewhere."""
     return torch.zeros(visible.shape, dtype=like.dtype, device=visible.device).masked_fill_(~visible, -math.inf)
 
 

@@ -60,7 +60,7 @@ def load(folder: str | Path) -> tuple[Kosmos, Tokenizer]:
 
 
 def empty(config: KosmosConfig) -> Kosmos:
-    """A model on the CPU whose parameters have no values and take no memory until `fill` gives them some."""
+    """Return a model on the CPU whose parameters have no values and take no memory until `fill` gives them some."""
     from accelerate import init_empty_weights
 
     from kosmos_model.modeling.kosmos import build
@@ -72,7 +72,7 @@ def empty(config: KosmosConfig) -> Kosmos:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by name.
+    """Return the tensors of a safetensors file, by name.
 
     Raises:
         ModelError: if it cannot be read, is cut short or is something else.

@@ -121,19 +121,19 @@ def _check(name: str, value: object, kind: str) -> None:
 
 
 def as_json(config: KosmosConfig) -> dict[str, Any]:
-    """The config as plain values, in the order of the fields."""
+    """Return the config as plain values, in the order of the fields."""
     values = dataclasses.asdict(config)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def from_json(values: Mapping[str, Any]) -> KosmosConfig:
-    """The config that plain values describe.
+    """Return the config that plain values describe.
 
     >>> from_json(as_json(PRESETS["kosmos-1"])) == PRESETS["kosmos-1"]
     True
 
     Raises:
-        ModelError: if a value is missing or cannot be.
+        ModelError: if a value is missing or invalid.
         UnknownName: if there is a value that no config has.
     """
     fields = {field.name: field for field in dataclasses.fields(KosmosConfig)}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kosmos_model.modeling.attention import Cache, Memories, MultiheadAttention, Rotation, additive
+from kosmos_model.modeling.attention import Cache, KVCaches, MultiheadAttention, Rotation, additive
 from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.tokenizer import PAD
 
@@ -76,9 +76,9 @@ class KosmosDecoder(Decoder):  # type: ignore[misc]
         positions: Tensor | None = None,
         longest: int | None = None,
         visible: Tensor | None = None,
-        cache: Cache | Memories | None = None,
+        cache: Cache | KVCaches | None = None,
     ) -> Tensor:
-        """The last layer's states after the final layer norm.
+        """Return the last layer's states after the final layer norm.
 
         Args:
             embeddings: (B, S, D) tokens and images, not yet scaled.
@@ -118,7 +118,7 @@ class KosmosDecoder(Decoder):  # type: ignore[misc]
         return self.output_projection(hidden).float()  # type: ignore[no-any-return]
 
     def cache(self, like: Tensor, *, capacity: int) -> Cache:
-        """An empty cache for embeddings (B, S, D) like those given."""
+        """Return an empty cache for embeddings (B, S, D) like those given."""
         heads = self.args.decoder_attention_heads
         return Cache.empty(like, layers=self.num_layers, heads=heads, capacity=capacity)
 
@@ -157,7 +157,7 @@ def _sinusoids(length: int, width: int, device: torch.device) -> Tensor:
 
 
 def build_decoder(config: KosmosConfig) -> KosmosDecoder:
-    """The decoder of a configuration: sub-LN, GELU, input and output embeddings tied (KOSMOS-1 Table 17)."""
+    """Return the decoder of a configuration: sub-LN, GELU, input and output embeddings tied (KOSMOS-1 Table 17)."""
     args = DecoderConfig(
         decoder_embed_dim=config.width,
         decoder_layers=config.layers,

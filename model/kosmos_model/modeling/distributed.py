@@ -19,13 +19,14 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from kosmos_eval.errors import KosmosEvalError, ModelError
+from kosmos_eval.errors import ModelError
+from kosmos_eval.models.device import pick_device
 from kosmos_model.modeling.kosmos import Kosmos
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is, of how many, and where it computes."""
+    """The rank of this process, the number of ranks, and the device of this one."""
 
     rank: int
     ranks: int
@@ -33,37 +34,36 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """True for the rank that writes files and prints."""
         return self.rank == 0
 
-    def most(self, number: int) -> int:
-        """The largest number that a rank has; every rank has to ask."""
+    def all_reduce_max(self, number: int) -> int:
+        """Return the largest number that a rank has; every rank has to ask."""
         if self.ranks == 1:
             return number
         told = torch.tensor(number, device=self.device)
         distributed.all_reduce(told, distributed.ReduceOp.MAX)
         return int(told)
 
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.all_reduce_max(0)
+
 
 @contextmanager
-def joined(device: str) -> Iterator[Ranks]:
+def process_group(device: str) -> Iterator[Ranks]:
     """Join the processes that torchrun has started, if it has, until the context ends; what is joined stays so.
 
     Args:
         device: auto, cpu, cuda, ...; each rank takes the GPU of its local number.
 
     Raises:
-        KosmosEvalError: if there is no such device.
+        ModelError: if there is no such device.
     """
     ranks, local = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.empty(0, device=f"cuda:{local}" if device == "cuda" else device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise KosmosEvalError(f"device {device} cannot be used ({reason}); expected auto, cpu or cuda") from error
+    place = pick_device(device)
     if place.type == "cuda":
+        place = pick_device(f"cuda:{local if place.index is None else place.index}")
         torch.cuda.set_device(place)
     if ranks == 1 or distributed.is_initialized():
         yield Ranks(distributed.get_rank(), ranks, place) if ranks > 1 else Ranks(0, 1, place)
@@ -85,7 +85,7 @@ def shard(model: Kosmos) -> None:
 
 
 @contextmanager
-def whole(model: Kosmos) -> Iterator[None]:
+def full_parameters(model: Kosmos) -> Iterator[None]:
     """Give every rank all weights while the context lasts, so that each can use the model by itself."""
     shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for module in shards:
@@ -99,18 +99,18 @@ def whole(model: Kosmos) -> Iterator[None]:
             module.set_reshard_after_forward(depth > 0, recurse=False)  # the root's are needed again at once
 
 
-def gathered(value: Tensor) -> Tensor:
-    """The whole of what is shared out; every rank has to ask."""
+def full_tensor(value: Tensor) -> Tensor:
+    """Return a sharded tensor as a whole; every rank has to ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def dealt(value: Tensor, *, like: Tensor) -> Tensor:
-    """A tensor on the device of another, and shared out as that one is."""
+def shard_like(value: Tensor, *, like: Tensor) -> Tensor:
+    """Move a tensor to the device of another, and shard it as that one is."""
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
 
 
-def spread(model: Kosmos, device: torch.device) -> None:
+def shard_for_inference(model: Kosmos, device: torch.device) -> None:
     """Leave on this rank's device its share of every layer, and all that is no layer.
 
     Args:
@@ -130,8 +130,8 @@ def spread(model: Kosmos, device: torch.device) -> None:
             tensor.data = tensor.data.to(device)
 
 
-def least(value: int) -> int:
-    """The smallest value of any rank, so that all plan alike; each of them has to ask."""
+def all_reduce_min(value: int) -> int:
+    """Return the smallest value of any rank, so that all plan alike; each of them has to ask."""
     told = torch.tensor(value)
     distributed.all_reduce(told, distributed.ReduceOp.MIN)
     return int(told)

@@ -1,11 +1,10 @@
 """Pictures as the tensors that CLIP takes.
 
-Shapes: I images, H = W the side of the input, in pixels.
+Shapes: H = W the side of the input, in pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,17 +66,3 @@ class Square:
     def __call__(self, image: Image) -> Tensor:
         """(3, side, side) of an image; it raises `BadImage`."""
         return to_tensor(image.pixels(), self.side, fit=self.fit)
-
-
-def to_batch(images: Sequence[Image], side: int, *, fit: str = "squash") -> Tensor:
-    """The images of a prompt, decoded.
-
-    Returns:
-        (I, 3, side, side) float32.
-
-    Raises:
-        BadImage: if one cannot be decoded.
-    """
-    if not images:
-        return torch.empty(0, 3, side, side)
-    return torch.stack([to_tensor(image.pixels(), side, fit=fit) for image in images])

@@ -52,7 +52,7 @@ class Kosmos(nn.Module):
         return splice(tokens, embedded, images, self.config.slot)
 
     def hidden(self, tokens: Tensor, pixels: Tensor | None = None, *, shown: Tensor | None = None) -> Tensor:
-        """The decoder's last states.
+        """Return the decoder's last states.
 
         Args:
             tokens: (B, S) token ids, padded on the right.
@@ -68,7 +68,7 @@ class Kosmos(nn.Module):
         return self.decoder.hidden(self.embed(tokens, images), positions=positions, longest=tokens.shape[1])
 
     def forward(self, tokens: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """What comes next at each place.
+        """Return the logits of the next token at each place.
 
         Args:
             tokens: (B, S) token ids, padded on the right.
@@ -80,7 +80,7 @@ class Kosmos(nn.Module):
         return self.decoder.logits(self.hidden(tokens, pixels))
 
     def loss(self, tokens: Tensor, pixels: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
-        """The mean loss of next-token prediction on text.
+        """Return the mean loss of next-token prediction on text.
 
         Args:
             tokens: (B, S) token ids, padded on the right.
@@ -104,7 +104,7 @@ class Kosmos(nn.Module):
     def token_losses(
         self, tokens: Tensor, pixels: Tensor | None, weights: Tensor, *, shown: Tensor | None = None
     ) -> Tensor:
-        """The loss of each token that counts.
+        """Return the loss of each token that counts.
 
         Args:
             tokens: (B, S) token ids, padded on the right.
@@ -166,7 +166,7 @@ def text_weights(tokens: Tensor, given: tuple[int, ...]) -> Tensor:
 
 
 def build(config: KosmosConfig, *, seed: int) -> Kosmos:
-    """A model with fresh weights; the same seed gives the same, and the random state outside is left alone."""
+    """Return a model with fresh weights; the same seed gives the same, and the random state outside is left alone."""
     from kosmos_model.modeling.decoder import build_decoder
     from kosmos_model.modeling.resampler import build_resampler
     from kosmos_model.modeling.vision import ImageEncoder
@@ -179,9 +179,3 @@ def build(config: KosmosConfig, *, seed: int) -> Kosmos:
             vision=ImageEncoder(config),
             resampler=build_resampler(config),
         )
-
-
-def parameter_counts(model: Kosmos) -> dict[str, int]:
-    """How many parameters each part has, tied ones counted once, and all together as ``total``."""
-    counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in model.named_children()}
-    return counts | {"total": sum(counts.values())}

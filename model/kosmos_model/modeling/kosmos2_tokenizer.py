@@ -54,7 +54,7 @@ class Kosmos2Tokenizer:
 
     @classmethod
     def read(cls, path: Path, *, slots: int) -> Kosmos2Tokenizer:
-        """The tokenizer in a file.
+        """Return the tokenizer in a file.
 
         Raises:
             ModelError: if the file cannot be read or is no such tokenizer.
@@ -72,18 +72,18 @@ class Kosmos2Tokenizer:
         return self._tokens.get_vocab_size(with_added_tokens=True)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text; what looks like a tag of an image or of a document's bounds is spelled out."""
+        """Return the ids of a text; what looks like a tag of an image or of a document's bounds is spelled out."""
         text = re.sub("[\ud800-\udfff]", "\ufffd", text)
         return [
             number for part in _GIVEN.split(text) for number in self._tokens.encode(part, add_special_tokens=False).ids
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, special tokens left out, tags for grounding left in."""
+        """Return the text of ids, special tokens left out, tags for grounding left in."""
         return self._tokens.decode(list(ids), skip_special_tokens=True)
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], tuple[Image, ...]]:
-        """A prompt as ``<s> text <image> slots </image> text``; white space before an image counts for nothing.
+        """Return a prompt as ``<s> text <image> slots </image> text``; white space before an image counts for nothing.
 
         Returns:
             The token ids, with ``slots`` places for each image, and the images in reading order.

@@ -172,7 +172,7 @@ def sinusoids(points: Tensor, width: int) -> Tensor:
 
 
 def build_resampler(config: KosmosConfig) -> Resampler | Perceiver:
-    """The resampler of a config: xavier weights, no biases, latents of unit variance.
+    """Return the resampler of a config: xavier weights, no biases, latents of unit variance.
 
     Where embeddings are scaled, the last projection is smaller by as much: images begin as large as words.
     """

@@ -23,7 +23,7 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>", "<image>", "</image>", "<
 
 
 class PromptTokenizer(Protocol):
-    """What a model asks of its tokenizer, whose first four ids are those above.
+    """The tokenizer of a model, whose first four ids are those above.
 
     Args:
         proto: the bytes that decide all it does.
@@ -42,15 +42,15 @@ class PromptTokenizer(Protocol):
     def __hash__(self) -> int: ...
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, none of them one that stands for an image or for the beginning or end of a document."""
+        """Return the ids of a text, without any for an image or for the beginning or end of a document."""
         ...
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, special tokens left out."""
+        """Return the text of ids, special tokens left out."""
         ...
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], tuple[Image, ...]]:
-        """The ids of a prompt, ending in those of its last text, with ``slots`` places for each image; the images."""
+        """Return the ids of a prompt, which end in those of its last text, and its images, ``slots`` ids each."""
         ...
 
 
@@ -94,7 +94,7 @@ class Tokenizer:
 
     @classmethod
     def read(cls, path: str | Path, *, slots: int = 64) -> Tokenizer:
-        """The tokenizer in a file.
+        """Return the tokenizer in a file.
 
         Raises:
             ModelError: if the file cannot be read or is no such model.
@@ -110,7 +110,7 @@ class Tokenizer:
         return len(self.pieces)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text; no special token can come from one, and a lone surrogate counts as U+FFFD.
+        """Return the ids of a text; no special token can come from one, and a lone surrogate counts as U+FFFD.
 
         >>> nano = Tokenizer.read(NANO)
         >>> nano.encode("Answer:") + nano.encode(" yes") == nano.encode("Answer: yes")
@@ -123,11 +123,11 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, special tokens left out; bytes that are no UTF-8 (a character cut short) become U+FFFD."""
+        """Return the text of ids, special tokens left out; bytes that are no UTF-8 (half a character) become U+FFFD."""
         return b"".join(self.pieces[number] for number in ids).decode("utf-8", errors="replace")
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], tuple[Image, ...]]:
-        """A prompt as KOSMOS-1's flat sequence ``<s> text <image> slots </image> text`` (KOSMOS-1 Table 21).
+        """Return a prompt as KOSMOS-1's flat sequence ``<s> text <image> slots </image> text`` (KOSMOS-1 Table 21).
 
         Returns:
             The token ids, with ``slots`` places for each image, and the images in reading order.

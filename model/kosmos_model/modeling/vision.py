@@ -19,7 +19,7 @@ from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.image import MEAN, STD
 
 KNOWN = 4096
-"""How many images an encoder at rest remembers, the latest; nano's take 28 kB each."""
+"""How many images a frozen encoder remembers, the latest; nano's take 28 kB each."""
 
 
 class ImageEncoder(nn.Module):
@@ -47,9 +47,9 @@ class ImageEncoder(nn.Module):
             self.model.embeddings.patch_embedding = ConvStem(config.vision_width, config.patch_size)
         self._known: dict[bytes, Tensor] | None = None
 
-    def rest(self, resting: bool) -> None:
-        """Be trained no more, and encode an image that comes again but once; or be trained again."""
-        self._known = (self._known or {}) if resting else None
+    def freeze(self, frozen: bool) -> None:
+        """Stop training, and encode an image that comes again only once; or train again."""
+        self._known = (self._known or {}) if frozen else None
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode images.
@@ -99,7 +99,7 @@ class ConvStem(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """What CLIP asks for the dtype of its input."""
+        """The weight by whose dtype CLIP casts its input."""
         return self.projection.weight
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How much a training step computes, and which part of a device's peak that is.
+"""The operations of a training step, and their share of a device's peak.
 
 Model FLOPs: what a forward and a backward pass need, a multiply-add as two; not padding, and not what is computed again
 to save memory.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kosmos_model.data.batches import Part
+from kosmos_model.data.batches import MicroBatch
 from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.kosmos import build
 from kosmos_model.modeling.tokenizer import PAD
@@ -36,7 +36,7 @@ PEAKS = {
 
 @dataclass(frozen=True)
 class Price:
-    """What a model's training costs, in floating-point operations.
+    """The price of a model's training, in floating-point operations.
 
     Args:
         token: of a token, its attention's scores aside.
@@ -54,7 +54,7 @@ class Price:
 
     @classmethod
     def on(cls, device: torch.device, config: KosmosConfig, *, frozen: bool) -> Price | None:
-        """The price on a device; None where its peak is not known.
+        """Return the price on a device; None where its peak is not known.
 
         Args:
             device: where the model is trained.
@@ -67,7 +67,7 @@ class Price:
 
     @classmethod
     def of(cls, config: KosmosConfig, *, frozen: bool, peak: float) -> Price:
-        """The price of a configuration: a backward pass costs twice the forward one."""
+        """Return the price of a configuration: a backward pass costs twice the forward one."""
         layer = 4 * config.width**2 + 2 * config.width * config.ffn
         return cls(
             token=6 * config.layers * layer,
@@ -77,8 +77,8 @@ class Price:
             peak=peak,
         )
 
-    def part(self, part: Part) -> float:
-        """The operations of a part of a batch."""
+    def part(self, part: MicroBatch) -> float:
+        """Return the operations of a part of a batch."""
         lengths = (part.tokens != PAD).sum(1)  # (B,)
         pairs = int((lengths * (lengths + 1) // 2).sum())
         predicted = int((part.weights[:, 1:] > 0).sum())
@@ -89,13 +89,13 @@ class Price:
             + self.image * len(part.pixels)
         )
 
-    def utilisation(self, parts: Sequence[Part], *, seconds: float) -> float:
-        """The part of the peak that some parts take when they are computed in so many seconds."""
+    def utilisation(self, parts: Sequence[MicroBatch], *, seconds: float) -> float:
+        """Return the part of the peak that some parts take when they are computed in so many seconds."""
         return sum(map(self.part, parts)) / seconds / self.peak
 
 
 def _image(config: KosmosConfig, *, frozen: bool) -> float:
-    """What an image costs up to its embeddings, as torch counts it on a device that computes nothing."""
+    """Return the operations of an image up to its embeddings, as torch counts them on the meta device."""
     with torch.device("meta"):
         model = build(config, seed=0)
         pixels = torch.empty(1, 3, config.image_size, config.image_size)

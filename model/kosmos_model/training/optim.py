@@ -1,6 +1,6 @@
 """One step of training: losses, gradients of all parts, AdamW (KOSMOS-1 section 3.2).
 
-Shapes: B documents, S tokens, K predicted tokens, N streams.
+Shapes: B documents, S tokens, K predicted tokens, N datasets.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor, distributed
 from torch.distributed.fsdp import FSDPModule
 
 from kosmos_eval.errors import ModelError
-from kosmos_model.data.batches import Part
-from kosmos_model.modeling.distributed import gathered
+from kosmos_model.data.batches import MicroBatch
+from kosmos_model.modeling.distributed import full_tensor
 from kosmos_model.modeling.kosmos import Kosmos
 from kosmos_model.modeling.tokenizer import PAD
 from kosmos_model.training.recipes import Recipe
@@ -59,15 +59,15 @@ class Muon(torch.optim.AdamW):
             parts = torch.split(flat, [one.numel() for one in steps])
             steps = [part.view_as(one) for part, one in zip(parts, steps, strict=True)]
         for (group, weight), one in zip(moving, steps, strict=True):
-            rate = group["lr"] * group["muon"]
-            weight.mul_(1 - rate * group["weight_decay"])
-            weight.add_(one.view_as(weight), alpha=-rate * 0.2 * max(one.shape) ** 0.5)
+            learning_rate = group["lr"] * group["muon"]
+            weight.mul_(1 - learning_rate * group["weight_decay"])
+            weight.add_(one.view_as(weight), alpha=-learning_rate * 0.2 * max(one.shape) ** 0.5)
             weight.grad = None
         super().step()
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """TaskInfo the orthogonal factor of a matrix: the same singular vectors, and values between 0.7 and 1.2."""
+    """Return about the orthogonal factor of a matrix: the same singular vectors, and values between 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
     flat = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     flat = flat / flat.norm().clamp(min=1e-7)
@@ -89,21 +89,21 @@ def optimiser(model: Kosmos, recipe: Recipe) -> Muon:
         {"params": rest, "weight_decay": recipe.weight_decay, "muon": 0.0},
         {"params": vectors, "weight_decay": 0.0, "muon": 0.0},
     ]
-    return Muon(groups, lr=recipe.rate, betas=recipe.betas, eps=recipe.epsilon)
+    return Muon(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon)
 
 
-def rate(step: int, recipe: Recipe, *, steps: int) -> float:
-    """The learning rate of a step (from 0): a linear rise in the warm-up, then a linear fall to 0 at the end."""
+def learning_rate(step: int, recipe: Recipe, *, steps: int) -> float:
+    """Return the learning rate of a step (from 0): a linear rise in the warm-up, then a linear fall to 0 at the end."""
     rise = min(1.0, (step + 1) / max(recipe.warmup, 1))
     fall = (steps - step) / max(steps - recipe.warmup, 1)
-    return recipe.rate * max(0.0, min(rise, fall))
+    return recipe.learning_rate * max(0.0, min(rise, fall))
 
 
-def token_losses(model: Kosmos, part: Part) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of each token that counts.
+def token_losses(model: Kosmos, part: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss of each token that counts.
 
     Returns:
-        (K,) losses in nats, (K,) their weights, (K,) the streams that they are of.
+        (K,) losses in nats, (K,) their weights, (K,) the datasets that they are of.
     """
     losses = model.token_losses(part.tokens, part.pixels, part.weights, shown=part.shown)
     counted = part.weights[:, 1:] > 0  # (B, S - 1)
@@ -111,23 +111,23 @@ def token_losses(model: Kosmos, part: Part) -> tuple[Tensor, Tensor, Tensor]:
     return losses, part.weights[:, 1:][counted], kinds
 
 
-def accumulate(model: Kosmos, parts: Sequence[Part], *, streams: int) -> Tensor:
+def accumulate(model: Kosmos, parts: Sequence[MicroBatch], *, datasets: int) -> Tensor:
     """Add up the gradients of the mean loss of all parts, of every rank, as if they were one batch.
 
     Args:
         model: what is trained, on its device, without gradients.
         parts: what this rank reads of the batch.
-        streams: N.
+        datasets: N.
 
     Returns:
-        (N, 3) float64 on the CPU: the weighted loss of each stream, its weight and its tokens, over all ranks.
+        (N, 3) float64 on the CPU: the weighted loss of each dataset, its weight and its tokens, over all ranks.
 
     Raises:
         ModelError: if the loss is not finite.
     """
     device = next(model.parameters()).device
     fast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-    sums = torch.zeros(streams, 3, dtype=torch.float64, device=device)
+    sums = torch.zeros(datasets, 3, dtype=torch.float64, device=device)
     for part in (part.to(device) for part in parts):
         with fast:
             losses, weights, kinds = token_losses(model, part)
@@ -146,7 +146,7 @@ def accumulate(model: Kosmos, parts: Sequence[Part], *, streams: int) -> Tensor:
         else:
             _sum(trained)
     if not torch.isfinite(sums).all():
-        raise ModelError("the loss is not a finite number; lower the recipe's rate or raise its warmup")
+        raise ModelError("the loss is not a finite number; lower the recipe's learning_rate or raise its warmup")
     for weight in trained:
         if weight.grad is not None:
             weight.grad /= total.clamp(min=1e-12)  # where nothing counts, gradients are 0 already
@@ -166,7 +166,7 @@ def _sum(weights: Sequence[torch.nn.Parameter]) -> None:
         weight.grad = part.view_as(weight)
 
 
-def update(optimiser: torch.optim.AdamW, *, rate: float, clip: float) -> float:
+def update(optimiser: torch.optim.AdamW, *, learning_rate: float, clip: float) -> float:
     """Apply the gradients and drop them.
 
     Returns:
@@ -175,7 +175,7 @@ def update(optimiser: torch.optim.AdamW, *, rate: float, clip: float) -> float:
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(weights, clip)
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate
     optimiser.step()
     optimiser.zero_grad()
-    return float(gathered(norm))
+    return float(full_tensor(norm))

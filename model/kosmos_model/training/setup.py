@@ -1,4 +1,4 @@
-"""What a training begins with: a fresh model, given weights, or the latest checkpoint of its folder."""
+"""The start of a training: a fresh model, given weights, or the latest checkpoint of its folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from kosmos_eval.errors import ModelError
+from kosmos_model.data.corpora import SOURCES
+from kosmos_model.data.datasets import resolve
 from kosmos_model.data.shards import shards
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import KosmosConfig, as_json
@@ -16,21 +18,21 @@ from kosmos_model.modeling.kosmos import Kosmos, build
 from kosmos_model.modeling.tokenizer import Tokenizer
 from kosmos_model.modeling.vision import freeze_all_but_last_layer, load_clip
 from kosmos_model.training import checkpoints, recipes
-from kosmos_model.training.checkpoints import Position
+from kosmos_model.training.checkpoints import TrainState
 from kosmos_model.training.optim import optimiser
 from kosmos_model.training.recipes import Recipe
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a recipe is run.
+    """Options of a run of a recipe.
 
     Args:
         steps: how many; None for the recipe's.
         minutes: a time budget that decides the steps instead, once the first have been measured.
         device: auto, cpu, cuda, ...
         seed: decides weights and data.
-        fresh: begin anew rather than go on.
+        overwrite: start over, and replace what training has made in the folder before.
         workers: processes that draw batches ahead; 0 draws them in this one.
     """
 
@@ -38,40 +40,43 @@ class Options:
     minutes: float | None = None
     device: str = "auto"
     seed: int = 0
-    fresh: bool = False
+    overwrite: bool = False
     workers: int = 1
 
 
 @dataclass
 class Run:
-    """What a run changes."""
+    """The objects that a run changes."""
 
     model: Kosmos
     tokenizer: Tokenizer
     optimiser: torch.optim.AdamW
-    position: Position
+    state: TrainState
 
 
-def begin(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Run:
-    """The state before the next step: fresh, or the latest checkpoint's.
+def setup(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Run:
+    """Return the state before the next step: fresh, or the latest checkpoint's.
 
     Raises:
-        BadData: if a stream's files are not there.
+        BadData: if a dataset's files are not there.
+        PlugInError: if its function is not there.
         ModelError: if the tokenizer, the weights to begin with or the checkpoint are not of this model.
         RunError: if the checkpoint is of another recipe or seed.
     """
-    for stream in recipe.streams:
-        if stream.paths:
-            shards(tuple(stream.paths))
+    for dataset in recipe.datasets:
+        if dataset.paths:
+            shards(tuple(dataset.paths))
+        if dataset.source not in SOURCES:
+            resolve(dataset.source)
     config = recipes.shaped(recipe)
     tokenizer = _tokenizer(recipe, config)
     identity = {**recipes.identity(recipe), "config": as_json(config), "seed": options.seed}
-    saved = checkpoints.latest(folder)
+    saved = None if options.overwrite else checkpoints.latest(folder)
     if saved is None:
-        position = Position(0, options.steps or (recipe.steps if options.minutes is None else None), identity)
+        state = TrainState(0, options.steps or (recipe.steps if options.minutes is None else None), identity)
     else:
-        position = checkpoints.read(saved, identity=identity)
-        position = replace(position, steps=options.steps or position.steps)
+        state = checkpoints.read(saved, identity=identity)
+        state = replace(state, steps=options.steps or state.steps)
     model = build(config, seed=options.seed)
     _fill(model, recipe, saved)
     model.to(ranks.device).train()
@@ -87,7 +92,7 @@ def begin(recipe: Recipe, folder: Path, options: Options, *, ranks: Ranks) -> Ru
     adam = optimiser(model, recipe)
     if saved is not None:
         checkpoints.restore(saved, model, adam)
-    return Run(model, tokenizer, adam, position)
+    return Run(model, tokenizer, adam, state)
 
 
 def _tokenizer(recipe: Recipe, config: KosmosConfig) -> Tokenizer:
@@ -101,7 +106,7 @@ def _tokenizer(recipe: Recipe, config: KosmosConfig) -> Tokenizer:
 
 
 def _fill(model: Kosmos, recipe: Recipe, saved: Path | None) -> None:
-    """The weights of a checkpoint, else those that the recipe begins with, else fresh ones."""
+    """Fill in the weights of a checkpoint, else those that the recipe begins with; else leave the fresh ones."""
     given = saved or recipe.init
     if given is not None:
         path = given / checkpoint.WEIGHTS if given.is_dir() else given

@@ -1,8 +1,7 @@
-"""Training: steps over streams, checkpoints to go on from, evaluation on the way (KOSMOS-1 section 3.2)."""
+"""Training: steps over datasets, checkpoints to go on from, evaluation on the way (KOSMOS-1 section 3.2)."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +17,19 @@ from torch.distributed.fsdp import FSDPModule
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.run_folder import locked
+from kosmos_eval.files import clear_made, mark_made, refuse_foreign
 from kosmos_eval.hook import EvalHook
 from kosmos_model.adapters.kosmos import live
-from kosmos_model.data.batches import Batches, Plan, drawn, in_step, loader
-from kosmos_model.data.streams import seed_of
-from kosmos_model.modeling.distributed import Ranks, joined, whole
+from kosmos_model.data.batches import Batches, Plan, in_step, loader, prefetch
+from kosmos_model.data.datasets import seed_of
+from kosmos_model.modeling.distributed import Ranks, full_parameters, process_group
 from kosmos_model.training import checkpoints
+from kosmos_model.training.checkpoints import MADE_BY, MODEL
 from kosmos_model.training.flops import Price
-from kosmos_model.training.log import LOSSES, SCORES, Log, Measured, Shown, shown
-from kosmos_model.training.optim import accumulate, rate, update
+from kosmos_model.training.log import LOSSES, SCORES, TENSORBOARD, Log, ProgressDisplay, StepMetrics, progress_display
+from kosmos_model.training.optim import accumulate, learning_rate, update
 from kosmos_model.training.recipes import Recipe
-from kosmos_model.training.setup import Options, Run, begin
+from kosmos_model.training.setup import Options, Run, setup
 
 MEASURED = range(3, 13)
 """The steps of a run whose times decide how many fit into a time budget."""
@@ -47,93 +48,111 @@ def train(recipe: Recipe, folder: Path, options: Options | None = None, *, conso
         The folder of the trained model, as ``--model kosmos:FOLDER`` takes it.
 
     Raises:
-        KosmosEvalError: if the recipe, its streams or the folder cannot be used.
+        KosmosEvalError: if the recipe, its datasets or the folder cannot be used.
     """
     options = options or Options()
-    with joined(options.device) as ranks, locked(folder) if ranks.first else nullcontext():
-        if options.fresh and ranks.first:
-            _discard(folder)
-        ranks.most(0)  # none looks for a checkpoint before the first has the folder
+    with process_group(options.device) as ranks, locked(folder) if ranks.first else nullcontext():
+        if ranks.first:
+            found = (path.name for path in folder.glob(checkpoints.STEPS))
+            refuse_foreign(folder, MADE_BY, (LOSSES, SCORES, TENSORBOARD, MODEL, *found))
+        ranks.barrier()  # none looks for a checkpoint before the first has the folder
         if console is None:
             console = Console(stderr=True, width=None if sys.stderr.isatty() else 250, quiet=not ranks.first)
-        run = begin(recipe, folder, options, ranks=ranks)
-        with shown(console, begun=run.position.step) as display:
-            if run.position.step:
-                display.say(f"going on after step {run.position.step} of {run.position.steps or '?'} in {folder}")
-            taken = steps(run, recipe, options=options, ranks=ranks)
+        run = setup(recipe, folder, options, ranks=ranks)
+        with progress_display(console, begun=run.state.step) as display:
+            if run.state.step:
+                display.say(f"going on after step {run.state.step} of {run.state.steps or '?'} in {folder}")
+            batches = _batches(run, recipe, options, ranks)
+            hook = evaluation(recipe, run, folder=folder, say=display.say)
+            if options.overwrite:
+                batches[0]  # nothing is removed before what replaces it can be read
+                if ranks.first:
+                    clear_made(folder, MADE_BY)
+                ranks.barrier()
+            taken = train_steps(run, recipe, batches, options=options, ranks=ranks)
             try:
-                keep(taken, run, recipe, folder=folder, ranks=ranks, display=display)
+                fit(taken, run, recipe, folder=folder, ranks=ranks, display=display, hook=hook)
             except (OSError, SafetensorError) as error:
-                raise RunError(f"{folder}: {error}; its last checkpoint is kept, mend this and run again") from error
-        console.print(f"the model is in {folder / 'model'}: kosmos-eval run --model kosmos:{folder / 'model'}")
-    return folder / "model"
+                raise RunError(f"{folder}: {error}; its last checkpoint is kept, fix this and run again") from error
+        console.print(f"the model is in {folder / MODEL}: kosmos-eval run --model kosmos:{folder / MODEL}")
+    return folder / MODEL
 
 
-def _discard(folder: Path) -> None:
-    for name in ("step-*", ".step-*.tmp", "tensorboard", LOSSES, SCORES, "model"):
-        for path in folder.glob(name):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def steps(run: Run, recipe: Recipe, *, options: Options, ranks: Ranks) -> Iterator[Measured]:
-    """Take the steps that are left, and tell of each what was measured."""
+def _batches(run: Run, recipe: Recipe, options: Options, ranks: Ranks) -> Batches:
     size = run.model.config.image_size
-    plan = Plan(recipe.streams, options.seed, recipe.length, recipe.part_tokens, size, ranks.rank, ranks.ranks)
+    plan = Plan(
+        recipe.datasets, options.seed, recipe.context_length, recipe.micro_batch_tokens, size, ranks.rank, ranks.ranks
+    )
+    return Batches(plan, run.tokenizer)
+
+
+def train_steps(run: Run, recipe: Recipe, batches: Batches, *, options: Options, ranks: Ranks) -> Iterator[StepMetrics]:
+    """Take the steps that are left, and tell of each what was measured."""
     price = Price.on(ranks.device, run.model.config, frozen=recipe.freeze_vision)
     started, times = time.monotonic(), list[float]()
-    left = range(run.position.step, run.position.steps or sys.maxsize)
-    batches = drawn(loader(Batches(plan, run.tokenizer), left, workers=options.workers))
-    while run.position.steps is None or run.position.step < run.position.steps:
+    left = range(run.state.step, run.state.steps or sys.maxsize)
+    read = prefetch(loader(batches, left, workers=options.workers))
+    while run.state.steps is None or run.state.step < run.state.steps:
         before = time.monotonic()
-        parts = next(batches)
+        parts = next(read)
         if isinstance(run.model, FSDPModule):
-            parts = in_step(parts, ranks.most(len(parts)), image_size=size)
-        torch.manual_seed(seed_of("step", options.seed, run.position.step, ranks.rank))  # dropout's
-        run.model.vision.rest(run.position.step in range(*recipe.vision_rests))
-        peak = rate(run.position.step, recipe, steps=run.position.steps or sys.maxsize)
-        sums = accumulate(run.model, parts, streams=len(recipe.streams))
-        norm = update(run.optimiser, rate=peak, clip=recipe.clip)
+            parts = in_step(parts, ranks.all_reduce_max(len(parts)), image_size=run.model.config.image_size)
+        torch.manual_seed(seed_of("step", options.seed, run.state.step, ranks.rank))  # dropout's
+        run.model.vision.freeze(run.state.step in range(*recipe.freeze_vision_steps))
+        peak = learning_rate(run.state.step, recipe, steps=run.state.steps or sys.maxsize)
+        sums = accumulate(run.model, parts, datasets=len(recipe.datasets))
+        norm = update(run.optimiser, learning_rate=peak, clip=recipe.clip)
         losses = {
-            stream.kind: loss / weight
-            for stream, (loss, weight, _) in zip(recipe.streams, sums.tolist(), strict=True)
+            dataset.kind: loss / weight
+            for dataset, (loss, weight, _) in zip(recipe.datasets, sums.tolist(), strict=True)
             if weight
         }
         times.append(time.monotonic() - before)
-        run.position = replace(run.position, step=run.position.step + 1)
-        if run.position.steps is None and options.minutes is not None and len(times) == MEASURED.stop:
+        run.state = replace(run.state, step=run.state.step + 1)
+        if run.state.steps is None and options.minutes is not None and len(times) == MEASURED.stop:
             rest = options.minutes * 60 - (time.monotonic() - started)
-            found = run.position.step + max(1, int(rest / median(times[MEASURED.start :])))
-            run.position = replace(run.position, steps=ranks.most(found))
+            found = run.state.step + max(1, int(rest / median(times[MEASURED.start :])))
+            run.state = replace(run.state, steps=ranks.all_reduce_max(found))
         busy = None if price is None else price.utilisation(parts, seconds=times[-1])
-        yield Measured(run.position.step, times[-1], int(sums[:, 2].sum()), peak, norm, losses, busy)
+        yield StepMetrics(run.state.step, times[-1], int(sums[:, 2].sum()), peak, norm, losses, busy)
 
 
-def keep(taken: Iterator[Measured], run: Run, recipe: Recipe, *, folder: Path, ranks: Ranks, display: Shown) -> None:
+def fit(
+    taken: Iterator[StepMetrics],
+    run: Run,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    ranks: Ranks,
+    display: ProgressDisplay,
+    hook: EvalHook | None,
+) -> None:
     """Write and show what is measured, save and evaluate on the way, and write the model in the end.
 
     Every rank saves and evaluates with the others; the first one writes.
     """
-    hook = evaluation(recipe, run, folder=folder, say=display.say)
-    kinds = [stream.kind for stream in recipe.streams]
-    with closing(Log(folder, kinds, begun=run.position.step)) if ranks.first else nullcontext() as log:
-        for measured in taken:
+    if hook is not None and ranks.first:
+        mark_made(folder, MADE_BY, [SCORES])
+    kinds = [dataset.kind for dataset in recipe.datasets]
+    with closing(Log(folder, kinds, begun=run.state.step)) if ranks.first else nullcontext() as log:
+        for metrics in taken:
             if log is not None:
-                log.add(measured)
-                display.step(measured, run.position.steps)
-            last = measured.step == run.position.steps
-            if last or measured.step % recipe.save_every == 0:
-                checkpoints.save(folder, run.position, run.model, run.optimiser, tokenizer=run.tokenizer, ranks=ranks)
-            if hook is not None and (last or measured.step % recipe.evaluate_every == 0):
-                with whole(run.model):
-                    found = hook(measured.step, run.model)
+                log.add(metrics)
+                display.step(metrics, run.state.steps)
+            last = metrics.step == run.state.steps
+            if last or metrics.step % recipe.save_every == 0:
+                checkpoints.save(folder, run.state, run.model, run.optimiser, tokenizer=run.tokenizer, ranks=ranks)
+            if hook is not None and (last or metrics.step % recipe.evaluate_every == 0):
+                with full_parameters(run.model):
+                    found = hook(metrics.step, run.model)
                 if log is not None:
-                    log.scores(measured.step, found)
+                    log.scores(metrics.step, found)
     if ranks.first:
         checkpoints.finish(folder)
 
 
 def evaluation(recipe: Recipe, run: Run, *, folder: Path, say: Callable[[str], None]) -> EvalHook | None:
-    """What evaluates the model in training, which leaves no trace in it and whose errors do not end it.
+    """Return the hook that evaluates the model in training; it leaves no trace, and its errors do not end the run.
 
     Raises:
         KosmosEvalError: if a task cannot be evaluated.
@@ -142,11 +161,11 @@ def evaluation(recipe: Recipe, run: Run, *, folder: Path, say: Callable[[str], N
         return None
     return EvalHook(
         list(recipe.evaluate),
-        every=1,  # `keep` knows when
+        every=1,  # `fit` knows when
         limit=recipe.evaluate_limit,
         budget=recipe.evaluate_budget,
         shots=recipe.evaluate,
         wrap=lambda model: live(model, run.tokenizer, name=recipe.name),
         csv=folder / SCORES,
-        say=say,
+        log=say,
     )

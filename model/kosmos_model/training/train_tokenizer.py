@@ -1,6 +1,6 @@
 """Train a tokenizer: ``python -m kosmos_model.training.train_tokenizer OUT --vocab-size N [TEXT_FILE ...]``.
 
-Without files it learns from a stream that is named as recipes name theirs: what kosmos-nano is to read, by default, so
+Without files it learns from a dataset that is named as recipes name theirs: what kosmos-nano is to read, by default, so
 that ``python -m kosmos_model.training.train_tokenizer model/kosmos_model/weights/kosmos-nano.spm`` makes the shipped
 one.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kosmos_eval.errors import KosmosEvalError, ModelError
 from kosmos_eval.prompt import Prompt
-from kosmos_model.data.streams import Item, resolve
+from kosmos_model.data.datasets import Item, resolve
 from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.tokenizer import train
 
@@ -24,7 +24,7 @@ NANO = "kosmos_tasks.lessons.texts:texts"
 
 
 def texts(items: Iterable[Item]) -> Iterator[str]:
-    """The text in what a stream gives: lessons with their answers, prompts, or texts."""
+    """Yield the text in what a dataset gives: lessons with their answers, prompts, or texts."""
     for item in items:
         if isinstance(item, str):
             yield item
@@ -34,7 +34,7 @@ def texts(items: Iterable[Item]) -> Iterator[str]:
 
 
 def lines(files: Iterable[Path]) -> Iterator[str]:
-    """The lines of UTF-8 text files.
+    """Yield the lines of UTF-8 text files.
 
     Raises:
         ModelError: if a file cannot be read or is no UTF-8.
@@ -50,17 +50,17 @@ def lines(files: Iterable[Path]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     assert __doc__
     parser = ArgumentParser(prog="python -m kosmos_model.training.train_tokenizer", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the file to write")
     parser.add_argument("files", type=Path, nargs="*", help="UTF-8 texts to learn from")
-    parser.add_argument("--stream", default=NANO, help="package.module:function, read where there are no files")
-    parser.add_argument("--items", type=int, default=100_000, help="of the stream, at most")
+    parser.add_argument("--dataset", default=NANO, help="package.module:function, read where there are no files")
+    parser.add_argument("--items", type=int, default=100_000, help="of the dataset, at most")
     parser.add_argument("--vocab-size", type=int, default=PRESETS["kosmos-nano"].vocab_size, help="pieces at most")
     options = parser.parse_args(arguments)
     try:
-        read = lines(options.files) if options.files else texts(islice(resolve(options.stream)(0), options.items))
+        read = lines(options.files) if options.files else texts(islice(resolve(options.dataset)(0), options.items))
         tokenizer = train(read, vocab_size=options.vocab_size, path=options.out)
     except KosmosEvalError as error:
         print(error, file=sys.stderr)

@@ -1,1 +1,1 @@
-"""What tasks of one kind share: text ranking, multiple choice, captioning, visual question answering."""
+"""Shared parts of tasks of one kind: text ranking, multiple choice, captioning, visual question answering."""

@@ -1,7 +1,7 @@
 """Choosing among texts by their likelihood: what closed-ended tasks compose.
 
 A choice follows its prompt after a space. Choices compete under a rule; of m that tie at the top, each right one earns
-1/m. The names of the marks are those of lm-evaluation-harness 0.4.13, where it has one: ``acc`` compares sums of
+1/m. Metrics have the names of lm-evaluation-harness 0.4.13, where it has one: ``acc`` compares sums of
 log-probabilities, ``acc_norm`` divides them by the number of characters of the choice, without the space.
 """
 
@@ -15,25 +15,32 @@ from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score
 
-MARKS: Mapping[Rule, str] = {
+METRICS: Mapping[Rule, str] = {
     "sum": "acc",
     "mean per character": "acc_norm",
     "mean per token": "acc_per_token",
     "difference": "acc_difference",
 }
+RULES: Mapping[Rule, str] = {
+    "sum": "scored by log-likelihood",
+    "mean per character": "scored by length-normalised log-likelihood (per character)",
+    "mean per token": "scored by length-normalised log-likelihood (per token)",
+    "difference": "scored by pointwise mutual information",
+}
+"""The notes of the rules."""
 PARAGRAPH = "\n\n"
-"""What lm-evaluation-harness puts between demonstrations."""
+"""The separator of demonstrations in lm-evaluation-harness."""
 
 
 def asked(prompt: Prompt, choices: Sequence[str], *, rule: Rule = "sum") -> list[LogLikelihood]:
-    """Every choice after the prompt; for ``difference`` also after ``Answer:`` alone, which is no prompt at all."""
+    """Return every choice after the prompt; for ``difference`` also after ``Answer:`` alone."""
     words = tuple(f" {choice}" for choice in choices)
     prompts = [prompt, Prompt("Answer:")] if rule == "difference" else [prompt]
     return [LogLikelihood(each, words) for each in prompts]
 
 
 def asked_in_context(sample: Sample, shots: Sequence[Sample], *, separator: str = PARAGRAPH) -> list[LogLikelihood]:
-    """The same ending after each of several contexts, which hold the choices (partial evaluation).
+    """Return the same ending after each of several contexts, which hold the choices (partial scoring).
 
     Args:
         sample: its ``extra["contexts"]`` are the contexts, in the order of its choices; its target is the ending.
@@ -48,7 +55,7 @@ def asked_in_context(sample: Sample, shots: Sequence[Sample], *, separator: str 
 def chosen(
     choices: Sequence[str], outputs: Sequence[Likelihoods], *, target: int, rule: Rule = "sum"
 ) -> tuple[str, float]:
-    """The choice that a rule prefers, ties joined by ``=``, and the credit for it.
+    """Return the choice that a rule prefers, ties joined by ``=``, and the credit for it.
 
     Args:
         choices: what was asked for.
@@ -64,17 +71,17 @@ def chosen(
 
 
 def ranked(
-    sample: Sample, outputs: Sequence[Likelihoods], *, rule: Rule = "sum", also: Sequence[Rule] = (), mark: str = ""
+    sample: Sample, outputs: Sequence[Likelihoods], *, rule: Rule = "sum", also: Sequence[Rule] = (), metric: str = ""
 ) -> Score:
-    """A mark for the rule, called ``mark`` if given, then one for each other rule that needs no further request."""
+    """Return the score by a rule, called ``metric`` if given, then by other rules that need no further request."""
     choices, target = sample.choices, sample.choices.index(sample.target)
     answer, credited = chosen(choices, outputs, target=target, rule=rule)
-    others = {MARKS[each]: chosen(choices, outputs, target=target, rule=each)[1] for each in also}
-    return Score({mark or MARKS[rule]: credited, **others}, answer)
+    others = {METRICS[each]: chosen(choices, outputs, target=target, rule=each)[1] for each in also}
+    return Score({metric or METRICS[rule]: credited, **others}, answer)
 
 
 def ranked_in_context(sample: Sample, outputs: Sequence[Likelihoods]) -> Score:
-    """The mark for the context after which the ending is the likeliest; ``extra["label"]`` is the right one."""
+    """Return the score of the context after which the ending is the likeliest; ``extra["label"]`` is the right one."""
     sums, tokens, greedy = zip(*((o.logprobs[0], o.tokens[0], o.greedy[0]) for o in outputs), strict=True)
-    answer, mark = chosen(sample.choices, [Likelihoods(sums, tokens, greedy)], target=sample.extra["label"])
-    return Score({MARKS["sum"]: mark}, answer)
+    answer, value = chosen(sample.choices, [Likelihoods(sums, tokens, greedy)], target=sample.extra["label"])
+    return Score({METRICS["sum"]: value}, answer)

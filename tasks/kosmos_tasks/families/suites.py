@@ -11,4 +11,4 @@ FEW_SHOT = Suite("kosmos1-fewshot", shots=(2, 4, 8))
 SYNTHETIC = Suite("synthetic")
 """Every task that has a generated split."""
 TRANSFER = Suite("kosmos1-transfer")
-"""What the paper compares before and after language-only instruction tuning (Tables 6 and 14)."""
+"""The tasks before and after language-only instruction tuning (Tables 6 and 14)."""

@@ -1,15 +1,16 @@
-"""Answers made elsewhere: results json where the benchmark has one, else one label a line, in the order asked."""
+"""Files of external answers: results JSON where the benchmark has one, else one label a line, in the order asked."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import regular
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import read_json
 
 
 def results_json(file: Path, fields: tuple[str, str], known: Collection[str], *, split: str) -> dict[str, str]:
-    """Id to answer, from a list of objects such as COCO's and VQA's results.
+    """Return id to answer, from a list of objects such as COCO's and VQA's results.
 
     Args:
         file: the results.
@@ -43,7 +44,7 @@ def results_json(file: Path, fields: tuple[str, str], known: Collection[str], *,
 
 
 def label_lines(file: Path, samples: Sequence[Sample], *, closed: bool = True) -> dict[str, str]:
-    """Sample id to label.
+    """Return sample id to label.
 
     Args:
         file: a label a line.
@@ -54,6 +55,7 @@ def label_lines(file: Path, samples: Sequence[Sample], *, closed: bool = True) -
         BadData: if the file is missing, has another number of lines, or a label that is no choice.
     """
     try:
+        regular(file)
         lines = file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"{file} cannot be read ({error}); expected one label a line") from error

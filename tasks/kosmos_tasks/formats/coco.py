@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, images_in, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
 from kosmos_tasks.formats.records import Columns, Row, columns, each, identity, one_of, string, text
 
@@ -33,21 +33,20 @@ FOLDERS = ("coco", "mscoco", "ms_coco", "coco2017", "coco2014")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose annotations lie in the source's folder, those whose images are there first."""
+    """Return the splits whose annotations lie in the source's folder, those whose images are there first."""
     folder = source.folder(*FOLDERS)
     there = [split for split in SPLITS if _annotations(folder, split).is_file()]
     return tuple(sorted(there, key=lambda split: not _pictured(folder, split)))
 
 
 def shown(source: Source, split: str) -> str:
-    """The split that demonstrations come from: the matching training one, or the same where that is not there."""
+    """Return the split that demonstrations come from: the matching training one where it is there, else the same."""
     wanted, folder = TRAINING.get(split, split), source.folder(*FOLDERS)
     return wanted if _annotations(folder, wanted).is_file() and _pictured(folder, wanted) else split
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
-    """One row per image: ``id`` (the official image id), ``image``, ``captions``.
+    """Return one row per image: ``id`` (the official image id), ``image``, ``captions``.
 
     Raises:
         BadData: if images are missing, or the file is not in the official format.
@@ -99,14 +98,14 @@ def _karpathy(file: Path, split: str, folder: Path) -> Iterator[Row]:
 
 
 def _entries(content: Mapping[str, Any], key: str, file: Path) -> Iterator[tuple[str, Any]]:
-    """The entries of a list in a file, each with its place in words."""
+    """Yield the entries of a list in a file, each with its place in words."""
     if not isinstance(content[key], list):
         raise BadData(f"{file} has {key!r} {str(content[key])[:60]!r}; expected a list")
     return ((f"{key[:-1]} {place} of {file}", entry) for place, entry in enumerate(content[key]))
 
 
 def pictures(folder: Path, split: str) -> Callable[[str | int], Path]:
-    """What gives the place of an image of 2014 or 2015, or of its copy of 2017, by its number."""
+    """Return a function from the number of an image to its path; copies of 2017 stand in for images of 2014."""
     own = images(folder, split)
     copies: dict[str, Path] = {}
     if split in OF_2014 and not own.is_dir():
@@ -129,12 +128,12 @@ def present(found: Iterable[Row], *, named_by: Path) -> None:
 
 
 def images(folder: Path, name: str) -> Path:
-    """The folder of a release's images, such as ``val2014``."""
+    """Return the folder of a release's images, such as ``val2014``."""
     return images_of(folder / name, folder / "images" / name, folder / "Images" / name, folder / "Images/mscoco" / name)
 
 
 def _pictured(folder: Path, split: str) -> bool:
-    """Whether there are images for a split: those of its name, for Karpathy's those that it is made of."""
+    """Return whether a split has images: those of its name, for Karpathy's those of the releases that it is made of."""
     needed = {"train": OF_2014}.get(split, ("val2014",)) if split in KARPATHY else (split,)
     names = needed if split == needed[0] or images(folder, needed[0]).is_dir() else ("val2017", "train2017")
     return all(has_images(images(folder, name)) for name in names)
@@ -146,3 +145,6 @@ def _annotations(folder: Path, split: str) -> Path:
         return file_of(folder, *(place + name for name in ("dataset_coco.json", "dataset.json") for place in places))
     name = f"captions_{split}.json"
     return file_of(folder, f"annotations/{name}", name, f"*/{name}", f"*/annotations/{name}")
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

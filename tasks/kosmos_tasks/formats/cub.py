@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, images_in, packed, read_json
+from kosmos_eval.source import Source, images_in, packed, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import Row, columns, distinct, listed, text
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 WOODPECKERS = {
     "kind": "woodpecker",
@@ -27,16 +31,17 @@ WOODPECKERS = {
     ],
 }
 """The first pair of the paper, as its Figure 6 shows it."""
+FOLDERS = ("cub_descriptions", "cub", "cub_200_2011", "cub-200-2011", "cub2002011")
 
 
-def rows(source: Source, images: int) -> Iterator[Row]:
-    """A row per picture: ``id, image, kind, names, descriptions, target``.
+def rows(source: Source, split: str, *, images: int) -> Dataset:
+    """Return a row per picture: ``id, image, kind, names, descriptions, target``.
 
     Raises:
         BadData: if ``groups.json`` is not of the expected form, or a category has no images or stands twice.
     """
-    folder = source.folder("cub_descriptions", "cub", "cub_200_2011", "cub-200-2011", "cub2002011")
-    return distinct(_pictured(folder, images), "id", named_by=folder / "groups.json")
+    folder = source.folder(*FOLDERS)
+    return table(distinct(_pictured(folder, images), "id", named_by=folder / "groups.json"), images=["image"])
 
 
 def _pictured(folder: Path, images: int) -> Iterator[Row]:
@@ -64,7 +69,7 @@ def _pair(value: object) -> list[Mapping[str, Any]]:
 
 
 def _pictures(folder: Path, name: str, most: int) -> list[Path]:
-    """The first pictures of a category's folder, which may bear CUB's number and lie in ``images/`` of the release."""
+    """Return the first pictures of a category's folder, with or without CUB's number, here or in its ``images/``."""
     nested = folder / "CUB_200_2011"
     for parent in (folder, folder / "images", nested / "images", nested / nested.name / "images"):
         for found in (parent / name, *sorted(parent.glob(f"[0-9][0-9][0-9].{name}"))):
@@ -72,3 +77,6 @@ def _pictures(folder: Path, name: str, most: int) -> list[Path]:
                 return pictures[:most]
     problem = f"{folder} has no folder {name} with images, nor images/{name}{packed(folder)}"
     raise BadData(f"{problem}; expected one for each category")
+
+
+FILES = Files(FOLDERS, ("test",), lambda source: ("test",), rows)

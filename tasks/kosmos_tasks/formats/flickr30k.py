@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, images_in, read_json, table
-from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, some, string, text
+from kosmos_tasks.formats.files import Files
+from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,11 +33,12 @@ SPLITS = tuple(KARPATHY)
 WHOLE = ("dataset_flickr30k.json", "dataset.json", "flickr_annotations_30k.csv")
 """Files with all splits, the first that is there counts."""
 SPLITLESS = ("results_20130124.token", "results.csv", "captions.txt")
+FOLDERS = ("flickr30k", "Flickr30k")
 IMAGES = ("flickr30k-images", "flickr30k_images", "images", "Images")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose captions lie in the source's folder.
+    """Return the splits whose captions lie in the source's folder.
 
     Raises:
         BadData: if there are captions, but nothing that says of which split.
@@ -50,24 +51,29 @@ def splits(source: Source) -> tuple[str, ...]:
     return found
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
-    """A row per image: ``id`` (the file's name), ``image``, ``captions``; the images may be missing.
+    """Return a row per image: ``id`` (the file's name), ``image``, ``captions``; the images may be missing.
 
     Raises:
         BadData: if an image has no caption or stands twice, or the file is not in an official format.
     """
     folder = _folder(source)
     file, images = _file(folder, split), images_of(source)
-    found = some(distinct(_captioned(file, split), "id", named_by=file), named_by=file)
+    found = distinct(_captioned(file, split), "id", named_by=file)
     bare = next((row["id"] for row in found if not row["captions"]), None)
     if bare is not None:
         raise BadData(f"image {bare} of {file} has no caption; every image needs at least one to be scored against")
     return table((row | {"image": str(images / row["id"])} for row in found), images=["image"])
 
 
+def shown(source: Source, split: str) -> str:
+    """Return the split that demonstrations come from: the training or the validation one, else the same."""
+    there = splits(source)
+    return next((each for each in ("train", "validation") if each in there and each != split), split)
+
+
 def images_of(source: Source) -> Path:
-    """The folder of the images: the first that has any."""
+    """Return the folder of the images: the first that has any."""
     folder = _folder(source)
     known = [folder / outer / inner for outer in IMAGES for inner in ("", outer)]
     known += [folder / "flickr30k" / name for name in IMAGES]
@@ -75,7 +81,7 @@ def images_of(source: Source) -> Path:
 
 
 def _folder(source: Source) -> Path:
-    return source.folder("flickr30k", "Flickr30k")
+    return source.folder(*FOLDERS)
 
 
 def _places(folder: Path, name: str) -> list[Path]:
@@ -88,7 +94,7 @@ def _file(folder: Path, split: str) -> Path:
 
 
 def _captioned(file: Path, split: str) -> Iterator[Row]:
-    """Names and captions of a split, from any of the files."""
+    """Yield names and captions of a split, from any of the files."""
     if file.name in WHOLE:
         for image in _annotated(file) if file.suffix == ".csv" else _karpathy(file):
             if image["split"] == KARPATHY[split]:
@@ -117,7 +123,7 @@ def _annotated(file: Path) -> Iterator[Row]:
 
 
 def _json_texts(value: Any) -> list[str]:
-    """A cell with a JSON list of texts."""
+    """Return a cell with a JSON list of texts."""
     expected = ValueError("a JSON list of captions")
     try:
         found = json.loads(value)
@@ -126,3 +132,6 @@ def _json_texts(value: Any) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(said, str) for said in found):
         raise expected
     return found
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

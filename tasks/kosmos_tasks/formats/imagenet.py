@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, packed, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
 if TYPE_CHECKING:
@@ -35,27 +36,32 @@ TRUTHS = ("LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_la
 
 @cache
 def classes() -> Mapping[str, str]:
-    """Wnid to CLIP's name, in the order of the sorted wnids, which is that of the usual class indices 0..999."""
+    """Return wnid to CLIP's name, in the order of the sorted wnids, which is that of the class indices 0..999."""
     lines = (Path(__file__).parents[1] / "data" / "imagenet_names.tsv").read_text(encoding="utf-8").splitlines()
     return dict(line.split("\t") for line in lines)
 
 
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names in that order."""
+    return tuple(classes().values())
+
+
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits of which there are images in the source's folder."""
+    """Return the splits of which there are images in the source's folder."""
     folder = source.folder(*FOLDERS)
     there = [split for split in SPLITS if _images(folder, split) != folder]
     return tuple(there) if "val" in there or not any(folder.glob(f"{FLAT}*")) else ("val", *there)
 
 
 def shown(source: Source, split: str) -> str:
-    """The split that demonstrations come from: the training one where its classes are unpacked, else the same."""
+    """Return the split that demonstrations come from: the training one where it is unpacked, else the same."""
     images = _images(source.folder(*FOLDERS), "train")
     return "train" if images.name == "train" and any(images.glob("n????????/")) else split
 
 
-@lru_cache(maxsize=4)
 def rows(source: Source, split: str) -> Dataset:
-    """One row per image: ``id``, ``image``, ``label`` (0..999).
+    """Return one row per image: ``id``, ``image``, ``label`` (0..999).
 
     Raises:
         BadData: if there are no images, or no ground truth that says what flat ones show.
@@ -74,7 +80,7 @@ def rows(source: Source, split: str) -> Dataset:
 
 
 def _images(folder: Path, split: str) -> Path:
-    """Where a split's images lie: in a folder of their own, here or as in Kaggle's archive, or here itself."""
+    """Return the folder of a split's images: one of their own, here or as in Kaggle's archive, or this one."""
     names = (split, f"ILSVRC2012_img_{split}", f"ILSVRC/Data/CLS-LOC/{split}")
     place = next((folder / name for name in names if (folder / name).is_dir()), folder)
     nested = place / place.name
@@ -108,7 +114,7 @@ def _truth(folder: Path, images: Path) -> Path:
 
 
 def _labels(truth: Path) -> dict[str, int]:
-    """Image, such as ``ILSVRC2012_val_00000001``, to its label."""
+    """Return image, such as ``ILSVRC2012_val_00000001``, to its label."""
     label_of: dict[str, int] = {wnid: label for label, wnid in enumerate(classes())}
     if truth.name == KIT:
         label_of = {str(number): label_of[wnid] for number, wnid in _kit(truth.with_name("meta.mat")).items()}
@@ -126,14 +132,14 @@ def _labels(truth: Path) -> dict[str, int]:
 
 
 def _entry(line: str, place: int) -> tuple[str, str]:
-    """The image and the class of a line; where only the class stands there, the image is the line's number."""
+    """Return the image and the class of a line; where only the class stands there, the image is the line's number."""
     words = next(csv.reader([line])) if "," in line else line.split()
     image = words[0].partition(".")[0] if len(words) > 1 else f"ILSVRC2012_val_{place:08d}"
     return image, words[min(1, len(words) - 1)].strip().partition(" ")[0]
 
 
 def _kit(meta: Path) -> dict[int, str]:
-    """The development kit's ILSVRC2012_ID to wnid, for the 1,000 classes."""
+    """Return the development kit's ILSVRC2012_ID to wnid, for the 1,000 classes."""
     from scipy.io import loadmat
 
     if not meta.is_file():
@@ -147,3 +153,6 @@ def _kit(meta: Path) -> dict[int, str]:
     if len(found) != len(classes()):
         raise BadData(f"{meta} names {len(found)} of the {len(classes())} classes; get the development kit again")
     return found
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

@@ -1,4 +1,4 @@
-"""Where official files lie, as archives unpack: in folders of their own name, nested once more, beside others."""
+"""Places of official files, as archives unpack: in folders of their own name, nested once more, beside others."""
 
 from os import scandir
 from pathlib import Path
@@ -7,19 +7,19 @@ from kosmos_eval.source import IMAGE_ENDINGS
 
 
 def file_of(folder: Path, *patterns: str) -> Path:
-    """The first file that matches, by the first pattern that any file matches; else the one that the first names."""
+    """Return the first file of the first pattern that any file matches; else the one that the first pattern names."""
     matches = (file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file())
     return next(matches, folder / patterns[0])
 
 
 def images_of(*places: Path) -> Path:
-    """The first of these folders that holds images, itself or in one of its own name in it; else the first."""
+    """Return the first of these folders that holds images, itself or in one of its own name in it; else the first."""
     nested = (inner for place in places for inner in (place, place / place.name))
     return next((place for place in nested if has_images(place)), places[0])
 
 
 def has_images(folder: Path) -> bool:
-    """Whether a folder holds an image itself; a large one is not listed to its end."""
+    """Return whether a folder holds an image itself; a large one is not listed to its end."""
     if not folder.is_dir():
         return False
     with scandir(folder) as entries:

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import regular
 from kosmos_eval.prompt import Image
-from kosmos_eval.source import Source, read_json, table
+from kosmos_eval.source import Source, from_hub, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
 if TYPE_CHECKING:
@@ -32,25 +33,40 @@ SPLITS = ("iq50", "test", "val", "train")
 """All splits, in the order in which one is chosen where none is asked for; the first is the paper's."""
 PANELS = 8
 LETTERS = "abcdefgh"
+CONFIGURATIONS = (
+    "center_single",
+    "distribute_four",
+    "distribute_nine",
+    "in_center_single_out_center_single",
+    "in_distribute_four_out_center_single",
+    "left_center_single_right_center_single",
+    "up_center_single_down_center_single",
+)
+HUB = "HuggingFaceM4/RAVEN"
+IMAGES = ("context", "candidates")
 FOLDERS = ("raven", "raven_iq", "raven-10000", "i-raven")
 
 
+def shown(source: Source, split: str) -> str:
+    """Return the split that demonstrations come from: the training one, for the paper's puzzles themselves."""
+    return split if split == "iq50" or "train" not in splits(source) else "train"
+
+
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits of which a puzzle lies in the source's folder."""
+    """Return the splits of which a puzzle lies in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if next(iter(_found(folder, split)), None) is not None)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str, configuration: str = "") -> Dataset:
-    """One row per puzzle: ``id, context, candidates, target, configuration``; RAVEN is read when looked at.
+    """Return one row per puzzle: ``id, context, candidates, target, configuration``; RAVEN is read when looked at.
 
     Raises:
         BadData: if a puzzle is incomplete or has no key.
     """
     folder = source.folder(*FOLDERS)
     if split == "iq50":
-        return table(_iq50(_found(folder, split)), images=["context", "candidates"])
+        return table(_iq50(_found(folder, split)), images=IMAGES)
     files = [file for file in _found(folder, split) if configuration in ("", file.parent.name)]
     if not files:
         raise BadData(f"{folder} has no configuration {configuration!r} with puzzles of split {split!r}")
@@ -62,8 +78,24 @@ def rows(source: Source, split: str, configuration: str = "") -> Dataset:
     return table(found).with_transform(_read)
 
 
+def hub_rows(source: Source, split: str, *, configuration: str) -> Dataset:
+    """Return the same columns from the hub, of one configuration or of all."""
+    import datasets
+
+    parts = []
+    for name in (configuration,) if configuration else CONFIGURATIONS:
+        part = from_hub(HUB, source=source, split=split, config=name)
+        ids = [f"{name}/{number}" for number in part["id"]]
+        part = part.select_columns(["panels", "choices", "target"]).add_column("id", ids)
+        parts.append(part.add_column("configuration", [name] * len(part)))
+    found = datasets.concatenate_datasets(parts).rename_columns({"panels": "context", "choices": "candidates"})
+    for column in IMAGES:
+        found = found.cast_column(column, datasets.List(datasets.Image(decode=False)))
+    return found
+
+
 def _found(folder: Path, split: str) -> Iterator[Path]:
-    """The files or folders of puzzles, by the first pattern that anything matches."""
+    """Yield the files or folders of puzzles, by the first pattern that anything matches."""
     name = "exp-*/" if split == "iq50" else f"*/RAVEN_*_{split}.npz"
     outer = ("", "*[iI][qQ]*/") if split == "iq50" else ("", "*RAVEN*/", "*RAVEN*/*RAVEN*/")
     for each in outer:
@@ -99,7 +131,7 @@ def _iq50(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _key(folder: Path) -> str:
-    """The letter of the right candidate."""
+    """Return the letter of the right candidate."""
     own, common = folder / "answer.txt", folder.parent / "answers.json"
     if own.is_file():
         return content(own).strip().lower()
@@ -110,12 +142,12 @@ def _key(folder: Path) -> str:
 
 
 def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The rows with images and targets of their files; a broken file stands in every place of its images."""
+    """Return the rows with images and targets of their files; a broken file stands in every place of its images."""
     found: dict[str, list[Any]] = {"context": [], "candidates": [], "target": []}
     for file in batch.pop("file", ()):
         try:
             cells, target = _puzzle(Path(file))
-        except (BadZipFile, KeyError, ValueError, EOFError, OSError):
+        except (BadZipFile, KeyError, ValueError, EOFError, OSError, MemoryError):
             cells, target = [{"bytes": None, "path": file}] * 2 * PANELS, 0
         found["context"].append(cells[:PANELS])
         found["candidates"].append(cells[PANELS:])
@@ -124,10 +156,11 @@ def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
-    """The images of an npz file as cells of PNG bytes, and its target; pickled objects are refused."""
+    """Return the images of an npz file as cells of PNG bytes, and its target; pickled objects are refused."""
     import PIL.Image
     from numpy.lib.format import read_array
 
+    regular(file)
     with ZipFile(file) as members:
         arrays = {}
         for name in ("image", "target"):
@@ -142,3 +175,6 @@ def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
         raise ValueError(f"images of shape {pixels.shape} and type {pixels.dtype}")
     cells = [{"bytes": Image.drawn(PIL.Image.fromarray(panel)).encoded(), "path": None} for panel in pixels]
     return cells, target
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

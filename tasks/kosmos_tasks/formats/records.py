@@ -8,29 +8,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import regular
 
 Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Any], Any]]
-"""What turns the value of a column into the one wanted, or raises a `ValueError` that says what it expects."""
+"""A function for each column that converts its value, or raises a `ValueError` with what it expects."""
 Value = TypeVar("Value")
 
 
 def string(value: object) -> str:
-    """A column of text, which may be empty."""
+    """Return a column of text, which may be empty."""
     if not isinstance(value, str):
         raise ValueError("a text")
     return value
 
 
 def text(value: object) -> str:
-    """A column of text; a `ValueError` where it is none, or blank."""
+    """Return a column of text; a `ValueError` where it is none, or blank."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("some text")
     return value
 
 
 def texts(count: int) -> Callable[[object], list[str]]:
-    """A column of so many texts."""
+    """Return a column of so many texts."""
 
     def checked(value: object) -> list[str]:
         if not isinstance(value, list) or len(value) != count:
@@ -41,7 +42,7 @@ def texts(count: int) -> Callable[[object], list[str]]:
 
 
 def number(value: object) -> int:
-    """A column of whole numbers, which may be written as text."""
+    """Return a column of whole numbers, which may be written as text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.isdecimal():
@@ -50,12 +51,12 @@ def number(value: object) -> int:
 
 
 def identity(value: object) -> str:
-    """A column of names or numbers that tell records apart."""
+    """Return a column of names or numbers that tell records apart."""
     return str(number(value)) if isinstance(value, int) else text(value)
 
 
 def one_of(*values: object, labels: Sequence[object] = ()) -> Callable[[object], Any]:
-    """A column of these values, kept as ``labels`` if given."""
+    """Return a column of these values, kept as ``labels`` if given."""
 
     def checked(value: object) -> object:
         if not any(value is each or (value == each and type(value) is type(each)) for each in values):
@@ -66,7 +67,7 @@ def one_of(*values: object, labels: Sequence[object] = ()) -> Callable[[object],
 
 
 def each(name: str) -> Callable[[object], list[str]]:
-    """A column of lists of objects, of which one text is wanted: ``[{"answer": "a cup", ...}, ...]``."""
+    """Return a column of lists of objects, of which one text is wanted: ``[{"answer": "a cup", ...}, ...]``."""
 
     def checked(value: object) -> list[str]:
         if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
@@ -80,7 +81,7 @@ def each(name: str) -> Callable[[object], list[str]]:
 
 
 def columns(row: object, wanted: Columns, *, place: str) -> Row:
-    """The wanted columns of a row, each as its function gives it.
+    """Return the wanted columns of a row, each as its function gives it.
 
     Raises:
         BadData: naming ``place`` and the column that is missing or is not what its function expects.
@@ -100,7 +101,7 @@ def columns(row: object, wanted: Columns, *, place: str) -> Row:
 
 
 def listed(content: object, *, named_by: str | Path) -> list[Any]:
-    """A list of records from a JSON file.
+    """Return a list of records from a JSON file.
 
     Raises:
         BadData: if it is none, or empty.
@@ -110,22 +111,8 @@ def listed(content: object, *, named_by: str | Path) -> list[Any]:
     return content
 
 
-def distinct(rows: Iterable[Row], name: str, *, named_by: str | Path) -> Iterator[Row]:
-    """The rows, of which no two are the same by a column.
-
-    Raises:
-        BadData: naming the one that stands twice.
-    """
-    seen = set()
-    for row in rows:
-        if row[name] in seen:
-            raise BadData(f"{name} {row[name]} stands twice in {named_by}; get the official file again")
-        seen.add(row[name])
-        yield row
-
-
 def some(rows: Iterable[Value], *, named_by: str | Path) -> list[Value]:
-    """The rows of a file.
+    """Return the rows of a file.
 
     Raises:
         BadData: if there are none.
@@ -136,13 +123,29 @@ def some(rows: Iterable[Value], *, named_by: str | Path) -> list[Value]:
     return found
 
 
+def distinct(rows: Iterable[Row], name: str, *, named_by: str | Path) -> list[Row]:
+    """Return the rows of a file, of which no two are the same by a column.
+
+    Raises:
+        BadData: naming the one that stands twice, or if there are none.
+    """
+    found = some(rows, named_by=named_by)
+    seen = set()
+    for row in found:
+        if row[name] in seen:
+            raise BadData(f"{name} {row[name]} stands twice in {named_by}; get the official file again")
+        seen.add(row[name])
+    return found
+
+
 def content(file: Path, *, newline: str | None = None) -> str:
-    """The text of a file, without a byte order mark.
+    """Return the text of a file, without a byte order mark.
 
     Raises:
         BadData: if it cannot be read, or is not UTF-8.
     """
     try:
+        regular(file)
         with file.open(encoding="utf-8-sig", newline=newline) as opened:
             return opened.read()
     except (OSError, UnicodeDecodeError) as error:
@@ -150,14 +153,14 @@ def content(file: Path, *, newline: str | None = None) -> str:
 
 
 def lines(file: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a file that are not blank, each with its place in words."""
+    """Yield the lines of a file that are not blank, each with its place in words."""
     for place, line in enumerate(content(file).split("\n"), start=1):
         if line.strip():
             yield f"line {place} of {file}", line
 
 
 def json_lines(file: Path) -> Iterator[tuple[str, Any]]:
-    """The values of a file with a JSON value a line, each with its place in words.
+    """Yield the values of a file with a JSON value a line, each with its place in words.
 
     Raises:
         BadData: if the file cannot be read, or a line is no JSON.
@@ -170,7 +173,7 @@ def json_lines(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def csv_rows(file: Path) -> Iterator[tuple[str, Row]]:
-    """The rows of a CSV file by the names in its first line, each with its place; cells left out are empty.
+    """Yield the rows of a CSV file by the names in its first line, each with its place; cells left out are empty.
 
     Raises:
         BadData: if the file cannot be read, or a row has more cells than there are names.

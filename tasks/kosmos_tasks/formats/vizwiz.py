@@ -7,14 +7,14 @@ Layout, under ``vizwiz/`` or the root itself: ``{val,train,test}.json``, there o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
-from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, identity, listed, some, string, text
+from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, identity, listed, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,20 +25,20 @@ FOLDERS = ("vizwiz", "vizwiz_vqa", "vizwiz-vqa")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose questions lie in the source's folder."""
+    """Return the splits whose questions lie in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in SPLITS if _questions(folder, split).is_file())
 
 
-def shown(source: Source) -> list[str]:
-    """The splits that demonstrations may come from, the best first: those with answers whose images are there."""
+def shown(source: Source, split: str) -> str | None:
+    """Return the split that demonstrations come from: another one with answers and images, else itself or none."""
     folder, there = source.folder(*FOLDERS), splits(source)
-    return [split for split in ("train", "val") if split in there and has_images(_images(folder, split))]
+    found = [each for each in ("train", "val") if each in there and has_images(_images(folder, each))]
+    return next((each for each in found if each != split), split if split in found else None)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
-    """One row per question: ``question_id, image, image_id, question, answers, answer_type``.
+    """Return one row per question: ``id, image, image_id, question, answers, answer_type``.
 
     Splits without public answers have none in their rows.
 
@@ -47,9 +47,10 @@ def rows(source: Source, split: str) -> Dataset:
     """
     folder = source.folder(*FOLDERS)
     file, images = _questions(folder, split), _images(folder, split)
-    found = some(distinct(_rows(file, split), "question_id", named_by=file), named_by=file)
+    found = distinct(_rows(file, split), "question_id", named_by=file)
     existing(images, (row["image_id"] for row in found), named_by=file)
-    return table(({**row, "image": str(images / row["image_id"])} for row in found), images=["image"])
+    rows = ({**row, "image": str(images / row["image_id"])} for row in found)
+    return table(rows, images=["image"]).rename_column("question_id", "id")
 
 
 def _rows(file: Path, split: str) -> Iterator[Row]:
@@ -73,7 +74,7 @@ def _rows(file: Path, split: str) -> Iterator[Row]:
 
 
 def _annotations(file: Path, split: str) -> dict[str, Row]:
-    """Answers and their type by the ids of the questions, in the format of VQA."""
+    """Return answers and their type by the ids of the questions, in the format of VQA."""
     beside = file.with_name(f"{split}_annotations_vqa_format.json")
     if not beside.is_file():
         raise BadData(f"{file.name} is there without its annotations; add {beside}")
@@ -84,10 +85,13 @@ def _annotations(file: Path, split: str) -> dict[str, Row]:
 
 
 def _questions(folder: Path, split: str) -> Path:
-    """The file of the challenge, or the one in the format of VQA."""
+    """Return the file of the challenge, or the one in the format of VQA."""
     places = ("", "Annotations/", "annotations/", "Annotations/Annotations/")
     return file_of(folder, *(f"{place}{split}{end}.json" for end in ("", "_questions_vqa_format") for place in places))
 
 
 def _images(folder: Path, split: str) -> Path:
     return images_of(folder / split, folder / "images" / split, folder / "Images" / split)
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows, shown)

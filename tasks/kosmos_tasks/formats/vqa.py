@@ -8,15 +8,15 @@ Layout, under ``vqav2/`` or the root itself: ``v2_OpenEnded_mscoco_SPLIT_questio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, read_json, table
 from kosmos_tasks.formats import coco
+from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images
-from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, listed, number, some, string, text
+from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, listed, number, string, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,20 +29,20 @@ FOLDERS = ("vqav2", "vqa_v2", "vqa2", "vqa")
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits whose question file lies in the source's folder."""
+    """Return the splits whose question file lies in the source's folder."""
     folder = source.folder(*FOLDERS)
     return tuple(split for split in IMAGES if _questions(folder, split).is_file())
 
 
-def shown(source: Source) -> list[str]:
-    """The splits that demonstrations may come from, the best first: those with answers whose images are there."""
+def shown(source: Source, split: str) -> str | None:
+    """Return the split that demonstrations come from: another one with answers and images, else itself or none."""
     folder, there = source.folder(*FOLDERS), splits(source)
-    return [split for split in ANSWERED if split in there and _has_images(source, folder, IMAGES[split])]
+    found = [each for each in ANSWERED if each in there and _has_images(source, folder, IMAGES[each])]
+    return next((each for each in found if each != split), split if split in found else None)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
-    """One row per question: ``question_id, image, image_id, question, answers, answer_type, multiple_choice_answer``.
+    """Return one row per question: ``id, image, image_id, question, answers, answer_type, multiple_choice_answer``.
 
     Splits without public answers have none in their rows.
 
@@ -53,9 +53,9 @@ def rows(source: Source, split: str) -> Dataset:
     file = _questions(folder, split)
     annotations = _annotations(folder, split) if split in ANSWERED else None
     picture = coco.pictures(_pictured(source, folder, IMAGES[split]), IMAGES[split])
-    found = some(distinct(_joined(file, annotations, picture), "question_id", named_by=file), named_by=file)
+    found = distinct(_joined(file, annotations, picture), "question_id", named_by=file)
     coco.present(found, named_by=file)
-    return table(found, images=["image"])
+    return table(found, images=["image"]).rename_column("question_id", "id")
 
 
 def _joined(file: Path, annotations: Mapping[int, Row] | None, picture: Callable[[int], Path]) -> Iterator[Row]:
@@ -71,7 +71,7 @@ def _joined(file: Path, annotations: Mapping[int, Row] | None, picture: Callable
 
 
 def _annotations(folder: Path, split: str) -> dict[int, Row]:
-    """The annotations by the ids of their questions."""
+    """Return the annotations by the ids of their questions."""
     name = f"v2_mscoco_{split}_annotations.json"
     file = file_of(folder, name, f"*/{name}")
     if not file.is_file():
@@ -99,7 +99,10 @@ def _has_images(source: Source, folder: Path, name: str) -> bool:
 
 
 def _pictured(source: Source, folder: Path, name: str) -> Path:
-    """Where the folders of images lie: beside the questions, or among those of COCO under the same root."""
+    """Return the parent of the folders of images: that of the questions, or that of COCO under the same root."""
     shared = source.folder(*coco.FOLDERS)
     own = coco.images(folder, name).is_dir()
     return folder if own or shared == source.root else shared
+
+
+FILES = Files(FOLDERS, tuple(IMAGES), splits, rows, shown)

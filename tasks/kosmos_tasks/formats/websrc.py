@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Source, from_hub, table
-from kosmos_tasks.formats.records import columns, csv_rows, distinct, some, text
+from kosmos_tasks.formats.files import Files
+from kosmos_tasks.formats.records import columns, csv_rows, distinct, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,6 +28,7 @@ HELD_OUT = {
     "test": ("au02", "au14", "ga06", "ga08", "ga38", "ho07", "ho08", "mo08", "sp16", "un08"),
 }
 """The sites of the official splits (``dataset_split_release.json``); all others are for training."""
+HUB = "rootsautomation/websrc"
 SPLITS = ("dev", "train", "test")
 FOLDERS = ("websrc", "websrc_v1.0")
 MARKUP = re.compile(
@@ -35,35 +37,32 @@ MARKUP = re.compile(
 
 
 def splits(source: Source) -> tuple[str, ...]:
-    """The splits of which a site lies in the source's folder."""
+    """Return the splits of which a site lies in the source's folder."""
     there = {_split(file) for file in _sites(source)}
     return tuple(split for split in SPLITS if split in there)
 
 
-@lru_cache(maxsize=8)
 def rows(source: Source, split: str) -> Dataset:
-    """A row per question: ``id, image, question, answer, page``, and ``text``, which is read when looked at.
+    """Return a row per question: ``id, image, question, answer, page``, and ``text``, which is read when looked at.
 
     Raises:
         BadData: if a row is not in the official format, or a page is missing.
     """
     files = [file for file in _sites(source) if _split(file) == split]
     found = distinct((row for file in files for row in _questions(file)), "id", named_by=files[0].parents[2])
-    return table(some(found, named_by=files[0])).with_transform(_read)
+    return table(found).with_transform(_read)
 
 
-def hub_rows(name: str, source: Source, split: str) -> Dataset:
-    """The same from a copy on the hub that has screenshots in base 64 and no texts."""
-    found = from_hub(name, source=source, split=split)
+def hub_rows(source: Source, split: str) -> Dataset:
+    """Return the same from the copy on the hub, which has screenshots in base 64 and no texts."""
+    found = from_hub(HUB, source=source, split=split)
     pages = [f"{domain}/{page}" for domain, page in zip(found["domain"], found["page_id"], strict=True)]
     found = found.rename_column("image", "screenshot").add_column("page", pages)
-    if "id" not in found.column_names:
-        found = found.add_column("id", [f"{split}/{place}" for place in range(len(found))])
     return found.with_transform(_decoded)
 
 
 def page_text(html: str) -> str:
-    """What stands between the tags, with single spaces.
+    """Return the text between the tags, with single spaces.
 
     >>> page_text('<p title="a > b">20&nbsp;<b>MPG</b></p><script>if (a < b) x()</script>')
     '20 MPG'
@@ -72,7 +71,7 @@ def page_text(html: str) -> str:
 
 
 def _sites(source: Source) -> list[Path]:
-    """The files of questions, a site each, as far down as the archives nest them."""
+    """Return the files of questions, a site each, as far down as the archives nest them."""
     folder = source.folder(*FOLDERS)
     found = (sorted(folder.glob(f"{outer}*/[0-9][0-9]/dataset.csv")) for outer in ("", "*/", "*/*/"))
     return next(filter(None, found), [])
@@ -84,7 +83,7 @@ def _split(file: Path) -> str:
 
 
 def _questions(file: Path) -> Iterator[dict[str, Any]]:
-    """The questions about a site; those without an answer column have empty answers."""
+    """Yield the questions about a site; those without an answer column have empty answers."""
     folder = file.parent / "processed_data"
     there = {page.name for page in folder.iterdir()} if folder.is_dir() else set()
     for place, row in csv_rows(file):
@@ -93,12 +92,12 @@ def _questions(file: Path) -> Iterator[dict[str, Any]]:
         page = said["id"][2:9]
         for name in (f"{page}.png", f"{page}.html"):
             if name not in there:
-                raise BadData(f"{place} asks about {name}, which is not in {folder}; add it or mend the file")
+                raise BadData(f"{place} asks about {name}, which is not in {folder}; add it or fix the file")
         yield said | {"file": str(folder / page), "page": said["id"][:9]}
 
 
 def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The rows with the screenshots and texts of their pages."""
+    """Return the rows with the screenshots and texts of their pages."""
     files = batch.pop("file", None)
     if files is None:
         return batch
@@ -116,3 +115,6 @@ def _decoded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     if shots is None:
         return batch
     return {**batch, "image": [{"bytes": b64decode(shot), "path": None} for shot in shots]}
+
+
+FILES = Files(FOLDERS, SPLITS, splits, rows)

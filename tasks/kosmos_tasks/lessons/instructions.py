@@ -22,53 +22,53 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def sentiment(opinion: Opinion, rng: random.Random) -> Told:
-    """Whether an opinion is positive or negative."""
+    """Return the sentiment of an opinion, positive or negative."""
     return opinion.text, ("negative", "positive")[opinion.label]
 
 
 def first_word(opinion: Opinion, rng: random.Random) -> Told:
-    """How a text begins."""
+    """Return the first word of a text."""
     return opinion.text, opinion.text.split()[0]
 
 
 def last_word(opinion: Opinion, rng: random.Random) -> Told:
-    """How a text ends."""
+    """Return the last word of a text."""
     return opinion.text, opinion.text.split()[-1]
 
 
 def copy(opinion: Opinion, rng: random.Random) -> Told:
-    """A text once more."""
+    """Return a text as it is."""
     return opinion.text, opinion.text
 
 
 def length(opinion: Opinion, rng: random.Random) -> Told:
-    """How many words a text has."""
+    """Return the number of words of a text."""
     return opinion.text, NUMBERS[len(opinion.text.split())]
 
 
 def answer(scene: Scene, rng: random.Random) -> Told:
-    """What a description answers."""
+    """Return a question about a description and its answer."""
     question = rng.choice(scene_questions.askable(scene, rng))
     return f"{_plain(scene)}. {question.text}", question.answer
 
 
 def colors(scene: Scene, rng: random.Random) -> Told:
-    """The colors of a description, in its order."""
+    """Return the colors of a description, in its order."""
     return _plain(scene), " ".join(_in_order(scene, [thing.color for thing in scene.things]))
 
 
 def shapes(scene: Scene, rng: random.Random) -> Told:
-    """The shapes of a description, in its order."""
+    """Return the shapes of a description, in its order."""
     return _plain(scene), " ".join(_in_order(scene, [thing.kind for thing in scene.things]))
 
 
 def number(scene: Scene, rng: random.Random) -> Told:
-    """How many things a description has."""
+    """Return the number of things of a description."""
     return _plain(scene), NUMBERS[len(scene.things)]
 
 
 def caption(scene: Scene, rng: random.Random) -> Told:
-    """A description in other words."""
+    """Return a description in other words."""
     plain, *others = scene_text.references(scene, rng)
     return plain, rng.choice(others)
 
@@ -79,7 +79,7 @@ def _plain(scene: Scene) -> str:
 
 
 def _in_order(scene: Scene, words: list[str]) -> list[str]:
-    """The words as they stand in the plain description."""
+    """Return the words as they stand in the plain description."""
     known = set(words)
     return [word for word in _plain(scene).split() if word.strip(",") in known]
 
@@ -98,11 +98,11 @@ OF_SCENES: dict[Callable[[Scene, random.Random], Told], tuple[str, ...]] = {
     number: ("How many things are in the text?", "Say the number of things in the description."),
     caption: ("Say the same in other words.", "Write the description in another way."),
 }
-"""What is wanted, and the ways to ask for it."""
+"""A function of the answer, and the ways to ask for it."""
 
 
 def triplets(seed: int) -> Iterator[tuple[str, str, str]]:
-    """Instructions, inputs and outputs, from opinions and scenes in turn."""
+    """Yield instructions, inputs and outputs, from opinions and scenes in turn."""
     rng = random.Random(f"instructions/{seed}")
     texts, pictures = opinions.opinions("train", seed), scenes("train", seed)
     while True:
@@ -113,6 +113,6 @@ def triplets(seed: int) -> Iterator[tuple[str, str, str]]:
 
 
 def instructions(seed: int) -> Iterator[list[Sample]]:
-    """The triplets as lessons of one sample."""
+    """Yield the triplets as lessons of one sample."""
     for instruction, given, output in triplets(seed):
         yield [Sample("", Prompt(f"{instruction} {given} Answer:"), target=output)]

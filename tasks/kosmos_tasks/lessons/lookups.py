@@ -24,7 +24,7 @@ LONGEST = 16
 
 
 def pairs(seed: int) -> Iterator[Lesson]:
-    """Colors that stand for words: what follows each was seen before."""
+    """Yield lessons of colors that stand for words: what follows each was seen before."""
     rng = random.Random(f"lessons/pairs/{seed}")
     while True:
         ways = rng.randint(2, 6)
@@ -34,14 +34,14 @@ def pairs(seed: int) -> Iterator[Lesson]:
 
 
 def colors(seed: int) -> Iterator[Lesson]:
-    """New things, each with its color right after it: what stands by a picture can be seen where the picture ends."""
+    """Yield new things, each with its color right after it: the color can be seen where the picture ends."""
     for episode, order, _ in _episodes("colors", seed):
         met = zip(order, (view for _, view in episode.shown), strict=False)
         yield [asked(_sight(episode, one, view), answer=episode.things[one].color) for one, view in met]
 
 
 def same(seed: int) -> Iterator[Lesson]:
-    """The same few pictures again and again, each with the word or name that stood by it."""
+    """Yield the same few pictures again and again, each with the word or name that stood by it."""
     for episode, order, rng in _episodes("same", seed):
         sights = [_sight(episode, thing, view) for thing, (_, view) in enumerate(episode.shown[: len(episode.things)])]
         values = _values(len(sights), rng)
@@ -49,7 +49,7 @@ def same(seed: int) -> Iterator[Lesson]:
 
 
 def told(seed: int) -> Iterator[Lesson]:
-    """New things, shown or told by their color, each with the word or name that stood by it."""
+    """Yield new things, shown or told by their color, each with the word or name that stood by it."""
     for episode, order, rng in _episodes("told", seed):
         values = _values(len(episode.things), rng)
         met = zip(order, (view for _, view in episode.shown), strict=False)
@@ -58,7 +58,7 @@ def told(seed: int) -> Iterator[Lesson]:
 
 
 def new_words(seed: int) -> Iterator[Lesson]:
-    """New things with invented names, as the task has them; each name asked for was seen before."""
+    """Yield new things with invented names, as the task has them; each name asked for was seen before."""
     for episode, order, _ in _episodes("new_words", seed):
         met = zip(order, (view for _, view in episode.shown), strict=False)
         seen = [asked(_sight(episode, one, view), answer=episode.names[one]) for one, view in met]
@@ -66,7 +66,7 @@ def new_words(seed: int) -> Iterator[Lesson]:
 
 
 def _episodes(name: str, seed: int) -> Iterator[tuple[naming.Episode, list[int], random.Random]]:
-    """Episodes of two, or of a few, with the order in which their things are met."""
+    """Yield episodes of two, or of a few, with the order in which their things are met."""
     rng = random.Random(f"lessons/{name}/{seed}")
     drawn = {ways: naming.episodes("train", seed, ways=ways) for ways in (2, 3, 4)}
     while True:
@@ -75,12 +75,12 @@ def _episodes(name: str, seed: int) -> Iterator[tuple[naming.Episode, list[int],
 
 
 def _order(ways: int, rng: random.Random) -> list[int]:
-    """Each once, then any: no answer follows from what the last ones were."""
+    """Return an order of each once, then any: no answer follows from the last ones."""
     return [*rng.sample(range(ways), ways), *rng.choices(range(ways), k=rng.randint(2, LONGEST - ways))]
 
 
 def _values(number: int, rng: random.Random) -> list[str]:
-    """Different words that are known, or different names that are not."""
+    """Return different words that are known, or different names that are not."""
     if rng.random() < 0.5:
         return rng.sample(vocabulary(), number)
     names = (name for name in iter(lambda: naming.invent(rng), "") if side(name) == "train")
@@ -91,7 +91,7 @@ def _values(number: int, rng: random.Random) -> list[str]:
 
 
 def _after(number: int, seen: Lesson) -> Lesson:
-    """A lesson of which the first samples are only shown, in the prompt of the next one."""
+    """Return a lesson of which the first samples are only shown, in the prompt of the next one."""
     first = Prompt.join([*(sample.shown for sample in seen[:number]), seen[number].prompt], separator="\n")
     return [replace(seen[number], prompt=first), *seen[number + 1 :]]
 
@@ -101,7 +101,7 @@ def _sight(episode: naming.Episode, index: int, view: naming.View) -> Image:
 
 
 def creatures(seed: int) -> Iterator[Lesson]:
-    """Two creatures described, then up to four pictures of them, each to be named."""
+    """Yield two creatures described, then up to four pictures of them, each to be named."""
     rng = random.Random(f"lessons/creatures/{seed}")
     kind = inventions.KIND
     for _, pair in naming.episodes("train", seed, ways=2):
@@ -116,7 +116,7 @@ def creatures(seed: int) -> Iterator[Lesson]:
 
 
 def pages(seed: int) -> Iterator[Lesson]:
-    """What web pages say, mostly with their text: one in four must be read."""
+    """Yield questions about web pages, mostly with their text: one in four must be read."""
     rng = random.Random(f"lessons/pages/{seed}")
     for _, shown in shop.pages("train", seed):
         context = f" Context: {shown.text}" if rng.random() < 0.75 else ""

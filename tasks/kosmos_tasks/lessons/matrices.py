@@ -1,4 +1,4 @@
-"""What kosmos-nano is taught of matrices: panels in words, what is missing in words, and candidates that it judges.
+"""Training data of kosmos-nano on matrices: panels in words, what is missing in words, and candidates that it judges.
 
 A candidate tells nothing as long as nothing is known of what is missing, so that comes first; and half of the wrong
 candidates differ in more than the puzzle's own do. Streams as in `kosmos_tasks.lessons.scenes`, of the recipe's
@@ -20,15 +20,15 @@ from kosmos_tasks.synthetic import matrices as raven
 PLAIN = 0.8
 """The share of 2 x 2 matrices: they are shorter, and what is learned from them helps with the others."""
 SHOWN = 3
-"""How many candidates a lesson of candidates shows."""
+"""Candidates of a lesson of candidates."""
 REMEMBERED = 200
 """From how many right candidates before it a wrong one takes attributes: by itself it looks like a right one."""
 CHANGES = (2, 3, 4, 4)
-"""How many attributes it takes."""
+"""Attributes that it takes."""
 
 
 def panels(seed: int) -> Iterator[Lesson]:
-    """Panels described in words."""
+    """Yield panels described in words."""
     rng = random.Random(f"lessons/panels/{seed}")
     for _, puzzle in raven.puzzles("train", seed):
         for panel in rng.sample(puzzle.context, 2):
@@ -36,13 +36,13 @@ def panels(seed: int) -> Iterator[Lesson]:
 
 
 def missing(seed: int) -> Iterator[Lesson]:
-    """Puzzles: the missing panel in words."""
+    """Yield puzzles: the missing panel in words."""
     for puzzle, opening in _puzzles(seed, random.Random(f"lessons/missing/{seed}")):
         yield [asked(opening, "The following image is", answer=described(_right(puzzle)))]
 
 
 def candidates(seed: int) -> Iterator[Lesson]:
-    """Puzzles: some of the candidates one after the other; the right one is among them three times in four."""
+    """Yield puzzles: some of the candidates one after the other; the right one is among them three times in four."""
     rng = random.Random(f"lessons/matrices/{seed}")
     for puzzle, opening in _puzzles(seed, rng):
         right = _right(puzzle)
@@ -53,7 +53,7 @@ def candidates(seed: int) -> Iterator[Lesson]:
 
 
 def matrices(seed: int) -> Iterator[Lesson]:
-    """Puzzles: the right candidate and a wrong one, a lesson each; every other wrong one is of the puzzle's own."""
+    """Yield puzzles: the right candidate and a wrong one, a lesson each; every other wrong one is the puzzle's own."""
     rng = random.Random(f"lessons/matrices/{seed}")
     before: deque[raven.Panel] = deque(maxlen=REMEMBERED)
     for puzzle, opening in _puzzles(seed, rng):
@@ -87,7 +87,7 @@ def _judged(*opening: Prompt, panel: raven.Panel, right: raven.Panel) -> Sample:
 
 
 def crossed(panel: raven.Panel, other: raven.Panel, rng: random.Random) -> raven.Panel:
-    """A panel of which some attributes are another's."""
+    """Return a panel of which some attributes are another's."""
     names = rng.sample([*asdict(panel)], rng.choice(CHANGES))
     return replace(panel, **{name: getattr(other, name) for name in names})
 
@@ -99,7 +99,7 @@ NUMBERS = ("no", "one", "two", "three", "four")
 
 
 def described(panel: raven.Panel) -> str:
-    """A panel in words.
+    """Return a panel in words.
 
     >>> described(raven.Panel(shape=4, size=3, color=0, position=0b0101))
     'two large white star at top left and bottom right'

@@ -1,4 +1,4 @@
-"""What kosmos-nano is taught: the training side of the recipes, asked as the tasks ask.
+"""Training data of kosmos-nano: the training side of the recipes, asked as the tasks ask.
 
 A lesson is a list of samples, which training reads as one document in the form of few-shot prompts: prompt, answer,
 line break, prompt, answer. Some ask more about a picture than its task does (what an opinion says, what a matrix
@@ -38,12 +38,12 @@ HATEFUL = "Question: does this picture contain real hate speech? Answer:"
 
 
 def asked(*prompt: str | Image | Prompt, answer: str) -> Sample:
-    """A sample whose answer is known."""
+    """Return a sample whose answer is known."""
     return Sample("", Prompt(*prompt), target=answer)
 
 
 def captions(seed: int) -> Iterator[Lesson]:
-    """Scenes described, one or a few in a lesson."""
+    """Yield scenes described, one or a few in a lesson."""
     rng = random.Random(f"lessons/captions/{seed}")
     pictures = scenes("train", seed)
     while True:
@@ -57,13 +57,13 @@ def _caption(scene: Scene, rng: random.Random) -> Sample:
 
 
 def things(seed: int) -> Iterator[Lesson]:
-    """Captions of single things, from which colors and shapes are learned first."""
+    """Yield captions of single things, from which colors and shapes are learned first."""
     rng = random.Random(f"lessons/things/{seed}")
     return ([_caption(scene, rng)] for _, scene in scenes("train", seed) if len(scene.things) == 1)
 
 
 def questions(seed: int) -> Iterator[Lesson]:
-    """Questions about scenes: up to six about the same one, or one about each of a few."""
+    """Yield questions about scenes: up to six about the same one, or one about each of a few."""
     rng = random.Random(f"lessons/questions/{seed}")
     tally: Counter[tuple[str, str]] = Counter()
     pictures = scenes("train", seed)
@@ -91,7 +91,7 @@ def _questions(scene: Scene, tally: Counter[tuple[str, str]], rng: random.Random
 
 
 def opinions(seed: int) -> Iterator[Lesson]:
-    """Rendered opinions: their sentiment and their words, in either order, or the sentiments of a few."""
+    """Yield rendered opinions: their sentiment and their words, in either order, or the sentiments of a few."""
     rng = random.Random(f"lessons/opinions/{seed}")
     texts = reviews.opinions("train", seed)
     while True:
@@ -108,7 +108,7 @@ def opinions(seed: int) -> Iterator[Lesson]:
 
 
 def sentiments(seed: int) -> Iterator[Lesson]:
-    """Rendered opinions: the sentiments alone, of one or a few."""
+    """Yield rendered opinions: the sentiments alone, of one or a few."""
     rng = random.Random(f"lessons/sentiments/{seed}")
     texts = reviews.opinions("train", seed)
     while True:
@@ -123,7 +123,7 @@ def _sentiment(opinion: reviews.Opinion, *shown: Image) -> Sample:
 
 
 def words(seed: int) -> Iterator[Lesson]:
-    """One or two words of opinions, from which reading is learned first."""
+    """Yield one or two words of opinions, from which reading is learned first."""
     rng = random.Random(f"lessons/words/{seed}")
     known = vocabulary()
     while True:
@@ -133,13 +133,13 @@ def words(seed: int) -> Iterator[Lesson]:
 
 @cache
 def vocabulary() -> list[str]:
-    """The words of opinions, in order."""
+    """Return the words of opinions, in order."""
     texts = (opinion.text for _, opinion in islice(reviews.opinions("train"), 2000))
     return sorted({word for text in texts for word in text.split()})
 
 
 def memes(seed: int) -> Iterator[Lesson]:
-    """Memes: their words, and whether they are hateful, in either order."""
+    """Yield memes: their words, and whether they are hateful, in either order."""
     rng = random.Random(f"lessons/memes/{seed}")
     for _, (text, label) in robots.memes("train", seed):
         shown, hateful = picture(reviews.render(text)), ("no", "yes")[label]
@@ -148,7 +148,7 @@ def memes(seed: int) -> Iterator[Lesson]:
 
 
 def unclear(seed: int) -> Iterator[Lesson]:
-    """Questions about pictures that show nothing."""
+    """Yield questions about pictures that show nothing."""
     from PIL import Image
 
     rng = random.Random(f"lessons/unclear/{seed}")
@@ -159,7 +159,7 @@ def unclear(seed: int) -> Iterator[Lesson]:
 
 
 def digits(seed: int) -> Iterator[Lesson]:
-    """Handwritten digits, shifted, turned, scaled and blurred, because there are few."""
+    """Yield handwritten digits, shifted, turned, scaled and blurred, because there are few."""
     rng = random.Random(f"lessons/digits/{seed}")
     known = _known_digits()
     while True:
@@ -195,7 +195,7 @@ def _shaken(drawn: PIL.Image.Image, rng: random.Random) -> PIL.Image.Image:
 
 
 def sentences(seed: int) -> Iterator[str]:
-    """Text alone: captions, opinions and questions with their answers."""
+    """Yield text alone: captions, opinions and questions with their answers."""
     rng = random.Random(f"lessons/sentences/{seed}")
     pictures, texts = scenes("train", seed), reviews.opinions("train", seed)
     for turn in count():
@@ -207,7 +207,7 @@ def sentences(seed: int) -> Iterator[str]:
 
 
 def picture(drawn: PIL.Image.Image) -> Image:
-    """What is drawn, as the image of a prompt."""
+    """Return a drawing as the image of a prompt."""
     from io import BytesIO
 
     written = BytesIO()

@@ -1,4 +1,4 @@
-"""What is read and written in the synthetic tasks, as plain texts: what kosmos-nano's tokenizer has learned from."""
+"""The texts of the synthetic tasks, from which kosmos-nano's tokenizer has learned."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from kosmos_tasks.synthetic import digits, new_words, opinions, scene_questions, scene_text
 
 ITEMS = 2000
-"""How many items of each recipe are read."""
+"""Items of each recipe that are read."""
 
 
 def texts(seed: int, items: int = ITEMS) -> Iterator[str]:
-    """The training sides in the paper's prompts, in the order of the recipes; never an item of a test side."""
+    """Yield the training sides in the paper's prompts, in the order of the recipes; never an item of a test side."""
     for number in ("three", "four", "eight"):
         for answer in ("Yes", "No"):
             yield f"Here are {number} images: The following image is: Is it correct? {answer}"

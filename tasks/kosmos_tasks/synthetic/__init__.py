@@ -1,7 +1,7 @@
 """The synthetic splits: generated, small, deterministic; every bundled task runs on them without a download.
 
-A recipe is a function ``(split, count, seed)`` that yields rows with the columns a loader of the official files gives;
-an image is ``{"bytes": png, "path": None}``, which ``datasets.Image(decode=False)`` stores as it is.
+A recipe is a function of a split that yields rows, most of them endlessly, with the columns that official
+files have; an image is ``{"bytes": png, "path": None}``, which ``datasets.Image(decode=False)`` stores as it is.
 
 - ``scene_text.captions``: one to four coloured shapes with five reference captions (COCO captions)
 - ``scene_questions.questions``: the same scenes, a question and ten answers (VQAv2)

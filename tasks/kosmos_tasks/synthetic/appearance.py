@@ -1,4 +1,4 @@
-"""What things look like, in words: the synthetic splits of relative size, memory color and color terms.
+"""Looks of things, in words: the synthetic splits of relative size, memory color and color terms.
 
 What is asked on one side is not asked on the other: a pair of things, or a colored thing.
 """
@@ -30,14 +30,14 @@ COLORED = {
 
 
 def sizes(split: str) -> Iterator[Row]:
-    """Each pair of things that differ clearly in size, the larger one first."""
+    """Yield each pair of things that differ clearly in size, the larger one first."""
     for (small, first), (large, second) in combinations(enumerate(GROWING), 2):
         if large - small > 1 and side(("sizes", first, second)) == split:
             yield {"larger": second, "smaller": first}
 
 
 def colors(split: str) -> Iterator[Row]:
-    """Every second thing of each color."""
+    """Yield every second thing of each color."""
     for color, things in COLORED.items():
         for thing in things.split(", ")[split == "train" :: 2]:
             yield {"object": thing, "color": color}

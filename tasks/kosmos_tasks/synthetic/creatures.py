@@ -7,15 +7,10 @@ guess. Names and outlines of one side do not occur on the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from kosmos_tasks.synthetic.new_words import Thing, draw, episodes
 from kosmos_tasks.synthetic.recipe import Split, cell
-
-TRAIN = 80
-TEST = 80
-"""How many pictures the task uses."""
 
 VIEWS = 4
 """Pictures of one pair, two of each creature."""
@@ -25,17 +20,13 @@ SEED = 12
 
 
 def description(thing: Thing) -> str:
-    """What a creature looks like, in a sentence."""
+    """Return a description of a creature in a sentence."""
     marked = {"plain": "", "core": f" with a {thing.second} core"}
     return f"It is {thing.color}{marked.get(thing.pattern, f' with {thing.second} {thing.pattern}')}."
 
 
-def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
-    """Pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
-    return islice(_every(split), count)
-
-
-def _every(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    """Yield endless pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
     for identity, pair in episodes(split, SEED, ways=2):
         said = {"kind": KIND, "names": list(pair.names), "descriptions": [description(thing) for thing in pair.things]}
         for place, (target, view) in enumerate(pair.shown[:VIEWS]):

@@ -11,12 +11,9 @@ from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scene_questions import Question, askable, fairest
 from kosmos_tasks.synthetic.scenes import draw, scenes
 
-TEST = 100
-"""How many dialogues the task uses."""
-
 
 def dialogues(split: Split, seed: int = 0, *, turns: int) -> Iterator[dict[str, Any]]:
-    """Scenes with ``turns`` questions of different types each, as ``id``, ``image``, ``questions``, ``answers``."""
+    """Yield scenes with ``turns`` questions of different types: ``id``, ``image``, ``questions``, ``answers``."""
     tally: Counter[tuple[str, str]] = Counter()
     for identity, scene in scenes(split, seed):
         rng = random.Random(f"dialogues/{identity}")

@@ -22,10 +22,6 @@ from kosmos_tasks.synthetic.recipe import Split, cell, digest, side
 if TYPE_CHECKING:
     from PIL import Image
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 DATA = Path(__file__).parent / "data" / "digits.csv.gz"
@@ -47,14 +43,14 @@ class Digit:
 
 @cache
 def digits() -> tuple[Digit, ...]:
-    """All different images in the order of the file."""
+    """Return all different images in the order of the file."""
     with gzip.open(DATA, "rt", encoding="ascii", newline="") as lines:
         values = [[int(float(value)) for value in line] for line in csv.reader(lines)]
     return tuple(dict.fromkeys(Digit(tuple(pixels), label) for *pixels, label in values))
 
 
 def draw(digit: Digit) -> Image.Image:
-    """The picture of a digit, 96 x 96 RGB, dark ink on white."""
+    """Return the picture of a digit, 96 x 96 RGB, dark ink on white."""
     from PIL import Image
 
     small = Image.new("L", (WIDTH, WIDTH))
@@ -66,7 +62,7 @@ def draw(digit: Digit) -> Image.Image:
 
 
 def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Drawn digits, the whole split without ``count``; ``seed`` orders them, each digit once in ten while they last.
+    """Yield drawn digits, a whole split without ``count``; ``seed`` orders them, each once in ten while they last.
 
     Yields:
         ``id``, ``image``, ``label`` (the digit).

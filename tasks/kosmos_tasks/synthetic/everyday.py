@@ -108,7 +108,7 @@ FITS = (("big", 0), ("large", 0), ("wide", 0), ("small", 1), ("narrow", 1), ("ti
 
 
 def _rows(name: str, split: str, draw: Callable[[Random], tuple[object, Row]]) -> Iterator[Row]:
-    """The rows of a side; ``draw`` gives the fact behind a row, which is on one side only, and the row."""
+    """Yield the rows of a side; ``draw`` gives the fact behind a row, which is on one side only, and the row."""
     side: Split = "test" if split == "test" else "train"
     drawn = stream(f"everyday/{name}", side, 0, draw=draw, content=lambda item: item[0])
     return (row for _, (_, row) in islice(drawn, COUNT))
@@ -125,7 +125,7 @@ def _two(rng: Random, facts: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ..
 
 
 def hellaswag(split: str) -> Iterator[Row]:
-    """An activity, its beginning and four ways to go on."""
+    """Yield an activity, its beginning and four ways to go on."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         shown = rng.sample(ACTIVITIES, 4)
@@ -141,7 +141,7 @@ def hellaswag(split: str) -> Iterator[Row]:
 
 
 def piqa(split: str) -> Iterator[Row]:
-    """A goal and two tools."""
+    """Yield a goal and two tools."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         (goal, tool), (_, other) = _two(rng, TOOLS)
@@ -152,7 +152,7 @@ def piqa(split: str) -> Iterator[Row]:
 
 
 def winogrande(split: str) -> Iterator[Row]:
-    """What did not fit, the thing or its place."""
+    """Yield sentences about a thing that did not fit, with a blank for the thing or its place."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         thing, holder, (size, label) = rng.choice(SIZED), rng.choice(HOLDERS), rng.choice(FITS)
@@ -164,7 +164,7 @@ def winogrande(split: str) -> Iterator[Row]:
 
 
 def winograd(split: str) -> Iterator[Row]:
-    """The same with a pronoun."""
+    """Yield the same sentences with a pronoun."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         thing, holder, (size, label) = rng.choice(SIZED), rng.choice(HOLDERS), rng.choice(FITS)
@@ -176,7 +176,7 @@ def winograd(split: str) -> Iterator[Row]:
 
 
 def boolq(split: str) -> Iterator[Row]:
-    """What color something has, told by the passage."""
+    """Yield questions for the color of a thing, which the passage tells."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         name, (thing, other), (color, second) = rng.choice(NAMES), rng.sample(BELONGINGS, 2), rng.sample(COLORS, 2)
@@ -189,7 +189,7 @@ def boolq(split: str) -> Iterator[Row]:
 
 
 def cb(split: str) -> Iterator[Row]:
-    """Whether what is known or only hoped holds: entailment 0, contradiction 1, neutral 2."""
+    """Yield texts of what is known or only hoped, labelled entailment 0, contradiction 1 or neutral 2."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         name, thing, (color, other) = rng.choice(NAMES), rng.choice(BELONGINGS), rng.sample(COLORS, 2)
@@ -206,7 +206,7 @@ def cb(split: str) -> Iterator[Row]:
 
 
 def copa(split: str) -> Iterator[Row]:
-    """The cause of an effect, or the effect of a cause."""
+    """Yield the cause of an effect, or the effect of a cause."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         right, wrong = _two(rng, EVENTS)
@@ -220,7 +220,7 @@ def copa(split: str) -> Iterator[Row]:
 
 
 def storycloze(split: str) -> Iterator[Row]:
-    """Somebody wants something; which of two things is taken in the end."""
+    """Yield stories of somebody who wants something, and two things that may be taken in the end."""
 
     def draw(rng: Random) -> tuple[object, Row]:
         (goal, tool), (_, other) = _two(rng, TOOLS)

@@ -24,10 +24,6 @@ from kosmos_tasks.synthetic.shapes import mask
 if TYPE_CHECKING:
     from PIL import Image
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 SIDE = 48
 """Width and height of a panel, in pixels."""
 
@@ -69,7 +65,7 @@ class Panel:
 
     @property
     def number(self) -> int:
-        """How many shapes there are."""
+        """The number of shapes."""
         return self.position.bit_count()
 
 
@@ -85,7 +81,7 @@ class Puzzle:
 
 
 def rules(attribute: str, width: int) -> tuple[str, ...]:
-    """The rules that an attribute may follow in a matrix of ``width`` columns; shapes have no order and no sum."""
+    """Return the rules that an attribute may follow in a matrix of ``width`` columns; shapes have no order or sum."""
     ordered = attribute != "shape"
     named = {
         "constant": True,
@@ -97,7 +93,7 @@ def rules(attribute: str, width: int) -> tuple[str, ...]:
 
 
 def after(attribute: str, value: int, steps: int) -> int:
-    """The value some steps further: a position turns clockwise, all else grows."""
+    """Return the value some steps further: a position turns clockwise, all else grows."""
     if attribute == "position":
         steps %= 4
         return (value << steps | value >> (4 - steps)) & 0b1111
@@ -106,7 +102,7 @@ def after(attribute: str, value: int, steps: int) -> int:
 
 @cache
 def lines(attribute: str, rule: str, width: int) -> tuple[tuple[Line, ...], ...]:
-    """All rows that follow a rule, grouped by what the rows of a matrix share: the step, the sign, the three."""
+    """Return all rows that follow a rule, grouped by what the rows of a matrix share: the step, the sign, the three."""
     values = VALUES[attribute]
     groups: Sequence[Sequence[Line]]
     if rule == "constant":
@@ -125,7 +121,7 @@ def lines(attribute: str, rule: str, width: int) -> tuple[tuple[Line, ...], ...]
 
 
 def possible(attribute: str, full: Sequence[Line], begun: Line) -> set[int]:
-    """Every value that ends the last row under any rule that the full rows follow.
+    """Return every value that ends the last row under any rule that the full rows follow.
 
     >>> possible("number", [(1, 2, 3), (2, 1, 3)], (1, 1))
     {2}
@@ -138,7 +134,7 @@ def possible(attribute: str, full: Sequence[Line], begun: Line) -> set[int]:
 
 @cache
 def answers(attribute: str, rule: str, width: int) -> tuple[int, ...]:
-    """The values that a rule can ask for without another rule asking for another value."""
+    """Return the values that a rule can ask for without another rule asking for another value."""
     groups = lines(attribute, rule, width)
     matrices = (rows for group in groups for rows in product(group, repeat=width))
     found: set[int] = set()
@@ -151,7 +147,7 @@ def answers(attribute: str, rule: str, width: int) -> tuple[int, ...]:
 
 
 def fill(attribute: str, rule: str, width: int, *, answer: int, rng: random.Random) -> list[Line]:
-    """Rows that follow a rule, end with ``answer`` and let no other value end them."""
+    """Return rows that follow a rule, end with ``answer`` and let no other value end them."""
     groups = [group for group in lines(attribute, rule, width) if any(line[-1] == answer for line in group)]
     while True:
         group = rng.choice(groups)
@@ -162,13 +158,13 @@ def fill(attribute: str, rule: str, width: int, *, answer: int, rng: random.Rand
 
 
 def panel(values: dict[str, int]) -> Panel:
-    """A panel from a value for each attribute; a number is shown in its arrangement."""
+    """Return a panel from a value for each attribute; a number is shown in its arrangement."""
     position = values["position"] if "position" in values else ARRANGED[values["number"]]
     return Panel(values["shape"], values["size"], values["color"], position)
 
 
 def assigned(names: Sequence[str], width: int, rng: random.Random) -> dict[str, str]:
-    """A rule for each attribute, at least one of them not constant."""
+    """Return a rule for each attribute, at least one of them not constant."""
     while True:
         chosen = {name: rng.choice(rules(name, width)) for name in names}
         if set(chosen.values()) != {"constant"}:
@@ -176,7 +172,7 @@ def assigned(names: Sequence[str], width: int, rng: random.Random) -> dict[str, 
 
 
 def varied(chosen: dict[str, str], number: int, rng: random.Random) -> list[str]:
-    """The attributes in which candidates differ, at least one of them not constant in the matrix."""
+    """Return the attributes in which candidates differ, at least one of them not constant in the matrix."""
     while True:
         names = rng.sample(sorted(chosen), number)
         if any(chosen[name] != "constant" for name in names):
@@ -207,13 +203,13 @@ def sample(rng: random.Random) -> Puzzle:
 
 
 def puzzles(split: Split, seed: int = 0) -> Iterator[tuple[str, Puzzle]]:
-    """All different puzzles of one side, without end, as (id, puzzle); no matrix of one side occurs on the other."""
+    """Yield different puzzles of one side, without end, as (id, puzzle); no matrix of one side occurs on the other."""
     return stream("matrices", split, seed, draw=sample, content=lambda puzzle: (puzzle.width, puzzle.context))
 
 
 @cache
 def draw(panel: Panel) -> Image.Image:
-    """The picture of a panel, 48 x 48 RGB: outlined shapes in shades of grey on white."""
+    """Return the picture of a panel, 48 x 48 RGB: outlined shapes in shades of grey on white."""
     from PIL import Image
 
     image = Image.new("L", (SIDE, SIDE), 255)
@@ -228,7 +224,7 @@ def draw(panel: Panel) -> Image.Image:
 
 
 def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Drawn puzzles; endless without ``count``.
+    """Yield drawn puzzles; endless without ``count``.
 
     Yields:
         ``id``, ``context`` (3 images of a 2 x 2 or 8 of a 3 x 3 matrix, row by row), ``candidates`` (6 images),

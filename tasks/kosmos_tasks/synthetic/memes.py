@@ -6,16 +6,11 @@ Nobody real is spoken of. Both kinds use the same opening and the same targets, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from random import Random
 from typing import Any
 
 from kosmos_tasks.synthetic.opinions import render, words
 from kosmos_tasks.synthetic.recipe import Split, cell, stream
-
-TRAIN = 60
-TEST = 60
-"""How many items the task uses."""
 
 OPENINGS = ("all", "these", "those", "my", "your", "the", "most", "our")
 TARGETS = words("robots martians cyborgs androids goblins trolls elves gnomes giants dragons")
@@ -45,17 +40,17 @@ SAID = (
 
 
 def draw(rng: Random) -> tuple[str, int]:
-    """A line of text and its label, 1 for hateful."""
+    """Return a line of text and its label, 1 for hateful."""
     label = rng.randrange(2)
     return f"{rng.choice(OPENINGS)} {rng.choice(TARGETS)} {rng.choice(SAID[label])}", label
 
 
 def memes(split: Split, seed: int = 0) -> Iterator[tuple[str, tuple[str, int]]]:
-    """All different memes of one side, as (id, (text, label))."""
+    """Yield all different memes of one side, as (id, (text, label))."""
     return stream("memes", split, seed, draw=draw, content=lambda item: item[0])
 
 
-def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
-    """Memes: ``id``, ``image``, ``label``, ``text``."""
-    for identity, (text, label) in islice(memes(split), count):
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    """Yield endless memes: ``id``, ``image``, ``label``, ``text``."""
+    for identity, (text, label) in memes(split):
         yield {"id": identity, "image": cell(render(text)), "label": label, "text": text}

@@ -15,12 +15,8 @@ from kosmos_tasks.synthetic.recipe import Split, cell, side, stream
 if TYPE_CHECKING:
     from PIL import Image
 
-TRAIN = 400
-TEST = 300
-"""How many episodes the task uses."""
-
 ROUNDS = 8
-"""How often an episode shows each of its names."""
+"""Times that an episode shows each of its names."""
 
 SIDE = 96
 SCALE = 4
@@ -80,18 +76,18 @@ class Episode:
 
 
 def invent(rng: random.Random) -> str:
-    """A name of six letters that can be spoken and is no English word, such as "tavzog"."""
+    """Return a name of six letters that can be spoken and is no English word, such as "tavzog"."""
     return "".join(map(rng.choice, (STARTS, VOWELS, MIDDLES, VOWELS, ENDS)))
 
 
 def conceive(rng: random.Random) -> Thing:
-    """A thing of any side."""
+    """Return a thing of any side."""
     color, second = rng.sample(sorted(COLORS), 2)
     return Thing(rng.randrange(OUTLINES), color, rng.choice(PATTERNS), second)
 
 
 def look(rng: random.Random) -> View:
-    """A view of a thing, which always stays inside the picture."""
+    """Return a view of a thing, which always stays inside the picture."""
     return View(rng.randint(-8, 8), rng.randint(-8, 8), rng.randint(75, 100), rng.randint(-20, 20))
 
 
@@ -116,13 +112,13 @@ def sample(rng: random.Random, split: Split, ways: int) -> Episode:
 
 
 def episodes(split: Split, seed: int = 0, *, ways: int = 2) -> Iterator[tuple[str, Episode]]:
-    """All different episodes of one side, without end, as (id, episode)."""
+    """Yield all different episodes of one side, without end, as (id, episode)."""
     draws = partial(sample, split=split, ways=ways)
     return stream(f"new_words/{ways}", split, seed, draw=draws, content=lambda episode: episode.names[0])
 
 
 def blob(rng: random.Random) -> list[Point]:
-    """A smooth closed curve about the origin, at most 1 away from it."""
+    """Return a smooth closed curve about the origin, at most 1 away from it."""
     waves = [(k, rng.uniform(0.1, 0.55) / k**0.5, rng.uniform(0, math.tau)) for k in rng.sample(range(2, 7), 2)]
     turns = [math.tau * step / 64 for step in range(64)]
     radii = [1 + sum(height * math.cos(k * turn + phase) for k, height, phase in waves) for turn in turns]
@@ -130,7 +126,7 @@ def blob(rng: random.Random) -> list[Point]:
 
 
 def shard(rng: random.Random) -> list[Point]:
-    """A polygon of five to nine corners about the origin, some of them far out."""
+    """Return a polygon of five to nine corners about the origin, some of them far out."""
     number = rng.randint(5, 9)
     radii = [rng.uniform(0.75, 1) if index % 2 else rng.uniform(0.25, 0.8) for index in range(number)]
     turns = [math.tau * (index + rng.uniform(-0.25, 0.25)) / number for index in range(number)]
@@ -138,7 +134,7 @@ def shard(rng: random.Random) -> list[Point]:
 
 
 def mirrored(rng: random.Random) -> list[Point]:
-    """A figure like a vase or a beetle, the same on both sides."""
+    """Return a figure like a vase or a beetle, the same on both sides."""
     number = rng.randint(4, 7)
     heights = [-1 + 2 * index / (number - 1) for index in range(number)]
     widths = [rng.uniform(0.12, 1) * math.sqrt(1.02 - height**2) for height in heights]
@@ -154,7 +150,7 @@ def outline(number: int) -> list[Point]:
 
 
 def placed(corners: list[Point], view: View, share: float = 1.0) -> list[tuple[int, int]]:
-    """Corners as whole pixels of the large picture."""
+    """Return corners as whole pixels of the large picture."""
     radius = share * view.percent / 100 * 36 * SCALE
     cos, sin = math.cos(math.radians(view.degrees)), math.sin(math.radians(view.degrees))
     left, top = (SIDE // 2 + view.dx) * SCALE, (SIDE // 2 + view.dy) * SCALE
@@ -162,7 +158,7 @@ def placed(corners: list[Point], view: View, share: float = 1.0) -> list[tuple[i
 
 
 def draw(thing: Thing, view: View) -> Image.Image:
-    """The picture of a thing, 96 x 96 RGB."""
+    """Return the picture of a thing, 96 x 96 RGB."""
     from PIL import Image, ImageDraw
 
     size = SIDE * SCALE
@@ -188,7 +184,7 @@ def draw(thing: Thing, view: View) -> Image.Image:
 
 
 def rows(split: Split, count: int | None = None, seed: int = 0, *, ways: int = 2) -> Iterator[dict[str, Any]]:
-    """Episodes of ``ways`` new things, endless without ``count``; no name or outline of one side occurs on the other.
+    """Yield episodes of ``ways`` new things, endless without ``count``; the sides share no name and no outline.
 
     Yields:
         ``id``, ``names``, ``demonstrations`` (``image``, ``name``; eight rounds, each shows each name once), ``image``

@@ -21,17 +21,13 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFont import FreeTypeFont
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 FONT = Path(__file__).parent / "data" / "DejaVuSans.ttf"
 SMALLEST = 4
 """The smallest font size that ``render`` tries, in pixels."""
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text."""
+    """Return the words of a text."""
     return tuple(text.split())
 
 
@@ -109,20 +105,20 @@ def sample(rng: random.Random) -> Opinion:
 
 
 def opinions(split: Split, seed: int = 0) -> Iterator[tuple[str, Opinion]]:
-    """All different opinions of one side, as (id, opinion)."""
+    """Yield all different opinions of one side, as (id, opinion)."""
     return stream("opinions", split, seed, draw=sample, content=lambda opinion: opinion.carried)
 
 
 @cache
 def font(size: int) -> FreeTypeFont:
-    """The shipped font; the basic layout engine draws the same pixels with and without Raqm."""
+    """Return the shipped font; the basic layout engine draws the same pixels with and without Raqm."""
     from PIL import ImageFont
 
     return ImageFont.truetype(FONT, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def wrap(text: str, face: FreeTypeFont, width: int) -> list[str] | None:
-    """Lines of whole words, each at most ``width`` pixels wide; None if a word is wider."""
+    """Return lines of whole words, each at most ``width`` pixels wide; None if a word is wider."""
     lines: list[str] = []
     for word in text.split():
         if face.getlength(word) > width:
@@ -165,7 +161,7 @@ def render(text: str, size: int = 96) -> Image.Image:
 
 
 def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Rendered opinions: ``id``, ``image``, ``label`` (1 is positive), ``text``; endless without ``count``.
+    """Yield rendered opinions: ``id``, ``image``, ``label`` (1 is positive), ``text``; endless without ``count``.
 
     No combination of noun, adjectives and verb of one side occurs on the other.
     """

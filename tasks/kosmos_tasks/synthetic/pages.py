@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,6 @@ from kosmos_tasks.synthetic.recipe import Split, cell, digest, stream
 
 if TYPE_CHECKING:
     from PIL import Image
-
-TRAIN = 120
-TEST = 120
-"""How many questions the task uses; there are three about a page."""
 
 SIDE = 128
 NAMES = words("Alba Bruno Cora Dune Elba Fjord Gala Hugo Iris Juno Kiru Luna Mira Nova Oslo Pico Rosa Sol Tara Uma")
@@ -45,7 +40,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """What stands on the page, in reading order."""
+        """The text of the page, in reading order."""
         return " ".join([self.title, *(f"{name} {value}" for name, value in self.properties)])
 
 
@@ -56,7 +51,7 @@ def page(rng: Random) -> Page:
 
 
 def questions(shown: Page, rng: Random) -> Iterator[tuple[str, str]]:
-    """Two questions for values, one for yes or no, each with its answer."""
+    """Yield two questions for values, one for yes or no, each with its answer."""
     first, second, third = rng.sample(shown.properties, 3)
     for name, value in (first, second):
         yield f"What is the {name} of the {shown.title}?", value
@@ -67,7 +62,7 @@ def questions(shown: Page, rng: Random) -> Iterator[tuple[str, str]]:
 
 
 def render(shown: Page) -> Image.Image:
-    """The page as a browser might show it: a header, then a table."""
+    """Return the page as a browser might show it: a header, then a table."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (SIDE, SIDE), "white")
@@ -83,16 +78,12 @@ def render(shown: Page) -> Image.Image:
 
 
 def pages(split: Split, seed: int = 0) -> Iterator[tuple[str, Page]]:
-    """All different pages of one side, as (id, page)."""
+    """Yield all different pages of one side, as (id, page)."""
     return stream("pages", split, seed, draw=page, content=lambda item: item)
 
 
-def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
-    """Questions about pages: ``id, image, question, answer, page, text``."""
-    return islice(_every(split), count)
-
-
-def _every(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    """Yield endless questions about pages: ``id, image, question, answer, page, text``."""
     for identity, shown in pages(split):
         picture = cell(render(shown))
         for number, (question, answer) in enumerate(questions(shown, Random(f"pages/{identity}"))):

@@ -1,4 +1,4 @@
-"""What the recipes share: the two sides, endless streams without repetition, pictures as table cells."""
+"""Shared parts of the recipes: the two sides, endless streams without repetition, images as table cells."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PATIENCE = 100_000
 
 
 def digest(content: object) -> str:
-    """Sixteen hex digits that name a content, the same on every machine (``repr`` must tell all of it)."""
+    """Return sixteen hex digits that name a content, the same on every machine (``repr`` must tell all of it)."""
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 def side(content: object, share: int = TEST_SHARE) -> Split:
-    """The only split in which this content may appear; one in ``share`` is for the test.
+    """Return the only split in which this content may appear; one in ``share`` is for the test.
 
     >>> side(("red", "star")) == side(("red", "star"))
     True
@@ -64,7 +64,7 @@ def stream(
 
 
 def cell(image: Image.Image) -> dict[str, Any]:
-    """An image as the value that ``datasets.Image(decode=False)`` holds: PNG bytes and no path."""
+    """Return an image as the value that ``datasets.Image(decode=False)`` holds: PNG bytes and no path."""
     out = BytesIO()
     image.save(out, format="PNG", compress_level=1)
     return {"bytes": out.getvalue(), "path": None}

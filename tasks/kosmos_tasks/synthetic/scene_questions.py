@@ -12,10 +12,6 @@ from typing import Any
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scenes import COLORS, KINDS, Scene, Thing, draw, scenes
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 PER_SCENE = 3
 LEAD = 2
 """An answer may be given so many times more often than the rarest answer of its question type."""
@@ -60,23 +56,23 @@ class Question:
 
 
 def answers(main: str) -> list[str]:
-    """Ten human-like answers, at least seven of them the main one, so that it scores 1.0 by min(n / 3, 1)."""
+    """Return ten human-like answers, at least seven of them the main one, so that it scores 1.0 by min(n / 3, 1)."""
     others = VARIANTS.get(main, ())
     return [main] * (10 - len(others)) + list(others)
 
 
 def answer_type(main: str) -> str:
-    """The official class of an answer: yes/no, number or other."""
+    """Return the official class of an answer: yes/no, number or other."""
     return "yes/no" if main in YES_NO else "number" if main.isdigit() else "other"
 
 
 def name(thing: Thing) -> str:
-    """The words that tell a thing from all others of its scene."""
+    """Return the words that tell a thing from all others of its scene."""
     return f"the {thing.color} {thing.kind}"
 
 
 def where(thing: Thing, other: Thing) -> str | None:
-    """On which side of another a thing stands, if they share a row or a column."""
+    """Return the side of another on which a thing stands, if they share a row or a column."""
     if thing.row == other.row:
         return "left" if thing.column < other.column else "right"
     if thing.column == other.column:
@@ -85,12 +81,12 @@ def where(thing: Thing, other: Thing) -> str | None:
 
 
 def alone(scene: Scene, thing: Thing) -> bool:
-    """Whether no other thing of the scene is of the same kind."""
+    """Return whether no other thing of the scene is of the same kind."""
     return [other.kind for other in scene.things].count(thing.kind) == 1
 
 
 def of_one(scene: Scene, thing: Thing) -> Iterator[Question]:
-    """Questions about one thing and what stands beside it, never with a word of the question as their answer."""
+    """Yield questions about one thing and what stands beside it, never with a word of the question as their answer."""
     if alone(scene, thing):
         yield Question("color", f"What color is the {thing.kind}?", thing.color)
     if [other.color for other in scene.things].count(thing.color) == 1:
@@ -107,7 +103,7 @@ def of_one(scene: Scene, thing: Thing) -> Iterator[Question]:
 
 
 def of_two(scene: Scene, thing: Thing, other: Thing) -> Iterator[Question]:
-    """Questions that compare two things."""
+    """Yield questions that compare two things."""
     direction = where(thing, other)
     if direction:
         yield Question("direction", f"Where is {name(thing)} relative to {name(other)}?", direction)
@@ -124,7 +120,7 @@ def of_two(scene: Scene, thing: Thing, other: Thing) -> Iterator[Question]:
 
 
 def of_all(scene: Scene, rng: random.Random) -> Iterator[Question]:
-    """Questions about the whole scene; where it can, what is missing has its color and its kind in the scene."""
+    """Yield questions about the whole scene; where it can, what is missing has its color and its kind in the scene."""
     looks = [(thing.color, thing.kind) for thing in scene.things]
     yield Question("number", "How many things are there?", str(len(looks)))
     for color, number in Counter(color for color, _ in looks).items():
@@ -138,7 +134,7 @@ def of_all(scene: Scene, rng: random.Random) -> Iterator[Question]:
 
 
 def askable(scene: Scene, rng: random.Random) -> list[Question]:
-    """All questions that a scene answers without doubt."""
+    """Return all questions that a scene answers without doubt."""
     found = list(of_all(scene, rng))
     for thing in scene.things:
         found += of_one(scene, thing)
@@ -147,7 +143,7 @@ def askable(scene: Scene, rng: random.Random) -> list[Question]:
 
 
 def fairest(found: list[Question], tally: Counter[tuple[str, str]], rng: random.Random) -> Question | None:
-    """The question whose type was asked least, then whose answer was given least; none if each answer leads too far."""
+    """Return the question whose type was asked least, then whose answer was given least; None if all lead too far."""
 
     def rank(question: Question) -> tuple[int, int, float]:
         asked = sum(tally[question.type, answer] for answer in ANSWERS[question.type])
@@ -161,7 +157,7 @@ def fairest(found: list[Question], tally: Counter[tuple[str, str]], rng: random.
 
 
 def questions(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Questions, up to three about a scene; endless without ``count``.
+    """Yield questions, up to three about a scene; endless without ``count``.
 
     Yields:
         ``id``, ``image``, ``image_id``, ``question``, ``answers`` (ten), ``answer_type``, ``question_type``.

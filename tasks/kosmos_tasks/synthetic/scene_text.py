@@ -10,10 +10,6 @@ from typing import Any
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scenes import Scene, Thing, draw, scenes
 
-TRAIN = 400
-TEST = 300
-"""How many items the tasks use."""
-
 REFERENCES = 5
 
 SYNONYMS = {"large": ("large", "large", "big"), "small": ("small", "small", "little", "tiny")}
@@ -98,7 +94,7 @@ PATTERNS = {
 
 
 def corner(scene: Scene) -> tuple[dict[str, Thing], dict[str, str]]:
-    """Roles and words for three things in a square: ``near`` has ``single`` above or below it and ``far`` beside it."""
+    """Return roles and words for three things in a square: ``near`` has ``single`` above or below, ``far`` beside."""
     rows = [[thing for thing in scene.things if thing.row == row] for row in (0, 1)]
     (single,), pair = sorted(rows, key=len)
     near = next(thing for thing in pair if thing.column == single.column)
@@ -114,7 +110,7 @@ def corner(scene: Scene) -> tuple[dict[str, Thing], dict[str, str]]:
 
 
 def phrase(thing: Thing, size: str) -> str:
-    """A thing with its article.
+    """Return a thing with its article.
 
     >>> phrase(Thing("star", "orange", "small", 0, 0, 0, 0), "")
     'an orange star'
@@ -124,7 +120,7 @@ def phrase(thing: Thing, size: str) -> str:
 
 
 def caption(scene: Scene, pattern: str, *, sized: bool, rng: random.Random | None = None) -> str:
-    """One caption of a scene.
+    """Return a caption of a scene.
 
     Args:
         scene: what is described.
@@ -143,7 +139,7 @@ def caption(scene: Scene, pattern: str, *, sized: bool, rng: random.Random | Non
 
 
 def references(scene: Scene, rng: random.Random) -> list[str]:
-    """Five different captions; the first is the plainest, and most tell the sizes."""
+    """Return five different captions; the first is the plainest, and most tell the sizes."""
     patterns = PATTERNS[scene.columns, scene.rows, len(scene.things)]
     found = [caption(scene, patterns[0], sized=True)]
     while len(found) < REFERENCES:
@@ -154,7 +150,7 @@ def references(scene: Scene, rng: random.Random) -> list[str]:
 
 
 def captions(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Pictures of scenes with five references each: ``id``, ``image``, ``captions``; endless without ``count``."""
+    """Yield pictures of scenes with five references: ``id``, ``image``, ``captions``; endless without ``count``."""
     for identity, scene in islice(scenes(split, seed), count):
         rng = random.Random(f"captions/{identity}")
         yield {"id": identity, "image": cell(draw(scene)), "captions": references(scene, rng)}

@@ -62,12 +62,12 @@ class Scene:
     ground: str
 
     def at(self, column: int, row: int) -> Thing | None:
-        """The thing in a cell."""
+        """Return the thing in a cell."""
         return next((thing for thing in self.things if (thing.column, thing.row) == (column, row)), None)
 
 
 def content(scene: Scene) -> object:
-    """What train and test never share: which kinds and colors stand where. Sizes, shifts and ground do not count."""
+    """Return what train and test never share: kinds and colors by place. Sizes, shifts and ground do not count."""
     return scene.columns, scene.rows, [(thing.kind, thing.color, thing.column, thing.row) for thing in scene.things]
 
 
@@ -93,12 +93,12 @@ def sample(rng: random.Random) -> Scene:
 
 
 def scenes(split: Split, seed: int = 0) -> Iterator[tuple[str, Scene]]:
-    """All different scenes of one side, without end, as (id, scene)."""
+    """Yield all different scenes of one side, without end, as (id, scene)."""
     return stream("scenes", split, seed, draw=sample, content=content)
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The picture of a scene, 96 x 96 RGB."""
+    """Return the picture of a scene, 96 x 96 RGB."""
     from PIL import Image
 
     image = Image.new("RGB", (SIDE, SIDE), GROUNDS[scene.ground])

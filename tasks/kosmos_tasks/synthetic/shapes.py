@@ -17,12 +17,12 @@ Point = tuple[int, int]
 
 
 def polygon(size: int, corners: Sequence[tuple[float, float]]) -> list[Point]:
-    """Whole-numbered corners in a square of ``size`` from corners in the unit square."""
+    """Return whole-numbered corners in a square of ``size`` from corners in the unit square."""
     return [(round(x * (size - 1)), round(y * (size - 1))) for x, y in corners]
 
 
 def regular(corners: int, inner: float | None = None, turn: float = 0.0) -> list[tuple[float, float]]:
-    """Corners of a regular polygon in the unit square; of a star if ``inner`` gives the dents' share of the radius."""
+    """Return corners of a regular polygon in the unit square; of a star if ``inner`` gives its dents' radius."""
     steps = corners if inner is None else 2 * corners
     radii = [0.5 if inner is None or step % 2 == 0 else 0.5 * inner for step in range(steps)]
     angles = [math.tau * (step / steps + turn) - math.pi / 2 for step in range(steps)]
@@ -33,7 +33,7 @@ def regular(corners: int, inner: float | None = None, turn: float = 0.0) -> list
 
 
 def heart() -> list[tuple[float, float]]:
-    """The outline of a heart in the unit square, as a curve of 48 corners."""
+    """Return the outline of a heart in the unit square, as a curve of 48 corners."""
     turns = [math.tau * step / 48 for step in range(48)]
     xs = [math.sin(turn) ** 3 for turn in turns]
     ys = [13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t) for t in turns]
@@ -67,7 +67,7 @@ def outline(draw: ImageDraw.ImageDraw, kind: str, size: int) -> None:
 
 @cache
 def mask(kind: str, diameter: int) -> Image.Image:
-    """How much of each pixel a shape covers.
+    """Return the share of each pixel that a shape covers.
 
     Args:
         kind: a name of ``OUTLINES``, "circle" or "ring".

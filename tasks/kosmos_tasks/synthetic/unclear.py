@@ -10,19 +10,15 @@ from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scene_questions import questions
 from kosmos_tasks.synthetic.scenes import SIDE
 
-TRAIN = 100
-TEST = 100
-"""How many items the task uses."""
-
 SEED = 31
 """Other scenes than those of the visual questions."""
 
 
-def rows(split: Split, count: int) -> Iterator[dict[str, Any]]:
-    """The columns of ``scene_questions``; every fifth picture is of one dark color, and nobody can tell."""
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    """Yield endless rows as of ``scene_questions``; every fifth picture is of one dark color, and nobody can tell."""
     from PIL import Image
 
-    for place, row in enumerate(questions(split, count, seed=SEED)):
+    for place, row in enumerate(questions(split, seed=SEED)):
         if place % 5 < 4:
             yield row
             continue

@@ -1,7 +1,7 @@
 """Recipes: what a training run is made of, each a readable TOML file in this folder, or a user's own.
 
 A recipe that ``extends`` another has its settings but for those that it gives itself, a table as a whole; ``keep``
-names the streams that are left of it. ``$NAME`` is taken from the environment.
+names the datasets that are left of it. ``$NAME`` is taken from the environment.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
-from kosmos_model.data.streams import Stream
+from kosmos_model.data.datasets import Dataset
+from kosmos_model.data.toml import check_names, checked, made, toml
 from kosmos_model.modeling.config import PRESETS, KosmosConfig, as_json, from_json
-from kosmos_model.toml import checked, made, toml
 
 FOLDER = Path(__file__).parent
 PATHS = ("tokenizer", "init", "vision_weights")
@@ -38,21 +38,22 @@ class Recipe:
         shape: settings of it that differ.
         tokenizer: its file, relative to the recipe's.
         steps: how many, unless the command says otherwise.
-        streams: what each step reads.
+        datasets: what each step reads.
         init: weights to begin with: a model's folder or a safetensors file; None for fresh ones.
         vision_weights: a folder with the pretrained CLIP that the image encoder begins with; None for none.
         freeze_vision: train only the last layer of the image encoder (KOSMOS-1 section 2.2).
-        vision_rests: after the first of these steps and until the second the image encoder is not trained, and an image
-            that comes again is not encoded again.
-        muon: at so many times the rate matrices are moved by Muon, which learns in fewer steps; 0 is AdamW alone.
-        rate: the peak learning rate.
+        freeze_vision_steps: after the first of these steps and until the second the image encoder is not trained, and
+            an image that comes again is not encoded again.
+        muon: at so many times the learning rate matrices are moved by Muon, which learns in fewer steps; 0 is AdamW
+            alone.
+        learning_rate: the peak learning rate.
         warmup: steps until it is reached; then it falls linearly to 0.
         betas: AdamW's.
         epsilon: AdamW's.
         weight_decay: AdamW's, on matrices only.
         clip: the longest gradient.
-        length: the longest document, in tokens.
-        part_tokens: tokens computed at once, padding included; the gradients of a step's parts are added up.
+        context_length: the longest document, in tokens.
+        micro_batch_tokens: tokens computed at once, padding included; the gradients of a step's parts are added up.
         checkpoint_activations: compute the decoder's activations twice rather than keep them.
         compile: compile the image encoder and the decoder's layers.
         shard: under torchrun, share weights, gradients and moments out among the ranks (FSDP2) instead of copying them.
@@ -67,21 +68,21 @@ class Recipe:
     model: str
     tokenizer: Path
     steps: PositiveInt
-    streams: tuple[Stream, ...]
-    rate: PositiveFloat
+    datasets: tuple[Dataset, ...]
+    learning_rate: PositiveFloat
     warmup: NonNegativeInt
     shape: Mapping[str, Any] = field(default_factory=dict)
     init: Path | None = None
     vision_weights: Path | None = None
     freeze_vision: bool = False
-    vision_rests: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
+    freeze_vision_steps: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     epsilon: PositiveFloat = 1e-6
     muon: NonNegativeFloat = 0.0
     weight_decay: NonNegativeFloat = 0.01
     clip: PositiveFloat = 1.0
-    length: PositiveInt = 2048
-    part_tokens: PositiveInt = 8192
+    context_length: PositiveInt = 2048
+    micro_batch_tokens: PositiveInt = 8192
     checkpoint_activations: bool = False
     compile: bool = False
     shard: bool = False
@@ -93,7 +94,7 @@ class Recipe:
 
 
 def read(name: str) -> Recipe:
-    """A recipe by its name, or by the path of a TOML file.
+    """Return a recipe by its name, or by the path of a TOML file.
 
     Raises:
         UnknownName: if no recipe has the name, or there is no such setting or model.
@@ -113,7 +114,7 @@ def _file(name: str) -> Path:
 
 
 def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
-    """What a file says, over what the recipe says that it extends; ``heirs`` extend this one."""
+    """Return the settings of a file over those of the recipe that it extends; ``heirs`` extend this one."""
     values = toml(path, "recipe")
     for name in re.findall(r"\$\{?(\w+)", json.dumps(values)):
         if name not in os.environ:
@@ -131,18 +132,19 @@ def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
 
 def _recipe(values: dict[str, Any], path: Path) -> Recipe:
     kept = checked(list[str] | None, values.pop("keep", None), path, "keep")
-    streams = checked(dict[str, dict[str, Any]], values.pop("streams", {}), path, "streams")
-    if not streams:
-        raise KosmosEvalError(f"{path} has no stream to train on; give it [streams.NAME] with source and tokens")
+    datasets = checked(dict[str, dict[str, Any]], values.pop("datasets", {}), path, "datasets")
+    check_names(Recipe, values, path)
+    if not datasets:
+        raise KosmosEvalError(f"{path} has no dataset to train on; give it [datasets.NAME] with source and tokens")
     for kind in kept or ():
-        if kind not in streams:
-            raise UnknownName(f"stream ({path})", kind, streams)
+        if kind not in datasets:
+            raise UnknownName(f"dataset ({path})", kind, datasets)
     chosen = tuple(
-        made(Stream, {"kind": kind, **stream}, path, "streams", kind)
-        for kind, stream in streams.items()
+        made(Dataset, {"kind": kind, **dataset}, path, "datasets", kind)
+        for kind, dataset in datasets.items()
         if kept is None or kind in kept
     )
-    recipe = made(Recipe, {**values, "name": path.stem, "streams": chosen}, path)
+    recipe = made(Recipe, {**values, "name": path.stem, "datasets": chosen}, path)
     if recipe.model not in PRESETS:
         raise UnknownName("model preset", recipe.model, PRESETS)
     _together(recipe, path)
@@ -153,16 +155,18 @@ def _recipe(values: dict[str, Any], path: Path) -> Recipe:
 def _together(recipe: Recipe, path: Path) -> None:
     if recipe.muon and recipe.shard:
         raise KosmosEvalError(f"{path} asks for both muon and shard, but Muon needs whole matrices; leave one out")
-    after, until = recipe.vision_rests
+    after, until = recipe.freeze_vision_steps
     if after > until:
-        raise KosmosEvalError(f"{path} has vision_rests = [{after}, {until}]; expected two steps, [AFTER, UNTIL]")
-    if any(recipe.vision_rests) and recipe.shard:
-        why = "what is new to one rank at rest is known to another, and they would wait for each other"
-        raise KosmosEvalError(f"{path} asks for both vision_rests and shard, but {why}; leave one out")
+        raise KosmosEvalError(
+            f"{path} has freeze_vision_steps = [{after}, {until}]; expected two steps, [AFTER, UNTIL]"
+        )
+    if any(recipe.freeze_vision_steps) and recipe.shard:
+        why = "an image that is new to one rank is known to another, and they would wait for each other"
+        raise KosmosEvalError(f"{path} asks for both freeze_vision_steps and shard, but {why}; leave one out")
 
 
 def shaped(recipe: Recipe) -> KosmosConfig:
-    """The shapes of the model that a recipe trains.
+    """Return the shapes of the model that a recipe trains.
 
     Raises:
         UnknownName: if it gives a setting that no model has.
@@ -176,22 +180,22 @@ def _required(known: dataclasses.Field[Any]) -> bool:
 
 
 NEUTRAL = frozenset(
-    {"steps", "save_every", "part_tokens", "shard", "tokenizer", "init", "vision_weights"}
+    {"steps", "save_every", "micro_batch_tokens", "shard", "tokenizer", "init", "vision_weights"}
     | {known.name for known in dataclasses.fields(Recipe) if known.name.startswith("evaluate")}
 )
 """Settings that may change while a run lasts: they decide no loss, or none that is still to come."""
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
-    """What decides the losses of a recipe, as plain values."""
+    """Return the settings that decide the losses of a recipe, as plain values."""
     values = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
     return {name: value for name, value in values.items() if name not in NEUTRAL}
 
 
 def completed(state: Mapping[str, Any]) -> dict[str, Any]:
-    """An `identity` as it was once written, with the defaults of settings that are newer."""
-    streams = [{**_defaults(Stream), **stream} for stream in state["streams"]]
-    return {**_defaults(Recipe), **state, "streams": streams}
+    """Return an `identity` as it was once written, with the defaults of settings that are newer."""
+    datasets = [{**_defaults(Dataset), **dataset} for dataset in state["datasets"]]
+    return {**_defaults(Recipe), **state, "datasets": datasets}
 
 
 def _defaults(made: type[Any]) -> dict[str, Any]:

@@ -1,0 +1,37 @@
+"""The device that a model computes on, by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kosmos_eval.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device(name: str, *, mps: bool = False) -> torch.device:
+    """Return a device by its name.
+
+    Args:
+        name: cpu, cuda, cuda:1 or mps; auto takes the fastest that is there.
+        mps: the model can compute on Apple's GPUs.
+
+    Raises:
+        ModelError: if there is no such device.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": mps and torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+    expected = f"expected auto, cpu, cuda or cuda:N{', or mps' if mps else ''}"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"device is {name!r}; {expected}") from error
+    if device.type not in there or (device.type == "mps" and not there["mps"]):
+        raise ModelError(f"device is {name!r}; {expected}")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise ModelError(f"device is {name!r}, but this machine has {count} GPUs that torch can use; try cpu")
+    return device
