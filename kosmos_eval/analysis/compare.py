@@ -61,6 +61,11 @@ class Compared:
         return ", ".join(filter(None, (self.key.task, str(self.key.variant))))
 
     @property
+    def scale(self) -> int:
+        """How many of the unit a value of 1 is."""
+        return 100 if self.unit == "%" else 1
+
+    @property
     def verdict(self) -> str:
         """The outcome in words."""
         found = self.difference

@@ -190,6 +190,7 @@ def _correct(sample: Sample) -> str:
 def _answer(folder: Path, key: SettingKey, asked: PendingSample) -> dict[str, str]:
     """Return what a run was answered when it asked exactly this, by the name of its model."""
     from kosmos_eval.evaluation.run_folder import load_folder
+    from kosmos_eval.report.units import listed
 
     manifest, run = load_folder(folder)
     record = run.record(key, asked.sample.id)
@@ -199,8 +200,8 @@ def _answer(folder: Path, key: SettingKey, asked: PendingSample) -> dict[str, st
         )
     if record.score is None:
         return {f"{manifest.model_name} failed": str(record.error)}
-    values = ", ".join(f"{name} {value:.2f}" for name, value in record.score.values.items())
-    return {manifest.model_name: f"{record.score.answer}   ({values})" if values else record.score.answer}
+    values = f"   ({listed(record.score.values)})" if record.score.values else ""
+    return {manifest.model_name: record.score.answer + values}
 
 
 def _print(title: str, requests: Sequence[Request], below: Mapping[str, str]) -> None:

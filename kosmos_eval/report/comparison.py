@@ -12,6 +12,7 @@ from rich.text import Text
 from kosmos_eval.analysis.compare import Compared, Comparison
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.files import inert, write_text
+from kosmos_eval.report.units import bare, shown
 
 LEGEND = (
     "wins, losses: samples that B does better, worse. Holm: p corrected for the number of rows. "
@@ -70,10 +71,10 @@ def write(found: Comparison, path: Path) -> None:
 
 def _cells(row: Compared) -> list[str | Text]:
     found = row.difference
-    interval = (
-        "–" if found.low is None or found.high is None else f"{_signed(found.low, row)} … {_signed(found.high, row)}"
+    value, low, high = (
+        "" if end is None else bare(row.scale * end, row.unit, "+") for end in (found.value, found.low, found.high)
     )
-    scores = [_shown(row.first, row), _shown(row.second, row), _signed(found.value, row), interval]
+    scores = [_shown(row.first, row), _shown(row.second, row), value, f"{low} … {high}" if low and high else "–"]
     p_values = [f"{found.p_value:.2g}", f"{row.corrected:.2g}"]
     wins = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
     colour = {"B is better": "green", "B is worse": "red"}.get(row.verdict, "default")
@@ -100,11 +101,7 @@ def _short(text: str, most: int = 60) -> str:
 
 
 def _shown(value: float, row: Compared) -> str:
-    return f"{100 * value:.2f} %" if row.unit == "%" else f"{value:.3f}"
-
-
-def _signed(value: float, row: Compared) -> str:
-    return f"{100 * value:+.2f}" if row.unit == "%" else f"{value:+.3f}"
+    return shown(row.scale * value, row.unit)
 
 
 def _plain(found: Comparison) -> dict[str, object]:

@@ -11,6 +11,7 @@ from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.files import write_text
 from kosmos_eval.report import prompts
+from kosmos_eval.report.units import listed
 from kosmos_eval.sample import Sample
 
 STYLE = (
@@ -98,5 +99,4 @@ def _answer(record: Record | None) -> str:
         return "<small>not asked</small>"
     if record.score is None:
         return f"<small>failed: {html.escape(str(record.error))}</small>"
-    values = ", ".join(f"{name} {value:.2f}" for name, value in record.score.values.items())
-    return f"{html.escape(record.score.answer)}<br><small>{html.escape(values)}</small>"
+    return f"{html.escape(record.score.answer)}<br><small>{html.escape(listed(record.score.values))}</small>"
