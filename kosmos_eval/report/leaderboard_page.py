@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.results import Row
 from kosmos_eval.files import write_text
-from kosmos_eval.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, Scale
+from kosmos_eval.report.charts import Chart, models_curves
 from kosmos_eval.report.render import rendered
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ Columns = Mapping[Any, Any]
 
 Key = tuple[object, ...]
 """Values that rows agree in."""
-
-COLOURS = 8
-"""Colours of curves; the next ones are the same again, dashed."""
 
 
 @dataclass(frozen=True)
@@ -66,36 +63,6 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Series:
-    """The curve of a model; ``points`` are places to the right, heights of score and interval, and the row."""
-
-    model: str
-    number: int
-    points: tuple[tuple[float, float, float, float, Row], ...]
-
-    @property
-    def style(self) -> str:
-        """The classes of its colour and stroke."""
-        return f"c{self.number % COLOURS}" + (" dashed" if self.number >= COLOURS else "")
-
-    @property
-    def line(self) -> str:
-        """The points, for a polyline."""
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in self.points)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """The ranked rows of a task's headline over the number of shots."""
-
-    row: Row
-    shots: tuple[tuple[float, int], ...]
-    ticks: tuple[tuple[float, str], ...]
-    chance: float | None
-    series: tuple[Series, ...]
-
-
-@dataclass(frozen=True)
 class Section:
     """A task: its headline in the default variant by number of shots, everything else, and its chart if it has one."""
 
@@ -119,9 +86,7 @@ def page(frame: DataFrame) -> str:
     """Return the page of a ranked leaderboard (`kosmos_eval.analysis.leaderboard.ranked`)."""
     found = sections(frame.to_dict("records"))
     models = {entry.model for section in found for place in section.places for entry in place.entries}
-    return rendered(
-        "leaderboard.html.j2", sections=found, models=sorted(models), size={"width": WIDTH, "height": HEIGHT}
-    )
+    return rendered("leaderboard.html.j2", sections=found, models=sorted(models))
 
 
 def sections(rows: Iterable[Columns]) -> list[Section]:
@@ -163,26 +128,7 @@ def _chart(places: Sequence[Place]) -> Chart | None:
         for entry in place.entries:
             if not entry.status and isfinite(entry.row.score):
                 ranked.setdefault(entry.model, {}).setdefault(entry.row.shots, entry.row)
-    rows = [row for own in ranked.values() for row in own.values()]
-    counts = sorted({row.shots for row in rows})
-    if not any(len(own) > 1 for own in ranked.values()):
-        return None
-    ends = [end for row in rows for end in (row.score, row.low, row.high, row.chance) if end is not None]
-    scale = Scale.over(ends, percent=rows[0].unit == "%")
-    gap = (WIDTH - LEFT - RIGHT - 20) / max(1, len(counts) - 1)
-    x = {count: LEFT + 10 + place * gap for place, count in enumerate(counts)}
-    series = tuple(
-        Series(model, number, tuple(_point(own[count], scale, x[count]) for count in counts if count in own))
-        for number, (model, own) in enumerate(sorted(ranked.items()))
-    )
-    chance = next((row.chance for row in rows if row.chance is not None), None)
-    level = None if chance is None else scale.height(chance)
-    return Chart(rows[0], tuple((x[count], count) for count in counts), scale.ticks(), level, series)
-
-
-def _point(row: Row, scale: Scale, x: float) -> tuple[float, float, float, float, Row]:
-    low, high = (row.score if end is None else end for end in (row.low, row.high))
-    return x, scale.height(row.score), scale.height(low), scale.height(high), row
+    return models_curves({model: list(own.values()) for model, own in ranked.items()})
 
 
 def _entry(given: Columns) -> Entry:
