@@ -32,13 +32,13 @@ class Entry:
     rank: str
     status: str
     row: Row
-    origin: tuple[tuple[str, str], ...]
+    origin: Columns
     blind: Row | None = None
 
     @property
     def brief(self) -> str:
         """The row's origin, in few words."""
-        known = dict(self.origin)
+        known = self.origin
         said = (
             known["split"],
             known["limit"] and f"{known['limit']} samples",
@@ -91,34 +91,26 @@ def page(frame: DataFrame) -> str:
 
 def sections(rows: Iterable[Columns]) -> list[Section]:
     """The rows of a leaderboard by task."""
+    entries = [_entry(given) for given in rows]
+    blind = {_pair(entry): entry.row for entry in entries if entry.row.key.variant.images != "real"}
     tasks: dict[str, dict[Key, list[Entry]]] = {}
-    for given in rows:
-        entry = _entry(given)
-        heads = given["headline"] == "yes" and not given["variant"]
-        key = (not heads, given["shots"], given["variant"], given["metric"])
-        tasks.setdefault(given["task"], {}).setdefault(key, []).append(entry)
+    for entry in entries:
+        row, rest = entry.row, entry.origin["headline"] != "yes" or entry.row.variant != ""
+        own = replace(entry, blind=blind.get(_pair(entry))) if row.key.variant.images == "real" else entry
+        tasks.setdefault(row.task, {}).setdefault((rest, row.shots, row.variant, row.metric), []).append(own)
     return [_section(task, places) for task, places in tasks.items()]
 
 
 def _section(task: str, found: Mapping[Key, Sequence[Entry]]) -> Section:
-    beside = {
-        _who(entry): entry.row for own in found.values() for entry in own if entry.row.key.variant.images != "real"
-    }
-    places = [(rest, Place(tuple(_with_blind(entry, beside) for entry in own))) for (rest, *_), own in found.items()]
-    heads = tuple(place for rest, place in places if not rest)
-    return Section(task, heads, tuple(place for rest, place in places if rest), _chart(heads))
+    heads, rest = (tuple(Place(tuple(own)) for key, own in found.items() if key[0] == rest) for rest in (False, True))
+    return Section(task, heads, rest, _chart(heads))
 
 
-def _who(entry: Entry) -> Key:
+def _pair(entry: Entry) -> Key:
     """Return the key that pairs a row with its blank-image counterpart."""
-    row, origin = entry.row, dict(entry.origin)
+    row, origin = entry.row, entry.origin
     variant = replace(row.key.variant, images="blank")
     return entry.model, row.task, row.shots, row.metric, variant, origin["limit"], origin["seed"]
-
-
-def _with_blind(entry: Entry, beside: Mapping[Key, Row]) -> Entry:
-    own = entry.row.key.variant.images != "real"
-    return entry if own else replace(entry, blind=beside.get(_who(entry)))
 
 
 def _chart(places: Sequence[Place]) -> Chart | None:
@@ -132,25 +124,7 @@ def _chart(places: Sequence[Place]) -> Chart | None:
 
 
 def _entry(given: Columns) -> Entry:
-    def number(name: str) -> float | None:
-        return None if isnan(given[name]) else float(given[name])
-
-    row = Row(
-        task=given["task"],
-        shots=int(given["shots"]),
-        metric=given["metric"],
-        score=float(given["score"]),
-        low=number("low"),
-        high=number("high"),
-        unit=given["unit"],
-        n=int(given["n"]),
-        failed=int(given["failed"]),
-        chance=number("chance"),
-        p_value=None,
-        effective_shots=given["shots"],
-        note=given["note"],
-        variant=given["variant"],
-        **{name: number(name) for name in ("image_gain", "image_gain_low", "image_gain_high")},
-    )
-    names = ("split", "limit", "seed", "version", "date", "run")
-    return Entry(given["model"], given["rank"], given["status"], row, tuple((name, str(given[name])) for name in names))
+    own: dict[str, Any] = {name: given[name] for name in given if name in Row.__dataclass_fields__}
+    unknown = {name: None for name, value in own.items() if isinstance(value, float) and isnan(value)}
+    row = Row(p_value=None, effective_shots=given["shots"], **own | unknown | {"score": given["score"]})
+    return Entry(given["model"], given["rank"], given["status"], row, given)
