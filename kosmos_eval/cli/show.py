@@ -30,6 +30,7 @@ from kosmos_eval.cli.console import (
     source_of,
 )
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
+from kosmos_eval.files import write_output
 from kosmos_eval.registry import named, names
 from kosmos_eval.source import Source
 from kosmos_eval.task import info
@@ -110,10 +111,7 @@ def show(
     if html is None:
         _print(f"{setting.name} · {sample.id}", asked.requests, below)
         return
-    try:
-        html.write_text(_page(f"{setting.name} · {sample.id}", asked.requests, below), encoding="utf-8")
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {html}: {error.strerror or error}; name another file") from error
+    write_output(html, _page(f"{setting.name} · {sample.id}", asked.requests, below))
     console.print(f"written: {html}")
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from kosmos_eval.analysis.compare import Compared, Comparison
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.files import inert, write_text
+from kosmos_eval.files import inert, write_output
 from kosmos_eval.report.units import bare, shown
 
 LEGEND = (
@@ -63,10 +63,7 @@ def write(found: Comparison, path: Path) -> None:
     """
     check_name(path)
     content = json.dumps(_plain(found), indent=1) + "\n" if path.suffix == ".json" else _csv(found)
-    try:
-        write_text(path, content)
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    write_output(path, content)
 
 
 def _cells(row: Compared) -> list[str | Text]:
@@ -121,10 +118,6 @@ def _row(row: Compared) -> dict[str, Any]:
 def _csv(found: Comparison) -> str:
     import pandas
 
-    lines = [
-        {name: inert(value) if isinstance(value, str) else value for name, value in _row(row).items()}
-        | {"difference": row.difference.value}
-        | {name: value for name, value in asdict(row.difference).items() if name != "value"}
-        for row in found.rows
-    ]
-    return str(pandas.DataFrame(lines).to_csv(index=False))
+    frame = pandas.DataFrame([_row(row) | asdict(row.difference) for row in found.rows])
+    safe = frame.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    return str(safe.rename(columns={"value": "difference"}).to_csv(index=False))

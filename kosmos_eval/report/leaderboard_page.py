@@ -8,9 +8,8 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.files import write_text
+from kosmos_eval.files import write_output
 from kosmos_eval.report.charts import Chart, models_curves
 from kosmos_eval.report.render import rendered
 
@@ -75,10 +74,7 @@ class Section:
 def write_page(frame: DataFrame, board: Path) -> Path:
     """Write the page of a ranked leaderboard beside its CSV file, and return its path."""
     path = board.with_suffix(".html")
-    try:
-        write_text(path, page(frame))
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    write_output(path, page(frame))
     return path
 
 
