@@ -62,7 +62,7 @@ class Compared:
 
     @property
     def scale(self) -> int:
-        """How many of the unit a value of 1 is."""
+        """The factor from values to the unit."""
         return 100 if self.unit == "%" else 1
 
     @property

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from kosmos_eval.analysis.compare import Compared
 from kosmos_eval.analysis.saved_run import SavedRun
@@ -95,22 +95,9 @@ def every() -> Sequence[Reported]:
     return tuple(_row(row) for row in csv.DictReader(content.splitlines()))
 
 
-def _row(row: dict[str, str]) -> Reported:
-    unit: Literal["%", "x100"] = "x100" if row["unit"] == "x100" else "%"
-    return Reported(
-        table=int(row["table"]),
-        model=row["model"],
-        task=row["task"],
-        shots=int(row["shots"]),
-        metric=row["metric"],
-        score=float(row["score"]),
-        unit=unit,
-        split=row["split"],
-        n=int(row["n"]) if row["n"] else None,
-        protocol=row["protocol"],
-        tag=row["tag"],
-        note=row["note"],
-    )
+def _row(row: dict[str, Any]) -> Reported:
+    numbers = {"table": int(row["table"]), "shots": int(row["shots"]), "score": float(row["score"])}
+    return Reported(**row | numbers | {"n": int(row["n"]) if row["n"] else None})
 
 
 VALIDATION = {"val", "valid", "validation", "dev", "devseen"}

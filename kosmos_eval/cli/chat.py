@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from kosmos_eval import dialogue
-from kosmos_eval.cli.console import Device, ModelFile, ModelOption, load_files
+from kosmos_eval.cli.console import Device, ModelFile, ModelOption, load_files, path_option
 from kosmos_eval.dialogue import Form, Turn
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.files import write_output
@@ -91,7 +91,7 @@ def chat(
     device: Device = "auto",
     model_option: ModelOption = None,
     model_file: ModelFile = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the dialogue as a page at the end.")] = None,
+    html: Annotated[Path | None, path_option("--html", "FILE", "Write the dialogue as a page at the end.")] = None,
 ) -> None:
     """Talk with a model about images: `kosmos-eval chat kosmos-nano '@scene.png What color is the star?'`.
 

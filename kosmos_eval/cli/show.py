@@ -26,7 +26,7 @@ from kosmos_eval.cli.console import (
     TaskOption,
     console,
     load_files,
-    path_named,
+    path_option,
     source_of,
 )
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
@@ -72,14 +72,8 @@ def show(
     task: Annotated[str, typer.Argument(help="The task.")],
     shots: Annotated[int, typer.Option("--shots", min=0, help="Number of demonstrations.")] = 0,
     index: Annotated[int, typer.Option("--index", min=0, help="Index of the sample.")] = 0,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", parser=path_named, metavar="FILE", help="Write a page with the images in place."),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", parser=path_named, metavar="RUN", help="A run's folder: show its answer too."),
-    ] = None,
+    html: Annotated[Path | None, path_option("--html", "FILE", "Write a page with the images in place.")] = None,
+    run: Annotated[Path | None, path_option("--run", "RUN", "A run's folder: show its answer too.")] = None,
     data: Data = None,
     hub: Hub = False,
     allow_outside: AllowOutside = False,
@@ -117,9 +111,7 @@ def show(
 
 def check_data(
     task: Annotated[str | None, typer.Argument(help="One task; default: all.")] = None,
-    root: Annotated[
-        Path | None, typer.Option("--data", parser=path_named, metavar="DIR", help="Folder of official files.")
-    ] = None,
+    root: Annotated[Path | None, path_option("--data", "DIR", "Folder of official files.")] = None,
     allow_outside: AllowOutside = False,
     split: Annotated[str | None, typer.Option("--split", help="A split; default: the task's.")] = None,
     task_file: TaskFile = None,
