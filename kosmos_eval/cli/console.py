@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -36,7 +36,7 @@ def path_named(text: str) -> Path:
     return Path(text)
 
 
-def path_option(name: str, metavar: str, help: str) -> Any:
+def path_option(name: str, metavar: str, help: str) -> object:
     """Return an option that names a file or folder."""
     return typer.Option(name, parser=path_named, metavar=metavar, help=help)
 
