@@ -119,15 +119,11 @@ def measure(settings: Sequence[Setting], budget: float, run: BudgetedRun) -> lis
     """
     aim = AIM * budget
     shares = [_Share(setting, run) for setting in settings]
-    warm = run.passed()
-
-    def grow() -> bool:
+    warm, grown = run.passed(), [True]
+    while any(grown):
         growing = [share for share in shares if share.missing]
         spent = warm + sum(share.took for share in shares if not share.missing)
-        return any([share.grow((aim - spent) / len(growing), warms=run.passed() < aim) for share in growing])
-
-    while grow():
-        pass
+        grown = [share.grow(min((aim - spent) / len(growing) - share.took, aim - run.passed())) for share in growing]
     return [(share.sized, share.rows) for share in shares]
 
 
@@ -144,19 +140,15 @@ class _Share:
         """The number of samples that have not been asked."""
         return len(self.setting.samples) - len(self.sized.samples)
 
-    def grow(self, limit: float, *, warms: bool) -> bool:
-        """Ask another chunk; return False where there is no time for one worth asking.
+    def grow(self, left: float) -> bool:
+        """Ask another chunk; return False where so many seconds are too few for one worth asking.
 
-        Args:
-            limit: seconds that all chunks may take.
-            warms: ask a second sample however long the first took, as that may have been the warming up.
+        A second sample is asked however long the first took: that may have been the warming up.
         """
         size = len(self.sized.samples)
-        chunk = min(GROWTH * size, self.missing, int((limit - self.took) / max(self.each, 1e-9) + 1e-6))
+        chunk = min(GROWTH * size, self.missing, max(int(left / max(self.each, 1e-9) + 1e-6), size == 1 and left > 0))
         if chunk < max(1, min(size // (2 * GROWTH), self.missing)):
-            if size > 1 or not warms:
-                return False
-            chunk = 1
+            return False
         self.sized = sized(self.setting, size + chunk)
         self.rows, took = self.run.evaluate(self.sized)
         self.took, self.each = self.took + took, took / chunk
