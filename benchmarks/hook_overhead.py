@@ -4,8 +4,7 @@
 
 Trains the bundled model on random tokens, one step between evaluations. A budget is kept where every evaluation, the
 first one too, takes between 70 and 110 % of it, on a machine with nothing else to do. Processor time beside it tells a
-slow machine from wrong sizes:
-from the third evaluation on, the same samples take the same.
+slow machine from wrong sizes: from the third evaluation on, the same samples take the same.
 """
 
 from __future__ import annotations
