@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from kosmos_eval import files
@@ -186,7 +186,7 @@ def ran(folder, place, key, name, prompt):
     asked += ["--model", f"openai:m@{address}" if address else "openai:m", "--model-option", "retries=0"]
     asked += [part for option in options for part in ("--model-option", option.format(key=key))]
     asked += [
-        part for tracker in ("tensorboard", "mlflow", "wandb") if find_spec(tracker) for part in ("--log", tracker)
+        part for tracker in ("tensorboard", "mlflow", "wandb") if find_spec(tracker) for part in ("--tracker", tracker)
     ]
     variables = {**os.environ, "OPENAI_API_KEY": environment.format(key=key)}
     variables["OPENAI_BASE_URL"] = f"http://me:{key}@{place}" if name == "base" else ""
@@ -198,7 +198,8 @@ def ran(folder, place, key, name, prompt):
 
 
 @pytest.mark.slow
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@example(("000000000", "?", "rDfds8u2a1uB"), "user", "say x")
 @given(
     st.tuples(WORD, st.sampled_from(BETWEEN), WORD),
     st.sampled_from(list(PLACES)),

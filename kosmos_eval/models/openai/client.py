@@ -287,7 +287,8 @@ def checked_url(url: str) -> str:
         valid = bool(scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", rest))
     except ValueError:
         valid = False
-    shown = redacted(f"{scheme}://{'***@' if info else ''}{re.split(r'[?#]', rest)[0]}")
+    _, at, host = rest.rpartition("@")  # what stands before an @ may be a secret, however it is written
+    shown = redacted(f"{scheme}://{'***@' if info or at else ''}{re.split(r'[?#]', host)[0]}")
     if not valid:
         raise ModelError(f"{shown} is no address; expected http://HOST:PORT/v1")
     if re.search(r"[?#]|/completions/?$", rest):
