@@ -82,9 +82,8 @@ class Setting:
 
     def subset(self, indices: Sequence[int]) -> Setting:
         """Return the setting with these of its samples, each made when it is asked; outlines are not made again."""
-        every: Any = self.samples.__getitem__
         places = [self.indices[index] for index in indices] if self.indices is not None else indices
-        return replace(self, samples=Samples(indices, every), indices=places, seen={})
+        return replace(self, samples=Samples(indices, self.samples.__getitem__), indices=places, seen={})
 
     def demonstrations(self, sample: Sample) -> list[Sample]:
         """Return the demonstrations of a sample.

@@ -18,7 +18,7 @@ from functools import cache
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import TYPE_CHECKING, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -32,6 +32,9 @@ from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Likelihoods, Output
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SAMPLES = "samples.jsonl"
 SCORES = "scores.csv"
@@ -164,7 +167,7 @@ class _Line(TypedDict):
 
 
 @cache
-def _lines() -> Any:
+def _lines() -> TypeAdapter[_Line]:
     from pydantic import ConfigDict, TypeAdapter
 
     _Line.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=False)  # type: ignore[attr-defined]

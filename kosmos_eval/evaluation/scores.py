@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.plan import Setting
@@ -142,7 +141,7 @@ def scores_digest(records: Sequence[Record]) -> str:
     """Return 16 hex digits over what was scored and what failed."""
     total = sha256()
     for record in records:
-        values: Any = None if record.score is None else sorted(record.score.values.items())
+        values = None if record.score is None else sorted(record.score.values.items())
         total.update(f"{record.id} {values} {record.score and record.score.answer!r}\n".encode())
     return total.hexdigest()[:16]
 

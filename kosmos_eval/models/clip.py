@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
     from PIL.Image import Image as Pixels
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 
 class ClipImages:
@@ -26,7 +27,9 @@ class ClipImages:
         fingerprint: of weights and processor.
     """
 
-    def __init__(self, network: Any, processor: Any, *, name: str, fingerprint: str) -> None:
+    def __init__(
+        self, network: CLIPVisionModelWithProjection, processor: CLIPImageProcessor, *, name: str, fingerprint: str
+    ) -> None:
         self.network, self.processor = network, processor
         self.name, self.fingerprint = name, fingerprint
 

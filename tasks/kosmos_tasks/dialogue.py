@@ -26,7 +26,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, read_json
+from kosmos_eval.source import Row, Source, read_json
 from kosmos_eval.task import Score, Task, TaskInfo
 from kosmos_tasks.families.splits import Splits
 from kosmos_tasks.families.suites import SYNTHETIC
@@ -143,7 +143,7 @@ def _checked(entry: Any, place: int, path: Path) -> Sample:
     return _sample(str(entry.get("id", place)), said, [turn.get("expect", []) for turn in entry["turns"]])
 
 
-def _generated(row: Mapping[str, Any]) -> Sample:
+def _generated(row: Row) -> Sample:
     first, *others = row["questions"]
     said = [Prompt(Image.of(row["image"]), first), *map(Prompt, others)]
     return _sample(row["id"], said, [[answer] for answer in row["answers"]])

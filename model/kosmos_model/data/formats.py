@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from kosmos_eval.files import Json
 from kosmos_model.data import shards
 from kosmos_model.data.shards import Content, ending
 
@@ -36,7 +37,7 @@ class Row:
     """
 
     id: str
-    values: Mapping[str, Any]
+    values: Json
 
 
 @dataclass(frozen=True)

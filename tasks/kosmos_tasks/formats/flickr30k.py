@@ -20,9 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, images_in, read_json, table
+from kosmos_eval.source import Row, Source, images_in, read_json, table
 from kosmos_tasks.formats.files import Files
-from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, string, text
+from kosmos_tasks.formats.records import (
+    Columns,
+    columns,
+    csv_rows,
+    distinct,
+    each,
+    listed,
+    string,
+    text,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset

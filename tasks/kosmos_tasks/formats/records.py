@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.files import regular
+from kosmos_eval.source import Row
 
-Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Any], Any]]
 """A function for each column that converts its value, or raises a `ValueError` with what it expects."""
 Value = TypeVar("Value")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, from_hub, table
+from kosmos_eval.source import Row, Source, from_hub, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import columns, csv_rows, distinct, text
 
@@ -82,7 +82,7 @@ def _split(file: Path) -> str:
     return next((split for split, sites in HELD_OUT.items() if site in sites), "train")
 
 
-def _questions(file: Path) -> Iterator[dict[str, Any]]:
+def _questions(file: Path) -> Iterator[Row]:
     """Yield the questions about a site; those without an answer column have empty answers."""
     folder = file.parent / "processed_data"
     there = {page.name for page in folder.iterdir()} if folder.is_dir() else set()

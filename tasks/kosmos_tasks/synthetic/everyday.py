@@ -7,12 +7,10 @@ knowledge. No fact is on both sides.
 from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.opinions import words
 from kosmos_tasks.synthetic.recipe import Split, stream
-
-Row = dict[str, Any]
 
 COUNT = 40
 """Items of a side."""
