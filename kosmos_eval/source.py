@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 """A row of a table, by column names."""
 
+Batch = dict[str, list[Any]]
+"""Several rows, by column names."""
+
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 

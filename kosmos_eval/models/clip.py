@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.models.device import pick_device
 from kosmos_eval.prompt import Image
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ def load(path: str = "", *, device: str = "auto") -> ClipImages:
     if not path:
         raise ModelError("--shots-from rices:clip names no model; expected rices:clip:PATH, or a name on the Hub")
 
-    from kosmos_eval.models.hf.loading import check_config, device_named, digest, find
+    from kosmos_eval.models.hf.loading import check_config, digest, find
 
-    folder, place = find(path, None), device_named(device)
+    folder, place = find(path, None), pick_device(device, mps=True)
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     try:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kosmos_eval import dialogue
 from kosmos_eval.dialogue import Form, Turn
@@ -128,7 +128,7 @@ def _read(folder: Path) -> list[Sample]:
     return samples
 
 
-def _checked(entry: Any, place: int, path: Path) -> Sample:
+def _checked(entry: object, place: int, path: Path) -> Sample:
     wanted = f"{path}: dialogue {place} is not {{'id': ..., 'turns': [{{'say': TEXT, 'expect': [TEXT]}}]}}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("turns"), list) or not entry["turns"]:
         raise BadData(wanted)

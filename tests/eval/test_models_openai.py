@@ -587,7 +587,7 @@ def test_a_server_that_dies_on_the_way_is_one_line_and_the_rest_is_asked_of_the_
             ModelError, match=r"is gone \(.*\), after 1 tries; finished samples are kept, start the server"
         ):
             evaluate(model, {"echo": Echo()}, out=run)
-    assert len(load_folder(run)[1]) == 3
+    assert load_folder(run)[1].answered == 3
     with serving(log, port):
         report = evaluate(model, {"echo": Echo()}, out=run)
     assert report.score("echo") == 100

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.files import Json
+from kosmos_eval.models.device import pick_device
 
 if TYPE_CHECKING:
     import torch
@@ -207,7 +208,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     import transformers
     from safetensors import SafetensorError
 
-    place = device_named(device)
+    place = pick_device(device, mps=True)
     trusting: dict[str, bool] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **trusting)
@@ -294,26 +295,6 @@ def left_out(network: PreTrainedModel) -> list[str]:
     given = network.generation_config.to_diff_dict()
     settings = ", ".join(f"{name}={given[name]}" for name in _DECODING if given.get(name))
     return [f"decodes as the tasks ask, without generation_config.json's {settings}"] if settings else []
-
-
-def device_named(name: str) -> torch.device:
-    """Return a device by its name; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ModelError: if it is not usable.
-    """
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"device {name!r} cannot be used: {reason}; expected auto, cpu, cuda, cuda:1 or mps"
-        ) from error
-    return torch.device(name)
 
 
 def digest(folder: Path, *settings: str) -> str:

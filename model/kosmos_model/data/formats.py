@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from kosmos_eval.files import Json
 from kosmos_model.data import shards
@@ -179,7 +178,7 @@ def _sample(where: str, content: Content, members: Members) -> Row | Skipped:
 
 
 @lru_cache(maxsize=2)
-def _coco(path: Path, changed_ns: int) -> list[dict[str, Any]] | None:
+def _coco(path: Path, changed_ns: int) -> list[Json] | None:
     """Return the captions of a COCO file and the names of their images, in its order; None for a file of JSON lines."""
     content, _ = shards.content(path, changed_ns)
     first = content.find(b"\n") + 1 or len(content)

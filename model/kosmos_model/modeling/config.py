@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from kosmos_eval.errors import ModelError, UnknownName
 from kosmos_eval.files import Json
@@ -143,9 +142,7 @@ def from_json(values: Json) -> KosmosConfig:
     missing = [name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING]
     if missing:
         raise ModelError(f"the model settings lack {', '.join(missing)}")
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
+    settings: Json = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return KosmosConfig(**settings)
 
 

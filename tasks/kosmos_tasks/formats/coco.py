@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Row, Source, existing, images_in, read_json, table
@@ -105,7 +105,7 @@ def _karpathy(file: Path, split: str, folder: Path) -> Iterator[Row]:
             yield {"id": image["cocoid"], "image": str(path), "captions": image["sentences"]}
 
 
-def _entries(content: Row, key: str, file: Path) -> Iterator[tuple[str, Any]]:
+def _entries(content: Row, key: str, file: Path) -> Iterator[tuple[str, object]]:
     """Yield the entries of a list in a file, each with its place in words."""
     if not isinstance(content[key], list):
         raise BadData(f"{file} has {key!r} {str(content[key])[:60]!r}; expected a list")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.source import Row, Source, images_in, read_json, table
@@ -131,7 +131,7 @@ def _annotated(file: Path) -> Iterator[Row]:
         yield said | {"captions": said["raw"]}
 
 
-def _json_texts(value: Any) -> list[str]:
+def _json_texts(value: str) -> list[str]:
     """Return a cell with a JSON list of texts."""
     expected = ValueError("a JSON list of captions")
     try:

@@ -16,13 +16,13 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.files import regular
 from kosmos_eval.prompt import Image
-from kosmos_eval.source import Row, Source, from_hub, read_json, table
+from kosmos_eval.source import Batch, Row, Source, from_hub, read_json, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
@@ -141,9 +141,9 @@ def _key(folder: Path) -> str:
     return str(read_json(common, keys=[folder.name])[folder.name]).strip().lower()
 
 
-def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _read(batch: Batch) -> Batch:
     """Return the rows with images and targets of their files; a broken file stands in every place of its images."""
-    found: dict[str, list[Any]] = {"context": [], "candidates": [], "target": []}
+    found: Batch = {"context": [], "candidates": [], "target": []}
     for file in batch.pop("file", ()):
         try:
             cells, target = _puzzle(Path(file))
