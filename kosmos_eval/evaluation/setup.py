@@ -130,9 +130,9 @@ def load_model(spec: str, *, device: str = "auto", options: Sequence[str] = ()) 
     _check_options(f"option of {name}", factory, given, ("device",))
     if "device" in signature(factory).parameters:
         given["device"] = device
-    needed = [p.name for p in signature(factory).parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    if bool(rest) != bool(needed) and (rest or _required(factory)):
-        form = f"{name}:{needed[0].upper()}" if needed else name
+    needed = [p for p in signature(factory).parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    if bool(rest) != bool(needed) and (rest or any(p.default is Parameter.empty for p in needed)):
+        form = f"{name}:{needed[0].name.upper()}" if needed else name
         raise ModelError(f"--model {spec} is not complete; expected {form}")
     model: Model = factory(rest, **given) if rest else factory(**given)
     return model
@@ -236,10 +236,3 @@ def _is_of(value: object, wanted: object) -> bool:
     if isinstance(wanted, type):
         return isinstance(value, wanted) and (wanted is bool) == isinstance(value, bool)
     return not isinstance(wanted, UnionType) or any(_is_of(value, one) for one in get_args(wanted))
-
-
-def _required(factory: Maker) -> bool:
-    return any(
-        p.default is Parameter.empty and p.kind is Parameter.POSITIONAL_OR_KEYWORD
-        for p in signature(factory).parameters.values()
-    )

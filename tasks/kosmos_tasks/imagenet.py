@@ -114,11 +114,8 @@ class ImageNet(SplitTask):
         return Score({"accuracy_unconstrained": _share(sample, answer)}, answer)
 
     def sample(self, row: Row) -> Sample:
-        prompt, label, names = (
-            Prompt(Image.of(row["image"]), self.prompt_variants[self.prompt]),
-            row["label"],
-            self.names,
-        )
+        prompt = Prompt(Image.of(row["image"]), self.prompt_variants[self.prompt])
+        label, names = row["label"], self.names
         return Sample(row["id"], prompt, target=names[label], choices=names, group=row["id"], extra={"label": label})
 
 

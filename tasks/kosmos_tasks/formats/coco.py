@@ -91,12 +91,7 @@ def _yearly(file: Path, split: str, folder: Path) -> Iterator[Row]:
 
 
 def _karpathy(file: Path, split: str, folder: Path) -> Iterator[Row]:
-    wanted: Columns = {
-        "cocoid": identity,
-        "filepath": one_of(*OF_2014),
-        "split": string,
-        "sentences": each("raw"),
-    }
+    wanted: Columns = {"cocoid": identity, "filepath": one_of(*OF_2014), "split": string, "sentences": each("raw")}
     picture = {name: pictures(folder, name) for name in OF_2014}
     for place, entry in _entries(read_json(file, keys=["images"]), "images", file):
         image = columns(entry, wanted, place=place)

@@ -176,10 +176,6 @@ def shaped(recipe: Recipe) -> KosmosConfig:
     return from_json({**as_json(PRESETS[recipe.model]), **recipe.shape})
 
 
-def _required(known: dataclasses.Field[object]) -> bool:
-    return known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
-
-
 NEUTRAL = frozenset(
     {"steps", "save_every", "micro_batch_tokens", "shard", "tokenizer", "init", "vision_weights"}
     | {known.name for known in dataclasses.fields(Recipe) if known.name.startswith("evaluate")}
@@ -203,7 +199,8 @@ def _defaults(made: type) -> Json:
     given = {
         known.name: known.default if known.default_factory is dataclasses.MISSING else known.default_factory()
         for known in dataclasses.fields(made)
-        if not _required(known) and known.name not in NEUTRAL
+        if known.name not in NEUTRAL
     }
-    plain: Json = json.loads(json.dumps(given, default=str))
-    return plain
+    plain = {name: value for name, value in given.items() if value is not dataclasses.MISSING}
+    found: Json = json.loads(json.dumps(plain, default=str))
+    return found
