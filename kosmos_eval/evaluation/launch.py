@@ -164,7 +164,7 @@ class ProcessGroup:
 
 def shard(setting: Setting, run: RunFolder, ranks: Ranks) -> Setting:
     """Return what a rank evaluates of a setting: its share of what is missing, then of the rest."""
-    records = [setting.record(run, sample.id) for sample in setting.outlines()]
+    records = [run.record(setting.key, sample.id) for sample in setting.outlines()]
     order = sorted(range(len(records)), key=lambda place: (found := records[place]) is not None and found.error is None)
     return setting.subset(ranks.share(order))
 

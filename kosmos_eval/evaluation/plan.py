@@ -9,7 +9,6 @@ from typing import Any
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError, PlugInError, UnknownName
 from kosmos_eval.evaluation.ablation import blanked, exchanged, other, stripped
-from kosmos_eval.evaluation.run_folder import Record, RunFolder
 from kosmos_eval.evaluation.variant import Images, SettingKey, Variant, Variants
 from kosmos_eval.fewshot.selection import Choice, RandomShots, Shots
 from kosmos_eval.request import Output, Request
@@ -75,10 +74,6 @@ class Setting:
         if self.key.variant.images == "real":
             return None
         return replace(self, key=replace(self.key, variant=replace(self.key.variant, images="real")))
-
-    def record(self, run: RunFolder, id: str) -> Record | None:
-        """Return what a run knows of one of the samples; None while it was not asked."""
-        return run.record(self.key, id)
 
     def subset(self, indices: Sequence[int]) -> Setting:
         """Return the setting with these of its samples, each made when it is asked; outlines are not made again."""

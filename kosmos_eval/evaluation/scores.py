@@ -171,7 +171,7 @@ def image_gain(setting: Setting, run: RunFolder, metrics: Mapping[str, Metric]) 
 
 def _records(setting: Setting, run: RunFolder) -> list[Record]:
     """Return the records of the setting's samples, in order."""
-    return [record for sample in setting.outlines() if (record := setting.record(run, sample.id)) is not None]
+    return [record for sample in setting.outlines() if (record := run.record(setting.key, sample.id)) is not None]
 
 
 def _notes(setting: Setting, samples: Sequence[Sample]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from math import exp, inf, isfinite, log
+from math import exp, inf, log
 
 from kosmos_eval.files import Json, without_known
 from kosmos_eval.models.openai.errors import readable
-from kosmos_eval.request import Completion, Failure, Likelihoods, Output, cut
+from kosmos_eval.request import Completion, Failure, Likelihoods, Output, cut, is_finite
 
 SAID, UNSAID = 0.0, -1.0
 """Log-probabilities of the continuation that a reply names, and of any other."""
@@ -205,7 +205,7 @@ def _logprob(told: object) -> float:
 
 
 def _finite(likelihoods: Likelihoods) -> Likelihoods:
-    if all(map(isfinite, likelihoods.logprobs)):
+    if is_finite(likelihoods):
         return likelihoods
     raise BadResponse("a log-probability of the answer is minus infinity; expected one that can be compared")
 
