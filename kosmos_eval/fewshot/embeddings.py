@@ -29,13 +29,16 @@ class Encoder(Protocol):
     @property
     def name(self) -> str:
         """The encoder's name in reports."""
+        ...
 
     @property
     def fingerprint(self) -> str:
         """A digest of whatever decides the vectors: weights and preprocessing."""
+        ...
 
     def vectors(self, images: Sequence[Image]) -> Sequence[Vector | BadImage]:
         """For each image its vector (D,), or why it has none."""
+        ...
 
 
 def cache_folder() -> Path:

@@ -47,14 +47,17 @@ class Choice(Protocol):
     @property
     def name(self) -> str:
         """As ``--shots-from`` takes it."""
+        ...
 
     @property
     def fingerprint(self) -> str:
         """A digest of what decides the choice beside the name and the data; empty where nothing does."""
+        ...
 
     @property
     def seeded(self) -> bool:
         """True where another seed chooses others."""
+        ...
 
     def prepare(self, samples: Sequence[Sample], pool: Sequence[Sample], *, task: str) -> None:
         """Look at all that is going to be asked and may be shown, before the first is drawn.
@@ -62,6 +65,7 @@ class Choice(Protocol):
         Raises:
             KosmosEvalError: if nothing can be chosen for this task.
         """
+        ...
 
     def draw(self, sample: Sample, pool: Sequence[Sample], count: int, *, seed: int, task: str) -> list[Sample]:
         """The demonstrations of a sample, in the order in which they are shown.
@@ -69,9 +73,11 @@ class Choice(Protocol):
         Raises:
             KosmosEvalError: if the pool holds fewer than ``count`` that may be shown.
         """
+        ...
 
     def note(self, samples: Sequence[Sample], pool: Sequence[Sample], count: int, *, seed: int, task: str) -> str:
         """Return the note of a report about the choice for these samples (outlines); empty for the default choice."""
+        ...
 
 
 @dataclass(frozen=True)

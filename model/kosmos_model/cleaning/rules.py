@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_model.cleaning import evaluated
 from kosmos_model.cleaning.image_stats import ImageStats, image_stats
 from kosmos_model.cleaning.plan import Plan
-
-if TYPE_CHECKING:
-    from fasttext.FastText import _FastText
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def _stats(image: Image) -> ImageStats:
 
 
 @lru_cache(maxsize=1)
-def _language_model(path: Path) -> _FastText:
+def _language_model(path: Path) -> Any:
     from fasttext.FastText import _FastText
 
     try:

@@ -73,6 +73,7 @@ class AttendingCache(Protocol):
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Take in rotated keys, and values, (B, S, H, d) each, and let rotated queries of that shape attend."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,15 @@ class PromptTokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without any for an image or for the beginning or end of a document."""
+        ...
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, special tokens left out."""
+        ...
 
     def prompt(self, prompt: Prompt) -> tuple[list[int], tuple[Image, ...]]:
         """Return the ids of a prompt, which end in those of its last text, and its images, ``slots`` ids each."""
+        ...
 
 
 SPACE = "\u2581"
