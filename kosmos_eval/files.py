@@ -232,7 +232,7 @@ def register_environment() -> None:
         register_secret(os.environ.get(name, ""))
 
 
-def redacted(value: Any, name: str = "") -> Any:
+def redacted(value: object, name: str = "") -> Any:
     """Return a JSON value or a text without secrets: those of options, headers and URLs, and all known ones.
 
     >>> redacted({"url": "https://me:p@w@host/v1?api_key=abc", "API-KEY": "abc"})

@@ -85,7 +85,7 @@ SINGLE = Ranks()
 """One process."""
 
 
-def joined(model: Any) -> Ranks:
+def joined(model: object) -> Ranks:
     """The ranks that train a model: those of ``torch.distributed``, if it is initialised."""
     if "torch" not in sys.modules:
         return Ranks()
@@ -96,13 +96,13 @@ def joined(model: Any) -> Ranks:
     return Ranks(distributed.get_rank(), distributed.get_world_size(), any(map(_in_step, modules(model))))
 
 
-def _in_step(module: Any) -> bool:
+def _in_step(module: torch.nn.Module) -> bool:
     if any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules()):
         return True
     return any(hasattr(weight, "device_mesh") or hasattr(weight, "ds_id") for weight in module.parameters())
 
 
-def modules(model: Any) -> list[torch.nn.Module]:
+def modules(model: object) -> list[torch.nn.Module]:
     """The torch modules that a model is, or holds as attributes."""
     if "torch" not in sys.modules:
         return []

@@ -25,7 +25,7 @@ def pick_device(name: str, *, mps: bool = False) -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": mps and torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
-    expected = f"expected auto, cpu, cuda or cuda:N{', or mps' if mps else ''}"
+    expected = f"expected auto, cpu, cuda{', cuda:N or mps' if mps else ' or cuda:N'}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
