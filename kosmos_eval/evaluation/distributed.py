@@ -37,18 +37,18 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    in_step: bool = False
+    lockstep: bool = False
 
     @property
     def first(self) -> bool:
         """True for the one that reports."""
         return self.rank == 0
 
-    def share(self, every: Sequence[int]) -> Sequence[int]:
+    def shard(self, every: Sequence[int]) -> Sequence[int]:
         """Return the indices that this rank evaluates."""
-        return every if self.in_step else every[self.rank :: self.count]
+        return every if self.lockstep else every[self.rank :: self.count]
 
-    def together(self, work: Callable[[], T]) -> list[T]:
+    def all_gather(self, work: Callable[[], T]) -> list[T]:
         """Work on every rank and wait for all.
 
         Returns:

@@ -65,7 +65,7 @@ class ProcessGroup:
     def main_first(self, work: Callable[[], T]) -> T:
         """Work on the first rank, then on all others, which find what it has left on disk."""
         done: list[T] = []
-        self.ranks.together(lambda: done.append(work()) if self.ranks.first else None)
+        self.ranks.all_gather(lambda: done.append(work()) if self.ranks.first else None)
         return done[0] if done else work()
 
     def joined(self, model: object) -> ProcessGroup:
@@ -78,7 +78,7 @@ class ProcessGroup:
         Raises:
             RunError: if they are not.
         """
-        (first, *others) = self.ranks.together(lambda: values)
+        (first, *others) = self.ranks.all_gather(lambda: values)
         for rank, other in enumerate(others, start=1):
             for name in first:
                 if other.get(name) != first[name]:
@@ -95,7 +95,7 @@ class ProcessGroup:
             progress: of the first rank.
         """
         told = dict.fromkeys(totals, 0)
-        counts = self.ranks.first or not self.ranks.in_step
+        counts = self.ranks.first or not self.ranks.lockstep
 
         def tell(label: str, done: int, total: int) -> None:
             self._show(label, self._count(f"done/{label}", (done - told[label]) * counts), totals[label], progress)
@@ -166,7 +166,7 @@ def shard(setting: Setting, run: RunFolder, ranks: Ranks) -> Setting:
     """Return what a rank evaluates of a setting: its share of what is missing, then of the rest."""
     records = [run.record(setting.key, sample.id) for sample in setting.outlines()]
     order = sorted(range(len(records)), key=lambda place: (found := records[place]) is not None and found.error is None)
-    return setting.subset(ranks.share(order))
+    return setting.subset(ranks.shard(order))
 
 
 @contextmanager

@@ -291,12 +291,12 @@ def open_folder(
     with ExitStack() as held:
         there: list[Manifest | None] = [None]
         ready = partial(_ready, path, manifest, overwrite=overwrite, held=held)
-        ranks.together(lambda: there.append(ready()) if ranks.first else None)
+        ranks.all_gather(lambda: there.append(ready()) if ranks.first else None)
         folder = RunFolder(path, _records([path / SAMPLES]))
-        ranks.together(lambda: None)  # none appends before all have read
+        ranks.all_gather(lambda: None)  # none appends before all have read
         if ranks.count > 1:
             folder.file = f"samples.rank{ranks.rank}.jsonl"
-        if ranks.in_step and not ranks.first:
+        if ranks.lockstep and not ranks.first:
             folder.path = None
         yield folder, there[-1]
 

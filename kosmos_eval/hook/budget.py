@@ -73,15 +73,15 @@ class BudgetedRun:
         began = monotonic()
         indices = setting.indices or range(len(setting.samples))
         done = {record.index for record in self.run.of(setting.key)}
-        share = self.ranks.share([place for place, index in enumerate(indices) if index not in done])
+        share = self.ranks.shard([place for place, index in enumerate(indices) if index not in done])
 
         def ask() -> list[Record]:
             mine = RunFolder()
             evaluate_setting(self.model, setting.subset(share), mine)
             return mine.of(setting.key)
 
-        answers = self.ranks.together(ask)
-        for record in chain.from_iterable(answers[:1] if self.ranks.in_step else answers):
+        answers = self.ranks.all_gather(ask)
+        for record in chain.from_iterable(answers[:1] if self.ranks.lockstep else answers):
             self.run.append(record)
         asked = set(indices)
         # No sample is prepared again for its outline.
@@ -91,12 +91,12 @@ class BudgetedRun:
             rows = score_setting(setting, self.run) if self.ranks.first else []
             return rows, monotonic() - began
 
-        results = self.ranks.together(score)
+        results = self.ranks.all_gather(score)
         return results[0][0], max(took for _, took in results)
 
     def passed(self) -> float:
         """Return the seconds since the evaluation began, the same on every rank: those of the slowest."""
-        return max(self.ranks.together(lambda: monotonic() - self.began))
+        return max(self.ranks.all_gather(lambda: monotonic() - self.began))
 
 
 def sized(setting: Setting, size: int | None) -> Setting:

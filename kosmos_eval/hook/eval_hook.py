@@ -165,10 +165,10 @@ class EvalHook:
         ranks = joined(model)
         module = unwrap_model(model)
         made: list[Model] = []
-        ranks.together(lambda: made.append(module if self.wrap is None else self.wrap(module)))
+        ranks.all_gather(lambda: made.append(module if self.wrap is None else self.wrap(module)))
         run = BudgetedRun(made[0], ranks, began)
         if self._sized is None:
-            self.history = ranks.together(lambda: [entry for entry in read(self._path) if entry.step < step])[0]
+            self.history = ranks.all_gather(lambda: [entry for entry in read(self._path) if entry.step < step])[0]
         found = self._rows(step, run)
 
         def finish() -> list[Entry]:
@@ -181,7 +181,7 @@ class EvalHook:
             self._log_scores(step, [row for _, rows in found for row in rows], monotonic() - began)
             return entries
 
-        self.history = [*self.history, *ranks.together(finish)[0]]
+        self.history = [*self.history, *ranks.all_gather(finish)[0]]
 
     def _rows(self, step: int, run: BudgetedRun) -> list[tuple[Setting, list[Row]]]:
         """Return the settings, as large as they are asked, with their rows; the first evaluation measures the sizes."""
