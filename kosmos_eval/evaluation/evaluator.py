@@ -209,7 +209,7 @@ def check_capabilities(model: Model, settings: Iterable[Setting]) -> None:
         ModelError: if it is no model, or prompts are to have no images and the model reads none without.
     """
     if not isinstance(model, Model):
-        raise ModelError(f"the model is a {type(model).__name__}; expected a subclass, `class ...(kosmos_eval.Model)`")
+        raise ModelError(f"the model is a {type(model).__name__}; expected `class ...(kosmos_eval.Model)`")
     if model.requires_images and any(setting.key.variant.images == "none" for setting in settings):
         raise ModelError(f"{model.name} reads no prompt without an image; ask with --images blank or shuffled instead")
 

@@ -197,9 +197,7 @@ def _chooses_shots(task: Task, sample: Sample, count: int) -> bool:
 def _samples(name: str, task: Task) -> Sequence[Sample]:
     """Return every sample of a task that is one."""
     if not isinstance(task, Task):
-        raise PlugInError(
-            f"task {name!r} is a {type(task).__name__}; expected a subclass, `class ...(kosmos_eval.Task)`"
-        )
+        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected `class ...(kosmos_eval.Task)`")
     given = task.samples()
     every = given if isinstance(given, Sequence) else list(given)
     if not every:

@@ -86,9 +86,7 @@ def load_task(name: str, source: Source, options: Json | None = None) -> Task:
     except TypeError as error:  # an abstract method is missing
         raise PlugInError(f"task {name!r} cannot be made: {error}; kosmos_eval/task.py says what a task has") from error
     if not isinstance(task, Task):
-        raise PlugInError(
-            f"task {name!r} is a {type(task).__name__}; expected a subclass, `class ...(kosmos_eval.Task)`"
-        )
+        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected `class ...(kosmos_eval.Task)`")
     return ChainOfThought(task, **reasoned) if reasoned else task
 
 
