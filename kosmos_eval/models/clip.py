@@ -67,7 +67,7 @@ def load(path: str = "", *, device: str = "auto") -> ClipImages:
 
     from kosmos_eval.models.hf.loading import check_config, digest, find
 
-    folder, place = find(path, None), pick_device(device, mps=True)
+    folder, place = find(path, None), pick_device(device, others=True)
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     try:

@@ -208,7 +208,7 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     import transformers
     from safetensors import SafetensorError
 
-    place = pick_device(device, mps=True)
+    place = pick_device(device, others=True)
     trusting: dict[str, bool] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **trusting)
