@@ -96,8 +96,13 @@ def every() -> Sequence[Reported]:
 
 
 def _row(row: dict[str, Any]) -> Reported:
-    numbers = {"table": int(row["table"]), "shots": int(row["shots"]), "score": float(row["score"])}
-    return Reported(**row | numbers | {"n": int(row["n"]) if row["n"] else None})
+    values: dict[str, Any] = {
+        **row,
+        **{name: int(row[name]) for name in ("table", "shots")},
+        "score": float(row["score"]),
+        "n": int(row["n"]) if row["n"] else None,
+    }
+    return Reported(**values)
 
 
 VALIDATION = {"val", "valid", "validation", "dev", "devseen"}

@@ -216,5 +216,6 @@ def _by_shots(title: str, note: str, series: Sequence[Series], rows: Sequence[Ro
     placed = tuple(one.placed(lambda shots: x[int(shots)], upward.place) for one in series)
     columns = tuple((place, str(count)) for count, place in x.items())
     names = ("number of shots", rows[0].metric)
-    level = None if chance is None else (upward.place(chance),) * 2
+    height = None if chance is None else upward.place(chance)
+    level = None if height is None else (height, height)
     return Chart(title, note, across, upward, names, columns, placed, level)

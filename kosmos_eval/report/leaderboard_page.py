@@ -121,6 +121,7 @@ def _chart(places: Sequence[Place]) -> Chart | None:
 
 def _entry(given: Columns) -> Entry:
     own: dict[str, Any] = {name: given[name] for name in given if name in Row.__dataclass_fields__}
-    unknown = {name: None for name, value in own.items() if isinstance(value, float) and isnan(value)}
-    row = Row(p_value=None, effective_shots=given["shots"], **own | unknown | {"score": given["score"]})
+    own |= {name: None for name, value in own.items() if isinstance(value, float) and isnan(value)}
+    own |= {"score": given["score"], "p_value": None, "effective_shots": given["shots"]}
+    row = Row(**own)
     return Entry(given["model"], given["rank"], given["status"], row, given)
