@@ -238,7 +238,7 @@ def finish(report: Report, *, html: bool = True, trackers: Sequence[Tracker] = (
         RunError: when samples failed; everything else is finished and kept by then.
     """
     from kosmos_eval.evaluation.launch import is_main_process
-    from kosmos_eval.evaluation.run_folder import load_folder
+    from kosmos_eval.evaluation.run_config import load_manifest
     from kosmos_eval.report.console import print_report
 
     if not is_main_process():
@@ -248,10 +248,11 @@ def finish(report: Report, *, html: bool = True, trackers: Sequence[Tracker] = (
         write_page(folder)
     if folder is not None:
         for tracker in trackers:
-            manifest, _ = load_folder(folder)
-            console.print(f"{tracker.name}: {tracker.log(report, manifest, folder)}")
+            console.print(f"{tracker.name}: {tracker.log(report, load_manifest(folder), folder)}")
     print_report(report, console)
     if folder is not None:
+        if synthetic := load_manifest(folder).config.synthetic:
+            console.print(f"synthetic data, not the official benchmarks: {', '.join(synthetic)}")
         console.print(f"run folder: {folder}")
     if report.failed:
         _fail(report)

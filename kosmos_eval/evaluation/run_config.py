@@ -75,6 +75,12 @@ class RunConfig:
         return [f"{name} was {mine[name]!r}, now {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
 
     @property
+    def synthetic(self) -> tuple[str, ...]:
+        """The tasks whose samples are generated rather than the official benchmark's."""
+        sources = {name: options.get("source") for name, options in self.tasks.items()}
+        return tuple(name for name, source in sources.items() if source and source.get("kind") == "synthetic")
+
+    @property
     def digest(self) -> str:
         """8 hex digits that tell configurations apart."""
         return sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:8]

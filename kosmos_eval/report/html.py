@@ -47,6 +47,7 @@ def page(saved: SavedRun) -> str:
         changed=sum(entry["changed"] for entry in samples),
         missing=missing,
         external=saved.external,
+        synthetic=saved.config.synthetic,
         album=album,
         data={
             "settings": [
