@@ -3,8 +3,8 @@
     python -m benchmarks.hook_overhead --budget 20 --evaluations 4
 
 Trains the bundled model on random tokens, one step between evaluations. A budget is kept where every evaluation, the
-first one too, takes between 70 and 110 % of it. Processor time beside it tells a slow machine from a wrong calibration:
-from the second evaluation on, the same samples take the same.
+first one too, takes between 70 and 110 % of it, on a machine with nothing else to do. Processor time beside it tells a
+slow machine from wrong sizes: from the third evaluation on, the same samples take the same.
 """
 
 from __future__ import annotations

@@ -97,13 +97,13 @@ def panel(title: str, series: Sequence[Series], *, top: float, last: float, halv
     values = [value for one in series for value in one.values]
     scale = Scale.over(map(log2, values) if halving else values, percent=False)
     base = top + TITLE
-    marks = [(scale.height(power), f"{2.0**power:g}") for power in range(ceil(scale.low), floor(scale.high) + 1)]
+    marks = [(scale.place(power), f"{2.0**power:g}") for power in range(ceil(scale.low), floor(scale.high) + 1)]
 
     def x(step: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * step / last
 
     def y(value: float) -> float:
-        return base + scale.height(log2(value) if halving else value)
+        return base + scale.place(log2(value) if halving else value)
 
     yield f'<text class="title" x="{LEFT}" y="{base:.1f}">{escape(title)}</text>'
     for height, label in marks if halving else scale.ticks():

@@ -28,6 +28,19 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def write_output(path: Path, content: str) -> None:
+    """Write a file that the user has named, and its folder if need be, like `write_text`.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, content)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file as a whole or not at all, like `write_text`."""
     handle, name = mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -219,7 +232,7 @@ def register_environment() -> None:
         register_secret(os.environ.get(name, ""))
 
 
-def redacted(value: Any, name: str = "") -> Any:
+def redacted(value: object, name: str = "") -> Any:
     """Return a JSON value or a text without secrets: those of options, headers and URLs, and all known ones.
 
     >>> redacted({"url": "https://me:p@w@host/v1?api_key=abc", "API-KEY": "abc"})

@@ -10,15 +10,15 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadImage
-from kosmos_eval.files import regular
+from kosmos_eval.files import Json, regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -47,7 +47,7 @@ class Image:
         object.__setattr__(self, "within", within)
 
     @classmethod
-    def of(cls, cell: Mapping[str, Any]) -> Image:
+    def of(cls, cell: Json) -> Image:
         """Return the image in a cell of a `datasets.Image(decode=False)` column: ``{"bytes": ..., "path": ...}``."""
         return cls(cell["bytes"] if cell.get("bytes") is not None else str(cell["path"]))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from kosmos_eval.prompt import Prompt
@@ -151,3 +152,9 @@ class Failure:
 
 Request = Generate | LogLikelihood
 Output = Completion | Likelihoods
+
+
+def is_finite(output: Output) -> bool:
+    """Return whether all log-probabilities of an output are finite numbers."""
+    numbers = output.logprobs if isinstance(output, Likelihoods) else (output.logprob or 0.0,)
+    return all(map(isfinite, numbers))

@@ -8,6 +8,7 @@ from typing import Any, overload
 from kosmos_eval.errors import BadData
 from kosmos_eval.files import Json
 from kosmos_eval.prompt import Prompt
+from kosmos_eval.source import Row
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Samples(Sequence[Sample]):
     '2'
     """
 
-    def __init__(self, rows: Any, make: Callable[[dict[str, Any]], Sample]) -> None:
+    def __init__(self, rows: Any, make: Callable[[Any], Sample]) -> None:
         self.rows, self.make = rows, make
 
     def __len__(self) -> int:
@@ -71,7 +72,7 @@ class Samples(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         return (self._made(row) for row in self.rows)
 
-    def _made(self, row: dict[str, Any]) -> Sample:
+    def _made(self, row: Row) -> Sample:
         try:
             return self.make(row)
         except KeyError as error:

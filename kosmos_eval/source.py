@@ -21,6 +21,12 @@ from kosmos_eval.files import regular
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Row = dict[str, Any]
+"""A row of a table, by column names."""
+
+Batch = dict[str, list[Any]]
+"""Several rows, by column names."""
+
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -164,7 +170,7 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in IMAGE_ENDINGS and not file.name.startswith("."))
 
 
-def table(rows: Iterable[Mapping[str, Any]], *, images: Sequence[str] = ()) -> Dataset:
+def table(rows: Iterable[Row], *, images: Sequence[str] = ()) -> Dataset:
     """Return rows as a `datasets.Dataset`.
 
     Args:
@@ -182,7 +188,7 @@ def table(rows: Iterable[Mapping[str, Any]], *, images: Sequence[str] = ()) -> D
     return datasets.Dataset.from_dict(columns, features=features)
 
 
-def _undecoded(cells: Sequence[Any]) -> Any:
+def _undecoded(cells: Sequence[object]) -> object:
     import datasets
 
     image = datasets.Image(decode=False)

@@ -16,6 +16,9 @@ from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 
+Outputs = Sequence[Any]
+"""What a model gave for the requests of a sample: `Completion` or `Likelihoods`, as the task knows."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -85,12 +88,12 @@ class Task(ABC):
         """Return the requests about a sample, after its demonstrations."""
 
     @abstractmethod
-    def score(self, sample: Sample, outputs: Sequence[Any]) -> Score:
+    def score(self, sample: Sample, outputs: Outputs) -> Score:
         """Score the outputs, which stand in the order of the requests (of all turns, one after the other)."""
 
     # Override the rest where a benchmark needs it.
 
-    def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
+    def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Outputs) -> Sequence[Request]:
         """Return the requests of the next turn, given all outputs so far; empty when the sample is done."""
         return ()
 
@@ -147,7 +150,7 @@ class Task(ABC):
         """Return the task's options as plain JSON values."""
         if not is_dataclass(self):
             return {}
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        values: Json = json.loads(json.dumps(asdict(self), default=str))
         return values
 
 

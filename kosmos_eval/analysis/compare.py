@@ -61,6 +61,11 @@ class Compared:
         return ", ".join(filter(None, (self.key.task, str(self.key.variant))))
 
     @property
+    def scale(self) -> int:
+        """The factor from values to the unit."""
+        return 100 if self.unit == "%" else 1
+
+    @property
     def verdict(self) -> str:
         """The outcome in words."""
         found = self.difference

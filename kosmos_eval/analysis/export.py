@@ -103,29 +103,11 @@ def results(saved: SavedRun) -> Iterator[tuple[str, Json]]:
 
 
 def _results(saved: SavedRun, settings: Sequence[tuple[SavedSetting, Sequence[Row]]]) -> Json:
-    config, versions = saved.config, saved.manifest.environment.versions
-    version, named = versions.get("kosmos-eval", ""), {one.key.task: (one, rows) for one, rows in settings}
-    (first, _), *_ = settings
+    config, (first, _) = saved.config, settings[0]
+    by_task = {one.key.task: _task_results(saved, one, rows) for one, rows in settings}
+    columns = dict.fromkeys(name for own in by_task.values() for name in own)
     return {
-        "results": {task: _metrics(one, rows) for task, (one, rows) in named.items()},
-        "group_subtasks": {task: [] for task in named},
-        "configs": {
-            task: {
-                "task": task,
-                "num_fewshot": one.key.shots,
-                "variant": str(one.key.variant),
-                "metadata": {"version": version},
-                **config.tasks.get(task, {}),
-            }
-            for task, (one, _) in named.items()
-        },
-        "versions": dict.fromkeys(named, version),
-        "n-shot": {task: one.key.shots for task, (one, _) in named.items()},
-        "higher_is_better": {task: {_name(row.metric): True for row in rows} for task, (_, rows) in named.items()},
-        "n-samples": {
-            task: {"original": one.summary.of if one.summary else len(one.records), "effective": rows[0].n}
-            for task, (one, rows) in named.items()
-        },
+        **{name: {task: own[name] for task, own in by_task.items()} for name in columns},
         "config": {
             "model": config.model,
             "model_args": None,
@@ -141,7 +123,23 @@ def _results(saved: SavedRun, settings: Sequence[tuple[SavedSetting, Sequence[Ro
         "model_source": "kosmos-eval",
         "model_name": saved.model,
         "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", saved.model),
-        "task_hashes": {task: one.summary.data if one.summary else "" for task, (one, _) in named.items()},
+    }
+
+
+def _task_results(saved: SavedRun, setting: SavedSetting, rows: Sequence[Row]) -> Json:
+    """Return what each part of the harness's results has of one task."""
+    key, summary = setting.key, setting.summary
+    version = saved.manifest.environment.versions.get("kosmos-eval", "")
+    task = {"task": key.task, "num_fewshot": key.shots, "variant": str(key.variant), "metadata": {"version": version}}
+    return {
+        "results": _metrics(setting, rows),
+        "group_subtasks": [],
+        "configs": {**task, **saved.config.tasks.get(key.task, {})},
+        "versions": version,
+        "n-shot": key.shots,
+        "higher_is_better": {_name(row.metric): True for row in rows},
+        "n-samples": {"original": summary.of if summary else len(setting.records), "effective": rows[0].n},
+        "task_hashes": summary.data if summary else "",
     }
 
 

@@ -214,17 +214,13 @@ def _table(path: Path) -> list[dict[str, Any]]:
     missing = [name for name in ("task", "shots", "metric", "score", "n") if name not in frame]
     if missing:
         raise BadData(f"{path} has no column {missing[0]!r}; expected the columns of a scores.csv")
+    frame = frame.reindex(columns=list(COLUMNS), fill_value="").replace({"failed": {"": "0"}})
     for name in COLUMNS:
-        cells = frame[name] if name in frame else pandas.Series([""] * len(frame))
-        if name in NUMBERS:
-            try:
-                frame[name] = [float(cell or ("0" if name == "failed" else "nan")) for cell in cells]
-            except ValueError as error:
-                raise BadData(f"{path}: column {name!r} holds text where a number belongs ({error})") from error
-        else:
-            frame[name] = [restored(cell) for cell in cells]
-    for name in ("shots", "n"):
-        if frame[name].isna().any():
+        if name in ("shots", "n") and "" in list(frame[name]):
             raise BadData(f"{path}: column {name!r} has an empty cell; expected a whole number")
-    frame[["shots", "n", "failed"]] = frame[["shots", "n", "failed"]].astype(int)
-    return [{str(name): value for name, value in row.items()} for row in frame[list(COLUMNS)].to_dict("records")]
+        try:
+            frame[name] = [float(cell or "nan") if name in NUMBERS else restored(cell) for cell in frame[name]]
+        except ValueError as error:
+            raise BadData(f"{path}: column {name!r} holds text where a number belongs ({error})") from error
+    whole = frame.astype(dict.fromkeys(("shots", "n", "failed"), int))
+    return [{str(name): value for name, value in row.items()} for row in whole.to_dict("records")]

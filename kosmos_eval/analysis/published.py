@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from kosmos_eval.analysis.compare import Compared
 from kosmos_eval.analysis.saved_run import SavedRun
@@ -95,22 +95,14 @@ def every() -> Sequence[Reported]:
     return tuple(_row(row) for row in csv.DictReader(content.splitlines()))
 
 
-def _row(row: dict[str, str]) -> Reported:
-    unit: Literal["%", "x100"] = "x100" if row["unit"] == "x100" else "%"
-    return Reported(
-        table=int(row["table"]),
-        model=row["model"],
-        task=row["task"],
-        shots=int(row["shots"]),
-        metric=row["metric"],
-        score=float(row["score"]),
-        unit=unit,
-        split=row["split"],
-        n=int(row["n"]) if row["n"] else None,
-        protocol=row["protocol"],
-        tag=row["tag"],
-        note=row["note"],
-    )
+def _row(row: dict[str, Any]) -> Reported:
+    values: dict[str, Any] = {
+        **row,
+        **{name: int(row[name]) for name in ("table", "shots")},
+        "score": float(row["score"]),
+        "n": int(row["n"]) if row["n"] else None,
+    }
+    return Reported(**values)
 
 
 VALIDATION = {"val", "valid", "validation", "dev", "devseen"}

@@ -186,12 +186,8 @@ def open_run(folder: Path, *, data: Path | None = None, rescore: bool = False) -
     manifest, run = load_folder(folder)
     config = manifest.config
 
-    def place(key: SettingKey) -> tuple[int, int]:
-        tasks, shots = list(config.tasks), config.shots
-        in_tasks = tasks.index(key.task) if key.task in tasks else len(tasks)
-        return in_tasks, shots.index(key.shots) if key.shots in shots else len(shots)
-
-    keys = sorted(run.records, key=place)
+    tasks, shots = ({name: place for place, name in enumerate(given)} for given in (config.tasks, config.shots))
+    keys = sorted(run.records, key=lambda key: (tasks.get(key.task, len(tasks)), shots.get(key.shots, len(shots))))
     settings = tuple(_setting(key, manifest, run) for key in keys)
     return SavedRun(folder, manifest, run, settings, data=data, rescore=rescore)
 

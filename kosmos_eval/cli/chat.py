@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from kosmos_eval import dialogue
-from kosmos_eval.cli.console import Device, ModelFile, ModelOption, load_files
+from kosmos_eval.cli.console import Device, ModelFile, ModelOption, load_files, path_option
 from kosmos_eval.dialogue import Form, Turn
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.files import write_output
 from kosmos_eval.model import Model
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.request import Completion, Generate, Sampling
@@ -90,7 +91,7 @@ def chat(
     device: Device = "auto",
     model_option: ModelOption = None,
     model_file: ModelFile = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the dialogue as a page at the end.")] = None,
+    html: Annotated[Path | None, path_option("--html", "FILE", "Write the dialogue as a page at the end.")] = None,
 ) -> None:
     """Talk with a model about images: `kosmos-eval chat kosmos-nano '@scene.png What color is the star?'`.
 
@@ -163,11 +164,7 @@ def answered(talk: Talk, line: str) -> None:
 
 def save(talk: Talk, path: Path) -> None:
     """Write the dialogue as a page of HTML."""
-    page = talk.page()
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+    write_output(path, talk.page())
 
 
 def _typed(prompt: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,17 +16,12 @@ from kosmos_eval.evaluation.launch import is_main_process
 from kosmos_eval.registry import load_file
 from kosmos_eval.source import Source
 
-console = Console(
-    width=None if sys.stdout.isatty() else 140,
-    quiet=not is_main_process(),
-    highlight=False,
-    soft_wrap=True,
-    markup=False,
-    emoji=False,
-)
+_plain = partial(Console, quiet=not is_main_process(), highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+console = _plain(width=None if sys.stdout.isatty() else 140)
 """Standard output: plain text, in which nothing of the user's is taken for markup."""
 
-errors = Console(stderr=True, quiet=not is_main_process(), highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = _plain(stderr=True)
 """Standard error, likewise."""
 
 
@@ -40,14 +36,13 @@ def path_named(text: str) -> Path:
     return Path(text)
 
 
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", parser=path_named, metavar="DIR", help="Folder of official files; default: synthetic data."),
-]
-MovedData = Annotated[
-    Path | None,
-    typer.Option("--data", parser=path_named, metavar="DIR", help="The data's folder now, if it has moved."),
-]
+def path_option(name: str, metavar: str, help: str) -> object:
+    """Return an option that names a file or folder."""
+    return typer.Option(name, parser=path_named, metavar=metavar, help=help)
+
+
+Data = Annotated[Path | None, path_option("--data", "DIR", "Folder of official files; default: synthetic data.")]
+MovedData = Annotated[Path | None, path_option("--data", "DIR", "The data's folder now, if it has moved.")]
 Hub = Annotated[bool, typer.Option("--hub", help="Read data sets from the hub (with --data: from a mirror of it).")]
 Revision = Annotated[str | None, typer.Option("--revision", help="The hub's revision; the resolved one is recorded.")]
 AllowOutside = Annotated[

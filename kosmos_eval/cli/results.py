@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kosmos_eval.cli.console import Folder, MovedData, Seed, TaskFile, console, load_files, path_named, split_names
+from kosmos_eval.cli.console import Folder, MovedData, Seed, TaskFile, console, load_files, path_option, split_names
 from kosmos_eval.errors import KosmosEvalError
 
 
@@ -32,14 +32,8 @@ def compare(
     show_changed: Annotated[
         int, typer.Option("--show-changed", min=0, help="Samples to list, the largest change first.")
     ] = 3,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", parser=path_named, metavar="FILE", help="Also write it as .json, or the rows as .csv."),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", parser=path_named, metavar="FILE", help="Write the runs' answers side by side."),
-    ] = None,
+    out: Annotated[Path | None, path_option("--out", "FILE", "Also write it as .json, or the rows as .csv.")] = None,
+    html: Annotated[Path | None, path_option("--html", "FILE", "Write the runs' answers side by side.")] = None,
     tasks: Annotated[str | None, typer.Option("--tasks", help="With --html: names, by commas; default: all.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="With --html: the most samples of each task.")] = 200,
     published: Annotated[
@@ -79,10 +73,7 @@ def compare(
 def export(
     folder: Folder,
     to: Annotated[str, typer.Option("--to", help="json (scores), parquet (samples) or lm-eval (its results file).")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", parser=path_named, metavar="DIR", help="Where the files go; default: the run's folder."),
-    ] = None,
+    out: Annotated[Path | None, path_option("--out", "DIR", "Where the files go; default: the run's folder.")] = None,
     task_file: TaskFile = None,
 ) -> None:
     """Write a run in a format that other tools read."""
@@ -95,9 +86,7 @@ def export(
 
 def leaderboard(
     sources: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or others' scores.csv.")],
-    out: Annotated[Path, typer.Option("--out", parser=path_named, metavar="FILE", help="The merged file.")] = Path(
-        "results/leaderboard.csv"
-    ),
+    out: Annotated[Path, path_option("--out", "FILE", "The merged file.")] = Path("results/leaderboard.csv"),
 ) -> None:
     """Merge runs into a leaderboard and its page, in which only comparable rows are ranked."""
     from kosmos_eval.analysis.leaderboard import update

@@ -31,7 +31,7 @@ from kosmos_eval.cli.console import (
     console,
     errors,
     load_files,
-    path_named,
+    path_option,
     source_of,
     split_names,
 )
@@ -46,12 +46,6 @@ if TYPE_CHECKING:
     from kosmos_eval.report.trackers import Tracker
     from kosmos_eval.task import Task
 
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", parser=path_named, metavar="DIR", help="The run's folder; default: results/runs/ by model and options."
-    ),
-]
 DECIDED = (
     *("model", "tasks", "suite", "shots", "shots_from", "data", "hub", "revision", "allow_outside", "split"),
     *("limit", "seed"),
@@ -88,14 +82,12 @@ def run(
     model_option: ModelOption = None,
     task_file: TaskFile = None,
     model_file: ModelFile = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="A TOML file of a run's configuration, in place of the above.")
-    ] = None,
+    config: Annotated[Path | None, path_option("--config", "FILE", "A TOML file, in place of the above.")] = None,
     device: Device = "auto",
     batch_tokens: Annotated[
         str | None, typer.Option("--batch-tokens", help="Max tokens per batch: auto or a number.")
     ] = None,
-    out: Out = None,
+    out: Annotated[Path | None, path_option("--out", "DIR", "The run's folder; default: one in results/runs/.")] = None,
     overwrite: Overwrite = False,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html at the end.")] = True,
     profile: Annotated[bool, typer.Option("--profile", help="Say what was shared and where the time went.")] = False,
@@ -147,10 +139,7 @@ def run(
 
 def rerun(
     folder: Folder,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", parser=path_named, metavar="DIR", help="The new run's folder; default: RUN-again."),
-    ] = None,
+    out: Annotated[Path | None, path_option("--out", "DIR", "The new run's folder; default: RUN-again.")] = None,
     device: Device = "auto",
     data: MovedData = None,
     overwrite: Overwrite = False,
@@ -191,18 +180,14 @@ def rerun(
 
 def score(
     task: Annotated[str, typer.Argument(help="The task whose answers these are.")],
-    answers: Annotated[
-        Path, typer.Option("--answers", parser=path_named, metavar="FILE", help="In the official results format.")
-    ],
+    answers: Annotated[Path, path_option("--answers", "FILE", "In the official results format.")],
     data: Data = None,
     allow_outside: AllowOutside = False,
     split: Split = None,
     task_option: TaskOption = None,
     task_file: TaskFile = None,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", parser=path_named, metavar="DIR", help="Also leave a run's folder there.")
-    ] = None,
+    out: Annotated[Path | None, path_option("--out", "DIR", "Also leave a run's folder there.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score external predictions by the rules of the benchmark's official program."""
@@ -253,7 +238,7 @@ def finish(report: Report, *, html: bool = True, trackers: Sequence[Tracker] = (
         RunError: when samples failed; everything else is finished and kept by then.
     """
     from kosmos_eval.evaluation.launch import is_main_process
-    from kosmos_eval.evaluation.run_folder import load_folder
+    from kosmos_eval.evaluation.run_config import load_manifest
     from kosmos_eval.report.console import print_report
 
     if not is_main_process():
@@ -263,10 +248,11 @@ def finish(report: Report, *, html: bool = True, trackers: Sequence[Tracker] = (
         write_page(folder)
     if folder is not None:
         for tracker in trackers:
-            manifest, _ = load_folder(folder)
-            console.print(f"{tracker.name}: {tracker.log(report, manifest, folder)}")
+            console.print(f"{tracker.name}: {tracker.log(report, load_manifest(folder), folder)}")
     print_report(report, console)
     if folder is not None:
+        if synthetic := load_manifest(folder).config.synthetic:
+            console.print(f"synthetic data, not the official benchmarks: {', '.join(synthetic)}")
         console.print(f"run folder: {folder}")
     if report.failed:
         _fail(report)

@@ -26,10 +26,11 @@ from kosmos_eval.cli.console import (
     TaskOption,
     console,
     load_files,
-    path_named,
+    path_option,
     source_of,
 )
 from kosmos_eval.errors import BadImage, KosmosEvalError, RunError
+from kosmos_eval.files import write_output
 from kosmos_eval.registry import named, names
 from kosmos_eval.source import Source
 from kosmos_eval.task import info
@@ -71,14 +72,8 @@ def show(
     task: Annotated[str, typer.Argument(help="The task.")],
     shots: Annotated[int, typer.Option("--shots", min=0, help="Number of demonstrations.")] = 0,
     index: Annotated[int, typer.Option("--index", min=0, help="Index of the sample.")] = 0,
-    html: Annotated[
-        Path | None,
-        typer.Option("--html", parser=path_named, metavar="FILE", help="Write a page with the images in place."),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", parser=path_named, metavar="RUN", help="A run's folder: show its answer too."),
-    ] = None,
+    html: Annotated[Path | None, path_option("--html", "FILE", "Write a page with the images in place.")] = None,
+    run: Annotated[Path | None, path_option("--run", "RUN", "A run's folder: show its answer too.")] = None,
     data: Data = None,
     hub: Hub = False,
     allow_outside: AllowOutside = False,
@@ -110,18 +105,13 @@ def show(
     if html is None:
         _print(f"{setting.name} · {sample.id}", asked.requests, below)
         return
-    try:
-        html.write_text(_page(f"{setting.name} · {sample.id}", asked.requests, below), encoding="utf-8")
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {html}: {error.strerror or error}; name another file") from error
+    write_output(html, _page(f"{setting.name} · {sample.id}", asked.requests, below))
     console.print(f"written: {html}")
 
 
 def check_data(
     task: Annotated[str | None, typer.Argument(help="One task; default: all.")] = None,
-    root: Annotated[
-        Path | None, typer.Option("--data", parser=path_named, metavar="DIR", help="Folder of official files.")
-    ] = None,
+    root: Annotated[Path | None, path_option("--data", "DIR", "Folder of official files.")] = None,
     allow_outside: AllowOutside = False,
     split: Annotated[str | None, typer.Option("--split", help="A split; default: the task's.")] = None,
     task_file: TaskFile = None,
@@ -190,6 +180,7 @@ def _correct(sample: Sample) -> str:
 def _answer(folder: Path, key: SettingKey, asked: PendingSample) -> dict[str, str]:
     """Return what a run was answered when it asked exactly this, by the name of its model."""
     from kosmos_eval.evaluation.run_folder import load_folder
+    from kosmos_eval.report.units import listed
 
     manifest, run = load_folder(folder)
     record = run.record(key, asked.sample.id)
@@ -199,8 +190,8 @@ def _answer(folder: Path, key: SettingKey, asked: PendingSample) -> dict[str, st
         )
     if record.score is None:
         return {f"{manifest.model_name} failed": str(record.error)}
-    values = ", ".join(f"{name} {value:.2f}" for name, value in record.score.values.items())
-    return {manifest.model_name: f"{record.score.answer}   ({values})" if values else record.score.answer}
+    values = f"   ({listed(record.score.values)})" if record.score.values else ""
+    return {manifest.model_name: record.score.answer + values}
 
 
 def _print(title: str, requests: Sequence[Request], below: Mapping[str, str]) -> None:

@@ -11,14 +11,15 @@ turn adds; a stage that shows none of a question's images has no rationale.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.files import Json
 from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Part, Prompt
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.task import Score, Task, TaskInfo
+from kosmos_eval.task import Outputs, Score, Task, TaskInfo
 
 INTRODUCE = "Introduce this picture in detail:"
 """What the paper asks for a rationale."""
@@ -68,18 +69,18 @@ class ReasonedTask(Task):
         """Return the request for the rationale."""
         return [Generate(_introduced(sample, self.task.requests(sample, ()), self.rationale), self.rationale_tokens)]
 
-    def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
+    def follow_up(self, sample: Sample, shots: Sequence[Sample], outputs: Outputs) -> Sequence[Request]:
         """Return what the task asks, in each of its turns, with the rationale in the prompt."""
         place = max(len(request.prompt.images) for request in self.task.requests(sample, ()))
         asked, alone = (self._asked(sample, shown, outputs[1:]) for shown in (shots, ()))
         pairs = zip(asked, alone, strict=True)
         return [_with(_rationale(outputs), request, bare.prompt, place) for request, bare in pairs]
 
-    def _asked(self, sample: Sample, shots: Sequence[Sample], outputs: Sequence[Any]) -> Sequence[Request]:
+    def _asked(self, sample: Sample, shots: Sequence[Sample], outputs: Outputs) -> Sequence[Request]:
         """Return what the task itself asks next."""
         return self.task.follow_up(sample, shots, outputs) if outputs else self.task.requests(sample, shots)
 
-    def score(self, sample: Sample, outputs: Sequence[Any]) -> Score:
+    def score(self, sample: Sample, outputs: Outputs) -> Score:
         """Score as the task does, and keep the rationale beside it."""
         found = self.task.score(sample, outputs[1:])
         return replace(found, record={**found.record, "rationale": _rationale(outputs)})
@@ -116,7 +117,7 @@ class ChainOfThought(ReasonedTask):
         """The description of the task."""
         return self.task.info
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Json:
         return {**self.task.options(), "rationale": self.rationale, "rationale_tokens": self.rationale_tokens}
 
 
@@ -177,7 +178,7 @@ def _begun(parts: Sequence[Part]) -> tuple[str, Sequence[Part]]:
     return (parts[0], parts[1:]) if parts and isinstance(parts[0], str) else ("", parts)
 
 
-def _rationale(outputs: Sequence[Any]) -> str:
+def _rationale(outputs: Outputs) -> str:
     said = outputs[0]
     assert isinstance(said, Completion)
     return " ".join(said.text.split())

@@ -37,18 +37,18 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    in_step: bool = False
+    lockstep: bool = False
 
     @property
     def first(self) -> bool:
         """True for the one that reports."""
         return self.rank == 0
 
-    def share(self, every: Sequence[int]) -> Sequence[int]:
+    def shard(self, every: Sequence[int]) -> Sequence[int]:
         """Return the indices that this rank evaluates."""
-        return every if self.in_step else every[self.rank :: self.count]
+        return every if self.lockstep else every[self.rank :: self.count]
 
-    def together(self, work: Callable[[], T]) -> list[T]:
+    def all_gather(self, work: Callable[[], T]) -> list[T]:
         """Work on every rank and wait for all.
 
         Returns:
@@ -85,7 +85,7 @@ SINGLE = Ranks()
 """One process."""
 
 
-def joined(model: Any) -> Ranks:
+def joined(model: object) -> Ranks:
     """The ranks that train a model: those of ``torch.distributed``, if it is initialised."""
     if "torch" not in sys.modules:
         return Ranks()
@@ -96,13 +96,13 @@ def joined(model: Any) -> Ranks:
     return Ranks(distributed.get_rank(), distributed.get_world_size(), any(map(_in_step, modules(model))))
 
 
-def _in_step(module: Any) -> bool:
+def _in_step(module: torch.nn.Module) -> bool:
     if any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules()):
         return True
     return any(hasattr(weight, "device_mesh") or hasattr(weight, "ds_id") for weight in module.parameters())
 
 
-def modules(model: Any) -> list[torch.nn.Module]:
+def modules(model: object) -> list[torch.nn.Module]:
     """The torch modules that a model is, or holds as attributes."""
     if "torch" not in sys.modules:
         return []

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice
-from math import isfinite
 from pathlib import Path
 
 from kosmos_eval.errors import BadData, BadImage, ModelError, PlugInError
@@ -34,7 +33,7 @@ from kosmos_eval.evaluation.variant import SettingKey, Variants
 from kosmos_eval.fewshot.selection import Progress, Shots, silent
 from kosmos_eval.model import Model
 from kosmos_eval.models.usage import RemoteModel
-from kosmos_eval.request import Completion, Failure, Likelihoods, LogLikelihood, Output, Request
+from kosmos_eval.request import Completion, Failure, LogLikelihood, Output, Request, is_finite
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 from kosmos_eval.task import Task, validate_score
@@ -210,7 +209,7 @@ def check_capabilities(model: Model, settings: Iterable[Setting]) -> None:
         ModelError: if it is no model, or prompts are to have no images and the model reads none without.
     """
     if not isinstance(model, Model):
-        raise ModelError(f"the model is a {type(model).__name__}; expected a subclass of kosmos_eval.Model")
+        raise ModelError(f"the model is a {type(model).__name__}; expected `class ...(kosmos_eval.Model)`")
     if model.requires_images and any(setting.key.variant.images == "none" for setting in settings):
         raise ModelError(f"{model.name} reads no prompt without an image; ask with --images blank or shuffled instead")
 
@@ -383,8 +382,7 @@ def reject_unusable(output: Output | Failure, model: Model) -> Output | Failure:
         return output
     if isinstance(output, Completion) and not output.finished and not output.text.strip():
         return Failure(f"{model.name} gave white space alone up to the most tokens; allow more of them")
-    found = output.logprobs if isinstance(output, Likelihoods) else (output.logprob or 0.0,)
-    if not all(map(isfinite, found)):
+    if not is_finite(output):
         return Failure(f"{model.name} gave a log-probability that is not a finite number; try another precision")
     return output
 

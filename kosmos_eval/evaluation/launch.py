@@ -12,13 +12,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kosmos_eval.errors import KosmosEvalError, RunError
 from kosmos_eval.evaluation.distributed import PEER_LOST, SINGLE, PeerFailed, Ranks, joined
 from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.fewshot.selection import Progress
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store, Work
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ class ProcessGroup:
     """
 
     ranks: Ranks = SINGLE
-    store: Any = None
+    store: Store | None = None
     _listened: float = field(default=0.0, init=False)
     _shown: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -62,10 +65,10 @@ class ProcessGroup:
     def main_first(self, work: Callable[[], T]) -> T:
         """Work on the first rank, then on all others, which find what it has left on disk."""
         done: list[T] = []
-        self.ranks.together(lambda: done.append(work()) if self.ranks.first else None)
+        self.ranks.all_gather(lambda: done.append(work()) if self.ranks.first else None)
         return done[0] if done else work()
 
-    def joined(self, model: Any) -> ProcessGroup:
+    def joined(self, model: object) -> ProcessGroup:
         """Return the same processes, which answer in lockstep where the model lies on all of them."""
         return self if self.alone else replace(self, ranks=joined(model))
 
@@ -75,7 +78,7 @@ class ProcessGroup:
         Raises:
             RunError: if they are not.
         """
-        (first, *others) = self.ranks.together(lambda: values)
+        (first, *others) = self.ranks.all_gather(lambda: values)
         for rank, other in enumerate(others, start=1):
             for name in first:
                 if other.get(name) != first[name]:
@@ -92,7 +95,7 @@ class ProcessGroup:
             progress: of the first rank.
         """
         told = dict.fromkeys(totals, 0)
-        counts = self.ranks.first or not self.ranks.in_step
+        counts = self.ranks.first or not self.ranks.lockstep
 
         def tell(label: str, done: int, total: int) -> None:
             self._show(label, self._count(f"done/{label}", (done - told[label]) * counts), totals[label], progress)
@@ -131,7 +134,7 @@ class ProcessGroup:
         """Wait until all ranks are here, and show what they still do."""
         from torch import distributed
 
-        here: Any = distributed.barrier(async_op=True)
+        here: Work = distributed.barrier(async_op=True)
         while not here.is_completed():
             for label, total in totals.items():
                 self._show(label, self._count(f"done/{label}"), total, progress)
@@ -152,6 +155,7 @@ class ProcessGroup:
                 raise PeerFailed("another rank has said so")
 
     def _count(self, name: str, more: int = 0) -> int:
+        assert self.store is not None, "one process alone has nobody to count with"
         try:
             return int(self.store.add(f"kosmos-eval/{name}", more))
         except RuntimeError as error:
@@ -160,9 +164,9 @@ class ProcessGroup:
 
 def shard(setting: Setting, run: RunFolder, ranks: Ranks) -> Setting:
     """Return what a rank evaluates of a setting: its share of what is missing, then of the rest."""
-    records = [setting.record(run, sample.id) for sample in setting.outlines()]
+    records = [run.record(setting.key, sample.id) for sample in setting.outlines()]
     order = sorted(range(len(records)), key=lambda place: (found := records[place]) is not None and found.error is None)
-    return setting.subset(ranks.share(order))
+    return setting.subset(ranks.shard(order))
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import Any
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError, PlugInError, UnknownName
 from kosmos_eval.evaluation.ablation import blanked, exchanged, other, stripped
-from kosmos_eval.evaluation.run_folder import Record, RunFolder
 from kosmos_eval.evaluation.variant import Images, SettingKey, Variant, Variants
 from kosmos_eval.fewshot.selection import Choice, RandomShots, Shots
 from kosmos_eval.request import Output, Request
@@ -76,15 +75,10 @@ class Setting:
             return None
         return replace(self, key=replace(self.key, variant=replace(self.key.variant, images="real")))
 
-    def record(self, run: RunFolder, id: str) -> Record | None:
-        """Return what a run knows of one of the samples; None while it was not asked."""
-        return run.record(self.key, id)
-
     def subset(self, indices: Sequence[int]) -> Setting:
         """Return the setting with these of its samples, each made when it is asked; outlines are not made again."""
-        every: Any = self.samples.__getitem__
         places = [self.indices[index] for index in indices] if self.indices is not None else indices
-        return replace(self, samples=Samples(indices, every), indices=places, seen={})
+        return replace(self, samples=Samples(indices, self.samples.__getitem__), indices=places, seen={})
 
     def demonstrations(self, sample: Sample) -> list[Sample]:
         """Return the demonstrations of a sample.
@@ -203,7 +197,7 @@ def _chooses_shots(task: Task, sample: Sample, count: int) -> bool:
 def _samples(name: str, task: Task) -> Sequence[Sample]:
     """Return every sample of a task that is one."""
     if not isinstance(task, Task):
-        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected a subclass of kosmos_eval.Task")
+        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected `class ...(kosmos_eval.Task)`")
     given = task.samples()
     every = given if isinstance(given, Sequence) else list(given)
     if not every:

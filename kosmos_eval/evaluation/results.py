@@ -182,7 +182,7 @@ def rows(
 ) -> list[Row]:
     """Return the rows of a setting; one of which every sample failed has one row without a score."""
     found = dict(metrics) or {"none": Metric(float("nan"), None, None, 0)}
-    shared: dict[str, Any] = {
+    shared = {
         "failed": failed,
         "effective_shots": round(shown, 3),
         "note": ", ".join(notes),

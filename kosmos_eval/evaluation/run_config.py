@@ -12,12 +12,15 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kosmos_eval import registry
 from kosmos_eval.errors import KosmosEvalError, RunError
 from kosmos_eval.evaluation.variant import Variants
 from kosmos_eval.files import Json, redacted
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 PACKAGES = (
     "kosmos-eval",
@@ -70,6 +73,12 @@ class RunConfig:
         """Return in what another configuration differs, a phrase each; secrets are compared without their values."""
         mine, theirs = to_json(self), to_json(other)
         return [f"{name} was {mine[name]!r}, now {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
+
+    @property
+    def synthetic(self) -> tuple[str, ...]:
+        """The tasks whose samples are generated rather than the official benchmark's."""
+        sources = {name: options.get("source") for name, options in self.tasks.items()}
+        return tuple(name for name, source in sources.items() if source and source.get("kind") == "synthetic")
 
     @property
     def digest(self) -> str:
@@ -209,7 +218,7 @@ class Manifest:
         return json.dumps(to_json(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def changed(then: Environment, now: Environment) -> list[tuple[str, Any, Any]]:
+def changed(then: Environment, now: Environment) -> list[tuple[str, str | None, str | None]]:
     """Return names of packages and the commit, where they differ, with what they were and are."""
     names = {**then.versions, **now.versions}
     pairs = [(name, then.versions.get(name), now.versions.get(name)) for name in names]
@@ -232,11 +241,10 @@ def load_manifest(folder: Path) -> Manifest:
         found = json.loads(content, parse_constant=_refuse_constant)
         if isinstance(found, dict) and "options" in found and "config" not in found:
             raise RunError(f"{folder} was made by an earlier version of this program; run it again")
-        manifest = _adapter(Manifest).validate_python(found)
-        assert isinstance(manifest, Manifest)
+        manifest: Manifest = _adapter(Manifest).validate_python(found)
+        return manifest
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({reason_of(error)}); name a folder that `run` made") from error
-    return manifest
 
 
 def load_config(path: Path) -> RunConfig:
@@ -252,19 +260,18 @@ def load_config(path: Path) -> RunConfig:
         known = [field.name for field in fields(RunConfig) if field.name not in FOUND_OUT]
         if unknown := found.keys() - set(known):
             raise KosmosEvalError(f"{path} has an unknown field {min(unknown)!r}; expected {', '.join(known)}")
-        config = _adapter(RunConfig).validate_python(found)
-        assert isinstance(config, RunConfig)
+        config: RunConfig = _adapter(RunConfig).validate_python(found)
+        return config
     except OSError as error:
         raise KosmosEvalError(f"cannot read {path}: {error.strerror or error}; name a TOML file") from error
     except ValueError as error:
         raise KosmosEvalError(f"{path} is no configuration of a run ({reason_of(error)})") from error
-    return config
 
 
-def to_json(value: object) -> Json:
+def to_json(value: RunConfig | Manifest) -> Json:
     """Return a configuration as plain JSON values without secrets."""
     kind: Any = type(value)
-    found: dict[str, Any] = redacted(_adapter(kind).dump_python(value, mode="json"))
+    found: Json = redacted(_adapter(kind).dump_python(value, mode="json"))
     return found
 
 
@@ -285,7 +292,7 @@ def timestamp() -> str:
 
 
 @cache
-def _adapter(kind: type) -> Any:
+def _adapter(kind: type) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

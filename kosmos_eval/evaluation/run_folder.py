@@ -14,11 +14,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
-from math import isfinite
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import TYPE_CHECKING, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -29,9 +28,12 @@ from kosmos_eval.evaluation.variant import SettingKey, Variant
 from kosmos_eval.files import Json, write_text, writing
 from kosmos_eval.models import usage
 from kosmos_eval.prompt import Prompt
-from kosmos_eval.request import Completion, Likelihoods, Output
+from kosmos_eval.request import Completion, Likelihoods, Output, is_finite
 from kosmos_eval.sample import Sample
 from kosmos_eval.task import Score
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SAMPLES = "samples.jsonl"
 SCORES = "scores.csv"
@@ -116,7 +118,8 @@ class Record:
             found: _Line = _lines().validate_json(line)
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
-        _refuse_infinite(found["outputs"])
+        if not all(map(is_finite, found["outputs"])):
+            raise ValueError("a log-probability is not a finite number")
         score, choices = found["score"], found.get("choices", ())
         sample = Sample(
             found["id"],
@@ -164,23 +167,15 @@ class _Line(TypedDict):
 
 
 @cache
-def _lines() -> Any:
+def _lines() -> TypeAdapter[_Line]:
     from pydantic import ConfigDict, TypeAdapter
 
     _Line.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=False)  # type: ignore[attr-defined]
     return TypeAdapter(_Line)
 
 
-def _refuse_infinite(outputs: Sequence[Output]) -> None:
-    for output in outputs:
-        numbers = output.logprobs if isinstance(output, Likelihoods) else (output.logprob or 0.0,)
-        if not all(map(isfinite, numbers)):
-            raise ValueError("a log-probability is not a finite number")
-
-
 def _without_defaults(output: Output) -> Json:
-    values = vars(output)
-    return {name: value for name, value in values.items() if name != "at_most" or value}
+    return {name: value for name, value in vars(output).items() if name != "at_most" or value}
 
 
 @cache
@@ -295,15 +290,13 @@ def open_folder(
     """
     with ExitStack() as held:
         there: list[Manifest | None] = [None]
-        if ranks.first:
-            ranks.together(lambda: there.append(_ready(path, manifest, overwrite=overwrite, held=held)))
-        else:
-            ranks.together(lambda: None)
+        ready = partial(_ready, path, manifest, overwrite=overwrite, held=held)
+        ranks.all_gather(lambda: there.append(ready()) if ranks.first else None)
         folder = RunFolder(path, _records([path / SAMPLES]))
-        ranks.together(lambda: None)  # none appends before all have read
+        ranks.all_gather(lambda: None)  # none appends before all have read
         if ranks.count > 1:
             folder.file = f"samples.rank{ranks.rank}.jsonl"
-        if ranks.in_step and not ranks.first:
+        if ranks.lockstep and not ranks.first:
             folder.path = None
         yield folder, there[-1]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.plan import Setting
@@ -142,7 +141,7 @@ def scores_digest(records: Sequence[Record]) -> str:
     """Return 16 hex digits over what was scored and what failed."""
     total = sha256()
     for record in records:
-        values: Any = None if record.score is None else sorted(record.score.values.items())
+        values = None if record.score is None else sorted(record.score.values.items())
         total.update(f"{record.id} {values} {record.score and record.score.answer!r}\n".encode())
     return total.hexdigest()[:16]
 
@@ -172,7 +171,7 @@ def image_gain(setting: Setting, run: RunFolder, metrics: Mapping[str, Metric]) 
 
 def _records(setting: Setting, run: RunFolder) -> list[Record]:
     """Return the records of the setting's samples, in order."""
-    return [record for sample in setting.outlines() if (record := setting.record(run, sample.id)) is not None]
+    return [record for sample in setting.outlines() if (record := run.record(setting.key, sample.id)) is not None]
 
 
 def _notes(setting: Setting, samples: Sequence[Sample]) -> list[str]:

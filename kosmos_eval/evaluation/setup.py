@@ -15,7 +15,7 @@ from kosmos_eval.fewshot.retrieval import rices
 from kosmos_eval.fewshot.selection import Choice, FixedShots, Progress, RandomShots, Shots, silent
 from kosmos_eval.files import Json, redacted
 from kosmos_eval.model import Model
-from kosmos_eval.registry import named
+from kosmos_eval.registry import Maker, named
 from kosmos_eval.source import Source, resolved
 from kosmos_eval.task import Task, info
 
@@ -45,7 +45,7 @@ def load_tasks(
         UnknownName: if a task or an option of one does not exist.
     """
     chosen = _splits(splits, names)
-    given: dict[str, dict[str, Any]] = {}
+    given: dict[str, dict[str, object]] = {}
     for option in options:
         path, value = _pair(option, form="TASK.OPTION=VALUE")
         task, _, name = path.partition(".")
@@ -86,7 +86,7 @@ def load_task(name: str, source: Source, options: Json | None = None) -> Task:
     except TypeError as error:  # an abstract method is missing
         raise PlugInError(f"task {name!r} cannot be made: {error}; kosmos_eval/task.py says what a task has") from error
     if not isinstance(task, Task):
-        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected a subclass of kosmos_eval.Task")
+        raise PlugInError(f"task {name!r} is a {type(task).__name__}; expected `class ...(kosmos_eval.Task)`")
     return ChainOfThought(task, **reasoned) if reasoned else task
 
 
@@ -130,9 +130,9 @@ def load_model(spec: str, *, device: str = "auto", options: Sequence[str] = ()) 
     _check_options(f"option of {name}", factory, given, ("device",))
     if "device" in signature(factory).parameters:
         given["device"] = device
-    needed = [p.name for p in signature(factory).parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    if bool(rest) != bool(needed) and (rest or _required(factory)):
-        form = f"{name}:{needed[0].upper()}" if needed else name
+    needed = [p for p in signature(factory).parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    if bool(rest) != bool(needed) and (rest or any(p.default is Parameter.empty for p in needed)):
+        form = f"{name}:{needed[0].name.upper()}" if needed else name
         raise ModelError(f"--model {spec} is not complete; expected {form}")
     model: Model = factory(rest, **given) if rest else factory(**given)
     return model
@@ -204,7 +204,7 @@ def _splits(splits: str | None, names: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
-def _pair(option: str, *, form: str) -> tuple[str, Any]:
+def _pair(option: str, *, form: str) -> tuple[str, object]:
     name, equals, text = option.partition("=")
     if not equals or not name:
         raise KosmosEvalError(f"option {redacted([option])[0]!r} is not of the form {form}")
@@ -215,7 +215,7 @@ def _pair(option: str, *, form: str) -> tuple[str, Any]:
     return name, tuple(value) if isinstance(value, list) else value
 
 
-def _check_options(kind: str, factory: Any, given: Json, own: Sequence[str], more: Sequence[str] = ()) -> None:
+def _check_options(kind: str, factory: Maker, given: Json, own: Sequence[str], more: Sequence[str] = ()) -> None:
     """Refuse options that a factory does not have, and values that are not of their annotated type."""
     known = [f.name for f in fields(factory)] if is_dataclass(factory) else list(signature(factory).parameters)
     annotated = get_type_hints(factory)
@@ -232,14 +232,7 @@ def _check_options(kind: str, factory: Any, given: Json, own: Sequence[str], mor
             raise KosmosEvalError(f"{kind} {name!r} is {redacted(value, name)!r}; expected {expected}")
 
 
-def _is_of(value: Any, wanted: Any) -> bool:
+def _is_of(value: object, wanted: object) -> bool:
     if isinstance(wanted, type):
         return isinstance(value, wanted) and (wanted is bool) == isinstance(value, bool)
     return not isinstance(wanted, UnionType) or any(_is_of(value, one) for one in get_args(wanted))
-
-
-def _required(factory: Any) -> bool:
-    return any(
-        p.default is Parameter.empty and p.kind is Parameter.POSITIONAL_OR_KEYWORD
-        for p in signature(factory).parameters.values()
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.fewshot.embeddings import Embeddings, Encoder, cache_folder
@@ -17,6 +17,9 @@ from kosmos_eval.registry import named
 from kosmos_eval.sample import Sample
 
 if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
     from kosmos_eval.fewshot.embeddings import Vector
 
 FIRST = 256
@@ -34,7 +37,7 @@ class Index:
     """
 
     pool: Sequence[Sample]
-    vectors: Any
+    vectors: NDArray[float32]
     digests: Sequence[tuple[str, ...]]
 
     def nearest(self, query: Vector) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 from kosmos_eval.errors import KosmosEvalError
@@ -10,6 +11,10 @@ from kosmos_eval.hook.eval_hook import EvalHook
 
 def attach(trainer: Any, hook: EvalHook) -> None:
     """Evaluate inside a ``transformers.Trainer``, after its optimiser's steps; scores go where its losses go.
+
+    They are also among the metrics of the Trainer's own evaluations, as ``eval_TASK/N-shot/METRIC``: with
+    ``metric_for_best_model`` of that name the Trainer keeps the best checkpoint, if the hook evaluates at all steps at
+    which the Trainer does (``eval_steps`` is a multiple of ``every``). A step whose evaluation failed is no best one.
 
     Args:
         trainer: before ``train()``.
@@ -22,6 +27,15 @@ def attach(trainer: Any, hook: EvalHook) -> None:
             if values := hook(state.global_step, model):
                 trainer.log(dict(values))
             control.should_training_stop = control.should_training_stop or hook.should_stop
+
+        def on_evaluate(
+            self, args: Any, state: Any, control: object, metrics: dict[str, float], **rest: object
+        ) -> None:
+            values = {f"eval_{name}": value for name, value in hook.values(state.global_step)}
+            watched = f"eval_{(args.metric_for_best_model or '').removeprefix('eval_')}"
+            if not values and state.global_step % hook.every == 0 and watched.split("/")[0][5:] in hook.tasks:
+                values = {watched: nan}
+            metrics.update(values)
 
     trainer.add_callback(Evaluation())
 

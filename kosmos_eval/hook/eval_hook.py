@@ -26,10 +26,9 @@ from kosmos_eval.errors import KosmosEvalError, UnknownName
 from kosmos_eval.evaluation.distributed import Ranks, joined
 from kosmos_eval.evaluation.plan import Setting, plan
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.fewshot.selection import Shots
-from kosmos_eval.hook.budget import KEPT, BudgetedRun, calibrated, seconds, sized
+from kosmos_eval.hook.budget import AIM, GROWTH, KEPT, BudgetedRun, measure, seconds, sized
 from kosmos_eval.hook.history import Entry, Watch, read, write
 from kosmos_eval.hook.isolation import free_memory, preserve_training_state, unwrap_model
 from kosmos_eval.model import Model
@@ -61,9 +60,11 @@ class EvalHook:
         tasks: names of tasks (on their synthetic splits), or made tasks by name.
         every: evaluate at the steps that this divides.
         limit: at most so many samples a task, a seeded subset.
-        budget: seconds for one evaluation, as a number or such as ``60s``. The first evaluation measures how many
-            samples fit; all later ones, also after a restart with the same ``csv``, ask the same ones. Only where the
-            second, the first to ask them in one go, is far from the budget, it asks more or fewer, and says so.
+        budget: seconds for one evaluation, as a number or such as ``60s``. The first evaluation asks growing chunks of
+            every task until its share is spent; all later ones, also after a restart with the same ``csv``, ask the
+            same samples. Only where the second, the first to ask them in one go, is far from the budget (less than 75
+            or more than 110 % of it), it asks more or fewer in proportion, and says so. Where a call of the model or a
+            metric takes long whatever its number of samples, evaluations may use less of the budget.
         shots: numbers of demonstrations, of all tasks or by task; `Shots` also says how they are chosen.
         seed: decides subset, demonstrations and bootstrap.
         wrap: makes of the training's module a model that answers requests; None where the model itself does. Under DDP
@@ -101,7 +102,7 @@ class EvalHook:
         self._path = None if self.csv is None else Path(self.csv)
         read(self._path)
         _import_metrics()
-        self._settings: list[Setting] | None = None
+        self._sized: list[Setting] | None = None
         self._last: int | None = None
         with preserve_training_state():
             tasks = self.tasks if isinstance(self.tasks, Mapping) else load_tasks(self.tasks, Source())
@@ -110,7 +111,7 @@ class EvalHook:
             if self.watch is not None and (watched := f"{self.watch.task} at {self.watch.shots} shots") not in known:
                 raise UnknownName("evaluated task", watched, known)
             every = (plan({name: task}, shots=shots[name], seed=self.seed) for name, task in tasks.items())
-            self._all = [sized(setting, self.limit) for some in every for setting in some]
+            self._settings = [sized(setting, self.limit) for some in every for setting in some]
 
     def __call__(self, step: int, model: Any) -> list[tuple[str, float]]:
         """Evaluate, if it is time to.
@@ -133,7 +134,7 @@ class EvalHook:
             raise KosmosEvalError(f"a {type(model).__name__} answers no requests; give EvalHook a wrap= that makes one")
         try:
             with preserve_training_state(model):
-                found = self._evaluated(step, model, began=began)
+                self._evaluate(step, model, began=began)
         except Exception as error:
             if self.strict:
                 raise
@@ -149,96 +150,94 @@ class EvalHook:
             best = self.watch.best(self.history)
             if best is not None and best.step == step:
                 self.watch.on_best(best)
-        return found
+        return self.values(step)
 
     @property
     def should_stop(self) -> bool:
         """True once the watched metric has not clearly risen for as long as its patience."""
         return self.watch is not None and self.watch.should_stop(self.history)
 
-    def _evaluated(self, step: int, model: Any, *, began: float) -> list[tuple[str, float]]:
+    def values(self, step: int) -> list[tuple[str, float]]:
+        """Return the values of the evaluation at a step; none where there was none."""
+        return [pair for entry in self.history if entry.step == step for pair in _pairs(entry)]
+
+    def _evaluate(self, step: int, model: Any, *, began: float) -> None:
         ranks = joined(model)
         module = unwrap_model(model)
         made: list[Model] = []
-        ranks.together(lambda: made.append(module if self.wrap is None else self.wrap(module)))
-        asking = BudgetedRun(made[0], ranks, RunFolder())
-        past = self.history
-        if self._settings is None:
-            (past, *_) = ranks.together(lambda: [entry for entry in read(self._path) if entry.step < step])
-            self._settings = self._sized(past, asking, began=began)
-            self._warn(ranks)
-        for setting in self._settings:
-            asking.ask(setting)
-        rows = [asking.rows(setting) for setting in self._settings]
-        if self._seconds is not None and self._evaluations(past) == 1:
-            rows = self._corrected(step, rows, asking, began=began)
-        pairs = [
-            (row, len(setting.samples)) for setting, found in zip(self._settings, rows, strict=True) for row in found
-        ]
+        ranks.all_gather(lambda: made.append(module if self.wrap is None else self.wrap(module)))
+        run = BudgetedRun(made[0], ranks, began)
+        if self._sized is None:
+            self.history = ranks.all_gather(lambda: [entry for entry in read(self._path) if entry.step < step])[0]
+        found = self._rows(step, run)
 
-        def told() -> list[Entry]:
+        def finish() -> list[Entry]:
             if not ranks.first:
                 return []
-            entries = [Entry.of(step, row, samples=samples) for row, samples in pairs]
+            entries = [Entry.of(step, row, samples=len(setting.samples)) for setting, rows in found for row in rows]
             if self.watch is not None:
                 self.watch.check(entries)
-            write(self._path, [*past, *entries])
-            self._tell(step, [row for row, _ in pairs], monotonic() - began)
+            write(self._path, [*self.history, *entries])
+            self._log_scores(step, [row for _, rows in found for row in rows], monotonic() - began)
             return entries
 
-        (entries, *_) = ranks.together(told)
-        self.history = [*past, *entries]
-        return [pair for entry in entries for pair in _pairs(entry)]
+        self.history = [*self.history, *ranks.all_gather(finish)[0]]
 
-    def _evaluations(self, past: Sequence[Entry]) -> int:
-        """The number of evaluations that have asked all settings so far."""
-        keys = [(setting.name, setting.shots) for setting in self._all]
-        steps = ({entry.step for entry in past if (entry.task, entry.shots) == key} for key in keys)
-        return min(map(len, steps), default=0)
+    def _rows(self, step: int, run: BudgetedRun) -> list[tuple[Setting, list[Row]]]:
+        """Return the settings, as large as they are asked, with their rows; the first evaluation measures the sizes."""
+        keys = [(setting.name, setting.shots) for setting in self._settings]
+        steps = ({entry.step for entry in self.history if (entry.task, entry.shots) == key} for key in keys)
+        evaluations = min(map(len, steps), default=0)
+        if self._seconds is not None and not evaluations:
+            found = measure(self._settings, self._seconds, run)
+            self._sized = [setting for setting, _ in found]
+            self._warn(run.ranks)
+            return found
+        if self._sized is None:
+            sizes = {(entry.task, entry.shots): entry.samples for entry in self.history}
+            kept = zip(self._settings, keys, strict=True)
+            self._sized = self._settings if self._seconds is None else [sized(some, sizes[key]) for some, key in kept]
+            self._warn(run.ranks)
+        found = [(setting, run.evaluate(setting)[0]) for setting in self._sized]
+        if self._seconds is None or evaluations > 1 or not self._resize(step, self._seconds, run):
+            return found
+        return [(setting, run.evaluate(setting)[0]) for setting in self._sized]
 
-    def _sized(self, past: Sequence[Entry], asking: BudgetedRun, *, began: float) -> list[Setting]:
-        """The settings as large as they are asked: as before, or measured."""
-        if self._seconds is None:
-            return self._all
-        if self._evaluations(past):
-            sizes = {(entry.task, entry.shots): entry.samples for entry in past}
-            return [sized(setting, sizes[setting.name, setting.shots]) for setting in self._all]
-        return calibrated(self._all, self._seconds, asking, spent=asking.passed(began))
+    def _resize(self, step: int, budget: float, run: BudgetedRun) -> bool:
+        """Make the settings larger or smaller where asking them in one go, for the first time, is far from the budget.
 
-    def _corrected(self, step: int, rows: list[list[Row]], asking: BudgetedRun, *, began: float) -> list[list[Row]]:
-        """The rows of the second evaluation, the first to ask everything in one go.
-
-        Where that shows the calibration to have been wrong, the settings are made larger or smaller, this once.
+        Returns:
+            True where sizes have changed.
         """
-        budget, before, took = self._seconds or 0.0, self._settings or [], asking.passed(began)
+        took, before = run.passed(), [len(setting.samples) for setting in self._sized or ()]
         if KEPT[0] <= took / budget <= KEPT[1]:
-            return rows
-        self._settings = calibrated(self._all, budget, asking, spent=took, kept=before)
-        old, new = (sum(len(setting.samples) for setting in some) for some in (before, self._settings))
-        if new == old:
-            return rows
-        if asking.ranks.first:
+            return False
+        ratio = min(GROWTH, AIM * budget / took)
+        pairs = zip(self._settings, before, strict=True)
+        self._sized = [sized(setting, max(1, round(ratio * size))) for setting, size in pairs]
+        old, new = sum(before), sum(len(setting.samples) for setting in self._sized)
+        if new != old and run.ranks.first:
             self.log(
                 f"step {step}: asked in one go, {old} samples take {took:.1f} s and not about {budget:.0f} s; "
                 f"from this step on {new} are asked, so n differs from the step before"
             )
-        return [asking.rows(setting) for setting in self._settings]
+        return new != old
 
     def _warn(self, ranks: Ranks) -> None:
         """Say which settings the budget leaves too few samples to tell anything."""
-        for setting, every in zip(self._settings or (), self._all, strict=True):
+        for setting, every in zip(self._sized or (), self._settings, strict=True):
             if ranks.first and len(setting.samples) < min(FEW, len(every.samples)):
                 self.log(
                     f"{setting.label}: only {len(setting.samples)} samples fit into its part of the budget; "
                     "give more time"
                 )
 
-    def _tell(self, step: int, rows: Sequence[Row], took: float) -> None:
-        told: set[tuple[str, int]] = set()
+    def _log_scores(self, step: int, rows: Sequence[Row], took: float) -> None:
+        logged: set[tuple[str, int]] = set()
         for row in rows:
-            if (row.task, row.shots) in told:
+            if (row.task, row.shots) in logged:
                 continue
-            told.add((row.task, row.shots))
+            logged.add((row.task, row.shots))
             unit = f" {row.unit}" if row.unit else ""
             interval = "" if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}, "
             failed = f", {row.failed} failed" if row.failed else ""

@@ -9,7 +9,6 @@ same symmetric distribution, so they never disagree. All intervals are 95 % and 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
-from typing import Any
 
 from kosmos_eval.files import Json
 from kosmos_eval.metrics.statistics import LEVEL, studentised, totals
@@ -123,7 +122,7 @@ def _bootstrap(sums: Sequence[float], counts: Sequence[int], *, better: int, wor
     import numpy as np
 
     value, error, distances = studentised(sums, counts, resamples=RESAMPLES, seed=seed)
-    shared: dict[str, Any] = {"value": value, "better": better, "worse": worse, **_size(value, error, sum(counts))}
+    shared: Json = {"value": value, "better": better, "worse": worse, **_size(value, error, sum(counts))}
     if error == 0:  # every sample changed by the same amount: only the directions are evidence
         ahead, behind = sum(total > 0 for total in sums), sum(total < 0 for total in sums)
         return Difference(low=None, high=None, p_value=mid_p(ahead, behind), test="mid-p sign test", **shared)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.models.device import pick_device
 from kosmos_eval.prompt import Image
 
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
     from PIL.Image import Image as Pixels
+    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 
 class ClipImages:
@@ -26,7 +28,9 @@ class ClipImages:
         fingerprint: of weights and processor.
     """
 
-    def __init__(self, network: Any, processor: Any, *, name: str, fingerprint: str) -> None:
+    def __init__(
+        self, network: CLIPVisionModelWithProjection, processor: CLIPImageProcessor, *, name: str, fingerprint: str
+    ) -> None:
         self.network, self.processor = network, processor
         self.name, self.fingerprint = name, fingerprint
 
@@ -61,9 +65,9 @@ def load(path: str = "", *, device: str = "auto") -> ClipImages:
     if not path:
         raise ModelError("--shots-from rices:clip names no model; expected rices:clip:PATH, or a name on the Hub")
 
-    from kosmos_eval.models.hf.loading import check_config, device_named, digest, find
+    from kosmos_eval.models.hf.loading import check_config, digest, find
 
-    folder, place = find(path, None), device_named(device)
+    folder, place = find(path, None), pick_device(device, others=True)
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     try:

@@ -10,28 +10,30 @@ if TYPE_CHECKING:
     import torch
 
 
-def pick_device(name: str, *, mps: bool = False) -> torch.device:
+def pick_device(name: str, *, others: bool = False) -> torch.device:
     """Return a device by its name.
 
     Args:
-        name: cpu, cuda, cuda:1 or mps; auto takes the fastest that is there.
-        mps: the model can compute on Apple's GPUs.
+        name: cpu, cuda, cuda:1, mps, xpu, ...; auto takes the fastest that is there.
+        others: the model can also compute on devices other than CPU and CUDA.
 
     Raises:
         ModelError: if there is no such device.
     """
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": mps and torch.backends.mps.is_available(), "cpu": True}
+    there = {"cuda": torch.cuda.is_available(), "mps": others and torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
-    expected = f"expected auto, cpu, cuda or cuda:N{', or mps' if mps else ''}"
+    expected = f"expected auto, cpu, cuda{', cuda:N, mps or another of torch' if others else ' or cuda:N'}"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+        if device.type not in ("cpu", "cuda"):
+            if not others:
+                raise ModelError(f"device is {name!r}; {expected}")
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(f"device is {name!r}; {expected}") from error
-    if device.type not in there or (device.type == "mps" and not there["mps"]):
-        raise ModelError(f"device is {name!r}; {expected}")
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         raise ModelError(f"device is {name!r}, but this machine has {count} GPUs that torch can use; try cpu")
     return device

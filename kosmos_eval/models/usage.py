@@ -6,13 +6,12 @@ on: no answer that was paid for is lost when a process is killed.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import RunError
-from kosmos_eval.files import writing
+from kosmos_eval.files import Json, writing
 from kosmos_eval.model import Model
 
 FILES = "usage*.jsonl"
@@ -69,13 +68,13 @@ class UsageLog:
                     raise RunError(f"{path} line {number} is damaged ({error}); delete the line") from error
         return found
 
-    def _enter(self, entry: Mapping[str, Any]) -> None:
+    def _enter(self, entry: Json) -> None:
         self._add(entry)
         if self.path is not None:
             with writing(self.path.parent), self.path.open("a", encoding="ascii") as file:
                 file.write(json.dumps(entry) + "\n")
 
-    def _add(self, entry: Mapping[str, Any]) -> None:
+    def _add(self, entry: Json) -> None:
         if (said := entry.get("said")) is not None:
             self.notes[said] = None
             return

@@ -1,37 +1,27 @@
-"""Calibration: confidences of closed-ended samples, and the coordinates of the reliability diagram."""
+"""Calibration: confidences of closed-ended samples, and the reliability diagram."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kosmos_eval.analysis.saved_run import SavedSetting
 from kosmos_eval.metrics.calibration import Bin, Calibration, calibration, probabilities
+from kosmos_eval.report.charts import Chart, Point, Scale, Series
 from kosmos_eval.request import Likelihoods, Output
 from kosmos_eval.sample import Sample
 
 FEWEST = 20
 """Samples below which a curve says nothing."""
 
-SIDE, EDGE = 200.0, 30.0
+EDGE, FAR = 30.0, 170.0
+"""The ends of the diagram's axes."""
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """The calibration of a setting, with the coordinates of its drawing: a square of `SIDE`, confidence to the right.
+    """The calibration of a setting, and its drawing: accuracy by confidence, a larger point for more samples."""
 
-    Args:
-        label: task, shots and variant.
-        found: the calibration.
-        points: for each bin its place, the ends of its interval, and its radius, by how many samples it holds.
-    """
-
-    label: str
     found: Calibration
-    points: tuple[tuple[float, float, float, float, float, Bin], ...]
-
-    @property
-    def line(self) -> str:
-        """The curve, for a polyline."""
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in self.points)
+    chart: Chart
 
 
 def reliability(setting: SavedSetting) -> Reliability | None:
@@ -47,7 +37,12 @@ def reliability(setting: SavedSetting) -> Reliability | None:
     if len(pairs) < FEWEST:
         return None
     made = calibration([sure for sure, _ in pairs], [value for _, value in pairs], seed=setting.seed)
-    return Reliability(setting.label, made, tuple(_point(one, made.n) for one in made.bins))
+    across, upward = Scale(0, 1, EDGE, FAR, steps=2), Scale(0, 1, FAR, EDGE, steps=2)
+    curve = Series(tuple(_point(one, made.n) for one in made.bins)).placed(across.place, upward.place)
+    note = f"error {made.error:.3f}; by chance up to {made.chance_error:.3f}"
+    names = ("confidence", "accuracy")
+    chart = Chart(setting.label, note, across, upward, names, across.ticks(), (curve,), (FAR, EDGE))
+    return Reliability(made, chart)
 
 
 def confidence(sample: Sample, outputs: Sequence[Output], answer: str) -> float | None:
@@ -77,10 +72,7 @@ def _log_probs(outputs: Sequence[Output], count: int) -> Sequence[float]:
     return [logprobs[0] for logprobs in asked] if len(asked) == count else []
 
 
-def _point(one: Bin, n: int) -> tuple[float, float, float, float, float, Bin]:
-    def y(value: float | None) -> float:
-        return EDGE + (SIDE - 2 * EDGE) * (1 - (one.accuracy.value if value is None else value))
-
-    x = EDGE + (SIDE - 2 * EDGE) * one.confidence
-    radius = 2 + 6 * (one.accuracy.n / n) ** 0.5
-    return x, y(one.accuracy.value), y(one.accuracy.low), y(one.accuracy.high), radius, one
+def _point(one: Bin, n: int) -> Point:
+    found = one.accuracy
+    title = f"confidence {one.confidence:.2f}: accuracy {found.value:.2f}, n = {found.n}"
+    return Point(one.confidence, found.value, found.low, found.high, title, 2 + 6 * (found.n / n) ** 0.5)

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from kosmos_eval.analysis.compare import Compared, Comparison
 from kosmos_eval.errors import KosmosEvalError
-from kosmos_eval.files import inert, write_text
+from kosmos_eval.files import inert, write_output
+from kosmos_eval.report.units import bare, shown
 
 LEGEND = (
     "wins, losses: samples that B does better, worse. Holm: p corrected for the number of rows. "
@@ -62,18 +63,15 @@ def write(found: Comparison, path: Path) -> None:
     """
     check_name(path)
     content = json.dumps(_plain(found), indent=1) + "\n" if path.suffix == ".json" else _csv(found)
-    try:
-        write_text(path, content)
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    write_output(path, content)
 
 
 def _cells(row: Compared) -> list[str | Text]:
     found = row.difference
-    interval = (
-        "–" if found.low is None or found.high is None else f"{_signed(found.low, row)} … {_signed(found.high, row)}"
+    value, low, high = (
+        "" if end is None else bare(row.scale * end, row.unit, "+") for end in (found.value, found.low, found.high)
     )
-    scores = [_shown(row.first, row), _shown(row.second, row), _signed(found.value, row), interval]
+    scores = [_shown(row.first, row), _shown(row.second, row), value, f"{low} … {high}" if low and high else "–"]
     p_values = [f"{found.p_value:.2g}", f"{row.corrected:.2g}"]
     wins = [str(found.better), str(found.worse), "–" if found.needed is None else f"{found.needed:,}"]
     colour = {"B is better": "green", "B is worse": "red"}.get(row.verdict, "default")
@@ -100,11 +98,7 @@ def _short(text: str, most: int = 60) -> str:
 
 
 def _shown(value: float, row: Compared) -> str:
-    return f"{100 * value:.2f} %" if row.unit == "%" else f"{value:.3f}"
-
-
-def _signed(value: float, row: Compared) -> str:
-    return f"{100 * value:+.2f}" if row.unit == "%" else f"{value:+.3f}"
+    return shown(row.scale * value, row.unit)
 
 
 def _plain(found: Comparison) -> dict[str, object]:
@@ -124,10 +118,6 @@ def _row(row: Compared) -> dict[str, Any]:
 def _csv(found: Comparison) -> str:
     import pandas
 
-    lines = [
-        {name: inert(value) if isinstance(value, str) else value for name, value in _row(row).items()}
-        | {"difference": row.difference.value}
-        | {name: value for name, value in asdict(row.difference).items() if name != "value"}
-        for row in found.rows
-    ]
-    return str(pandas.DataFrame(lines).to_csv(index=False))
+    frame = pandas.DataFrame([_row(row) | asdict(row.difference) for row in found.rows])
+    safe = frame.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    return str(safe.rename(columns={"value": "difference"}).to_csv(index=False))

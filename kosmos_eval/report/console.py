@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from kosmos_eval.evaluation.results import Report, Row
 from kosmos_eval.evaluation.variant import Variant
+from kosmos_eval.report.units import bare, interval, shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,7 +49,9 @@ def print_report(report: Report, console: Console) -> None:
             beside = report.blind(row)
             table.add_row(Text(f"  {name}"), *_cells(row, beside, blind=blind))
             if beside is not None and beside.image_gain is not None:
-                table.add_row("    image gain", *_gain(beside))
+                gain = shown(beside.image_gain, beside.unit, "+")
+                ends = interval(beside.image_gain_low, beside.image_gain_high, beside.unit)
+                table.add_row("    image gain", gain, ends)
         notes += [f"{place}: {note}" for note in _notes(group)]
     console.print(table)
     if blind:
@@ -82,21 +84,10 @@ def _variant(variant: Variant) -> str:
 def _cells(row: Row, beside: Row | None, *, blind: bool) -> list[str | Text]:
     """Return the columns of a line, the unit with the score alone; with the baseline's where there is one."""
     n = Text(f"{row.n}, {row.failed} failed", "red") if row.failed else str(row.n)
-    chance = "" if row.chance is None else bare(row.chance, row)
+    chance = "" if row.chance is None else bare(row.chance, row.unit)
     p_value = "" if row.p_value is None else "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.2g}"
-    sightless = ["" if beside is None else bare(beside.score, beside)] if blind else []
-    interval = "" if row.low is None or row.high is None else f"{bare(row.low, row)} – {bare(row.high, row)}"
-    return [shown(row.score, row), interval, *sightless, n, chance, p_value]
-
-
-def _gain(blind: Row) -> list[str]:
-    """Return the image gain over a blank-image row, with its interval."""
-    ends = (
-        ()
-        if blind.image_gain_low is None or blind.image_gain_high is None
-        else (blind.image_gain_low, blind.image_gain_high)
-    )
-    return [signed(blind.image_gain or 0.0, blind), " – ".join(bare(end, blind) for end in ends)]
+    sightless = ["" if beside is None else bare(beside.score, beside.unit)] if blind else []
+    return [shown(row.score, row.unit), interval(row.low, row.high, row.unit), *sightless, n, chance, p_value]
 
 
 def _notes(group: Sequence[Row]) -> list[str]:
@@ -110,24 +101,10 @@ def _notes(group: Sequence[Row]) -> list[str]:
     notes = ["; ".join(found)] if found else []
     for row in group:
         if row.spread is not None and row.worst is not None and row.best is not None and row.metric == first.metric:
-            ends = f"spread {bare(row.spread, row)}, worst {shown(row.worst, row)}, best {shown(row.best, row)}"
-            notes.append(f"{_variant(row.key.variant)}: {row.metric} {shown(row.score, row)}, {ends}")
+            score, worst, best = (shown(value, row.unit) for value in (row.score, row.worst, row.best))
+            ends = f"spread {bare(row.spread, row.unit)}, worst {worst}, best {best}"
+            notes.append(f"{_variant(row.key.variant)}: {row.metric} {score}, {ends}")
     return notes
-
-
-def shown(value: float, row: Row) -> str:
-    """A value of a row in the row's unit, as reports show it."""
-    return f"{bare(value, row)} %" if row.unit == "%" and not isnan(value) else bare(value, row)
-
-
-def signed(value: float, row: Row) -> str:
-    """A difference in the row's unit, with its sign."""
-    return f"{'' if value < 0 else '+'}{shown(value, row)}"
-
-
-def bare(value: float, row: Row) -> str:
-    """A value of a row as reports show it, without its unit."""
-    return "–" if isnan(value) else f"{value:.{2 if row.unit == '%' else 3}f}"
 
 
 def print_leaderboard(frame: DataFrame, console: Console) -> None:
@@ -143,11 +120,7 @@ def print_leaderboard(frame: DataFrame, console: Console) -> None:
             table.add_section()
         head = [str(part) for part in place] if place != previous else ["", "", ""]
         previous = place
-        unit = " %" if row["unit"] == "%" else ""
-        digits = 2 if unit else 3
-        low, high = (f"{row[name]:.{digits}f}" for name in ("low", "high"))
-        interval = "" if isnan(row["low"]) else f"{low} – {high}{unit}"
-        score = f"{row['score']:.{digits}f}{unit}"
-        texts = [str(row["model"]), score, interval, str(row["n"]), str(row["status"])]
-        table.add_row(*head, str(row["rank"]), *texts)
+        ends = interval(row["low"], row["high"], row["unit"], last=shown)
+        found = (row["rank"], row["model"], shown(row["score"], row["unit"]), ends, row["n"], row["status"])
+        table.add_row(*head, *map(str, found))
     console.print(table)

@@ -8,8 +8,8 @@ from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.evaluation.plan import Setting
 from kosmos_eval.evaluation.run_config import Earlier
 from kosmos_eval.evaluation.variant import SettingKey
-from kosmos_eval.report.calibration import SIDE, reliability
-from kosmos_eval.report.charts import HEIGHT, WIDTH, At, Curve, curve
+from kosmos_eval.report.calibration import reliability
+from kosmos_eval.report.charts import At, Chart, curve
 from kosmos_eval.report.layout import MetricGroup, TableRow, breakdowns, groups, spreads, table_rows
 from kosmos_eval.report.render import rendered
 from kosmos_eval.report.samples import Album, entries
@@ -47,8 +47,8 @@ def page(saved: SavedRun) -> str:
         changed=sum(entry["changed"] for entry in samples),
         missing=missing,
         external=saved.external,
+        synthetic=saved.config.synthetic,
         album=album,
-        size={"width": WIDTH, "height": HEIGHT, "side": SIDE},
         data={
             "settings": [
                 {
@@ -72,7 +72,7 @@ def _plan(saved: SavedRun) -> tuple[dict[SettingKey, Setting], str]:
         return {}, str(error)
 
 
-def curves(found: Sequence[MetricGroup], table: Sequence[TableRow]) -> list[Curve]:
+def curves(found: Sequence[MetricGroup], table: Sequence[TableRow]) -> list[Chart]:
     """Return a curve for each task that was asked at several numbers of shots."""
     draws = {
         (spread.rows[0].task, spread.rows[0].shots): spread.rows[1:]

@@ -8,10 +8,9 @@ from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosmos_eval.errors import RunError
 from kosmos_eval.evaluation.results import Row
-from kosmos_eval.files import write_text
-from kosmos_eval.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, Scale
+from kosmos_eval.files import write_output
+from kosmos_eval.report.charts import Chart, models_curves
 from kosmos_eval.report.render import rendered
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ Columns = Mapping[Any, Any]
 Key = tuple[object, ...]
 """Values that rows agree in."""
 
-COLOURS = 8
-"""Colours of curves; the next ones are the same again, dashed."""
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -35,13 +31,13 @@ class Entry:
     rank: str
     status: str
     row: Row
-    origin: tuple[tuple[str, str], ...]
+    origin: Columns
     blind: Row | None = None
 
     @property
     def brief(self) -> str:
         """The row's origin, in few words."""
-        known = dict(self.origin)
+        known = self.origin
         said = (
             known["split"],
             known["limit"] and f"{known['limit']} samples",
@@ -66,36 +62,6 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Series:
-    """The curve of a model; ``points`` are places to the right, heights of score and interval, and the row."""
-
-    model: str
-    number: int
-    points: tuple[tuple[float, float, float, float, Row], ...]
-
-    @property
-    def style(self) -> str:
-        """The classes of its colour and stroke."""
-        return f"c{self.number % COLOURS}" + (" dashed" if self.number >= COLOURS else "")
-
-    @property
-    def line(self) -> str:
-        """The points, for a polyline."""
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in self.points)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """The ranked rows of a task's headline over the number of shots."""
-
-    row: Row
-    shots: tuple[tuple[float, int], ...]
-    ticks: tuple[tuple[float, str], ...]
-    chance: float | None
-    series: tuple[Series, ...]
-
-
-@dataclass(frozen=True)
 class Section:
     """A task: its headline in the default variant by number of shots, everything else, and its chart if it has one."""
 
@@ -108,10 +74,7 @@ class Section:
 def write_page(frame: DataFrame, board: Path) -> Path:
     """Write the page of a ranked leaderboard beside its CSV file, and return its path."""
     path = board.with_suffix(".html")
-    try:
-        write_text(path, page(frame))
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}; choose another --out") from error
+    write_output(path, page(frame))
     return path
 
 
@@ -119,41 +82,31 @@ def page(frame: DataFrame) -> str:
     """Return the page of a ranked leaderboard (`kosmos_eval.analysis.leaderboard.ranked`)."""
     found = sections(frame.to_dict("records"))
     models = {entry.model for section in found for place in section.places for entry in place.entries}
-    return rendered(
-        "leaderboard.html.j2", sections=found, models=sorted(models), size={"width": WIDTH, "height": HEIGHT}
-    )
+    return rendered("leaderboard.html.j2", sections=found, models=sorted(models))
 
 
 def sections(rows: Iterable[Columns]) -> list[Section]:
     """The rows of a leaderboard by task."""
+    entries = [_entry(given) for given in rows]
+    blind = {_pair(entry): entry.row for entry in entries if entry.row.key.variant.images != "real"}
     tasks: dict[str, dict[Key, list[Entry]]] = {}
-    for given in rows:
-        entry = _entry(given)
-        heads = given["headline"] == "yes" and not given["variant"]
-        key = (not heads, given["shots"], given["variant"], given["metric"])
-        tasks.setdefault(given["task"], {}).setdefault(key, []).append(entry)
+    for entry in entries:
+        row, rest = entry.row, entry.origin["headline"] != "yes" or entry.row.variant != ""
+        own = replace(entry, blind=blind.get(_pair(entry))) if row.key.variant.images == "real" else entry
+        tasks.setdefault(row.task, {}).setdefault((rest, row.shots, row.variant, row.metric), []).append(own)
     return [_section(task, places) for task, places in tasks.items()]
 
 
 def _section(task: str, found: Mapping[Key, Sequence[Entry]]) -> Section:
-    beside = {
-        _who(entry): entry.row for own in found.values() for entry in own if entry.row.key.variant.images != "real"
-    }
-    places = [(rest, Place(tuple(_with_blind(entry, beside) for entry in own))) for (rest, *_), own in found.items()]
-    heads = tuple(place for rest, place in places if not rest)
-    return Section(task, heads, tuple(place for rest, place in places if rest), _chart(heads))
+    heads, rest = (tuple(Place(tuple(own)) for key, own in found.items() if key[0] == rest) for rest in (False, True))
+    return Section(task, heads, rest, _chart(heads))
 
 
-def _who(entry: Entry) -> Key:
+def _pair(entry: Entry) -> Key:
     """Return the key that pairs a row with its blank-image counterpart."""
-    row, origin = entry.row, dict(entry.origin)
+    row, origin = entry.row, entry.origin
     variant = replace(row.key.variant, images="blank")
     return entry.model, row.task, row.shots, row.metric, variant, origin["limit"], origin["seed"]
-
-
-def _with_blind(entry: Entry, beside: Mapping[Key, Row]) -> Entry:
-    own = entry.row.key.variant.images != "real"
-    return entry if own else replace(entry, blind=beside.get(_who(entry)))
 
 
 def _chart(places: Sequence[Place]) -> Chart | None:
@@ -163,48 +116,12 @@ def _chart(places: Sequence[Place]) -> Chart | None:
         for entry in place.entries:
             if not entry.status and isfinite(entry.row.score):
                 ranked.setdefault(entry.model, {}).setdefault(entry.row.shots, entry.row)
-    rows = [row for own in ranked.values() for row in own.values()]
-    counts = sorted({row.shots for row in rows})
-    if not any(len(own) > 1 for own in ranked.values()):
-        return None
-    ends = [end for row in rows for end in (row.score, row.low, row.high, row.chance) if end is not None]
-    scale = Scale.over(ends, percent=rows[0].unit == "%")
-    gap = (WIDTH - LEFT - RIGHT - 20) / max(1, len(counts) - 1)
-    x = {count: LEFT + 10 + place * gap for place, count in enumerate(counts)}
-    series = tuple(
-        Series(model, number, tuple(_point(own[count], scale, x[count]) for count in counts if count in own))
-        for number, (model, own) in enumerate(sorted(ranked.items()))
-    )
-    chance = next((row.chance for row in rows if row.chance is not None), None)
-    level = None if chance is None else scale.height(chance)
-    return Chart(rows[0], tuple((x[count], count) for count in counts), scale.ticks(), level, series)
-
-
-def _point(row: Row, scale: Scale, x: float) -> tuple[float, float, float, float, Row]:
-    low, high = (row.score if end is None else end for end in (row.low, row.high))
-    return x, scale.height(row.score), scale.height(low), scale.height(high), row
+    return models_curves({model: list(own.values()) for model, own in ranked.items()})
 
 
 def _entry(given: Columns) -> Entry:
-    def number(name: str) -> float | None:
-        return None if isnan(given[name]) else float(given[name])
-
-    row = Row(
-        task=given["task"],
-        shots=int(given["shots"]),
-        metric=given["metric"],
-        score=float(given["score"]),
-        low=number("low"),
-        high=number("high"),
-        unit=given["unit"],
-        n=int(given["n"]),
-        failed=int(given["failed"]),
-        chance=number("chance"),
-        p_value=None,
-        effective_shots=given["shots"],
-        note=given["note"],
-        variant=given["variant"],
-        **{name: number(name) for name in ("image_gain", "image_gain_low", "image_gain_high")},
-    )
-    names = ("split", "limit", "seed", "version", "date", "run")
-    return Entry(given["model"], given["rank"], given["status"], row, tuple((name, str(given[name])) for name in names))
+    own: dict[str, Any] = {name: given[name] for name in given if name in Row.__dataclass_fields__}
+    own |= {name: None for name, value in own.items() if isinstance(value, float) and isnan(value)}
+    own |= {"score": given["score"], "p_value": None, "effective_shots": given["shots"]}
+    row = Row(**own)
+    return Entry(given["model"], given["rank"], given["status"], row, given)

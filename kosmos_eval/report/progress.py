@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
-from kosmos_eval.fewshot.selection import Progress as Told
+from kosmos_eval.fewshot.selection import Progress
 
 
 class _Rate(ProgressColumn):
@@ -17,14 +18,14 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Told]:
+def shown(console: Console) -> Iterator[Progress]:
     """Show progress on a console while the context lasts; yields what `evaluate` tells."""
     if not console.is_terminal:
-        yield _Lines(console)
+        yield _lines(console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        known = {}
+    with Bars(*columns, console=console) as bars:
+        known: dict[str, TaskID] = {}
 
         def tell(label: str, done: int, total: int) -> None:
             if label not in known:
@@ -34,18 +35,19 @@ def shown(console: Console) -> Iterator[Told]:
         yield tell
 
 
-class _Lines:
-    """A line at the start, at the end and at most every ten seconds between."""
+def _lines(console: Console) -> Progress:
+    """Return progress as a line at the start, at the end and at most every ten seconds between."""
+    started = said = 0.0
 
-    def __init__(self, console: Console) -> None:
-        self.console, self.started, self.said = console, 0.0, 0.0
-
-    def __call__(self, label: str, done: int, total: int) -> None:
+    def tell(label: str, done: int, total: int) -> None:
+        nonlocal started, said
         now = time.monotonic()
         if done == 0:
-            self.started = now
-        elif done < total and now - self.said < 10:
+            started = now
+        elif done < total and now - said < 10:
             return
-        self.said = now
-        rate = f", {done / (now - self.started):.1f}/s" if done and now > self.started else ""
-        self.console.print(f"{label}: {done}/{total}{rate}", highlight=False, soft_wrap=True)
+        said = now
+        rate = f", {done / (now - started):.1f}/s" if done and now > started else ""
+        console.print(f"{label}: {done}/{total}{rate}", highlight=False, soft_wrap=True)
+
+    return tell

@@ -6,7 +6,7 @@ from importlib.resources import files
 from math import isfinite
 from typing import Any
 
-from kosmos_eval.report.console import bare, shown, signed
+from kosmos_eval.report.units import bare, interval, shown
 
 
 def rendered(template: str, *, script: str = "", **values: Any) -> str:
@@ -34,7 +34,8 @@ def rendered(template: str, *, script: str = "", **values: Any) -> str:
         "parted": lambda name: Markup("_<wbr>").join(name.split("_")),
         "shown": shown,
         "bare": bare,
-        "signed": signed,
+        "interval": lambda row: interval(row.low, row.high, row.unit, last=shown, none="–"),
+        "ends": interval,
         "finite": isfinite,
     }
     return environment.get_template(template).render(

@@ -9,8 +9,9 @@ from kosmos_eval.analysis.saved_run import AlignedSample, AlignedSetting, SavedR
 from kosmos_eval.errors import BadImage, KosmosEvalError
 from kosmos_eval.evaluation.run_folder import Record
 from kosmos_eval.evaluation.variant import SettingKey
-from kosmos_eval.files import write_text
+from kosmos_eval.files import write_output
 from kosmos_eval.report import prompts
+from kosmos_eval.report.units import listed
 from kosmos_eval.sample import Sample
 
 STYLE = (
@@ -31,12 +32,7 @@ def write_page(runs: Sequence[SavedRun], path: Path, *, tasks: Sequence[str] = (
     Raises:
         KosmosEvalError: if the first run has not all of the tasks, or the page cannot be written.
     """
-    content = page(runs, tasks=tasks, limit=limit)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, content)
-    except OSError as error:
-        raise KosmosEvalError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+    write_output(path, page(runs, tasks=tasks, limit=limit))
 
 
 def page(runs: Sequence[SavedRun], *, tasks: Sequence[str] = (), limit: int = 200) -> str:
@@ -98,5 +94,4 @@ def _answer(record: Record | None) -> str:
         return "<small>not asked</small>"
     if record.score is None:
         return f"<small>failed: {html.escape(str(record.error))}</small>"
-    values = ", ".join(f"{name} {value:.2f}" for name, value in record.score.values.items())
-    return f"{html.escape(record.score.answer)}<br><small>{html.escape(values)}</small>"
+    return f"{html.escape(record.score.answer)}<br><small>{html.escape(listed(record.score.values))}</small>"

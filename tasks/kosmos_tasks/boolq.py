@@ -15,10 +15,11 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Row
 from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.text_ranking import Reading, ranking
 from kosmos_tasks.formats.files import text_files
-from kosmos_tasks.formats.records import Row, columns, json_lines, one_of, text
+from kosmos_tasks.formats.records import columns, json_lines, one_of, text
 from kosmos_tasks.synthetic import everyday
 
 ANSWERS = ("no", "yes")

@@ -27,7 +27,7 @@ from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import coco
 from kosmos_tasks.formats.answers import results_json
-from kosmos_tasks.synthetic import scene_text
+from kosmos_tasks.synthetic import scene_captions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,7 +44,7 @@ SPLITS = Splits(
     get="https://cocodataset.org/#download: annotations/captions_{train,val}{2014,2017}.json and the folders of "
     "images; https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_coco.json (dataset.json in coco.zip); "
     "all under coco/",
-    synthetic=scene_text.captions,
+    synthetic=scene_captions.captions,
     files=coco.FILES,
     hub=Hub("lmms-lab/COCO-Caption2017", ("val",), adapt=of_hub),
 )

@@ -10,10 +10,11 @@ things. Not on the hub. Extension: the paper is zero-shot here; demonstrations a
 from collections.abc import Iterator
 from pathlib import Path
 
+from kosmos_eval.source import Row
 from kosmos_tasks.families.splits import Splits
 from kosmos_tasks.families.text_ranking import commonsense
 from kosmos_tasks.formats.files import text_files
-from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, one_of, text
+from kosmos_tasks.formats.records import Columns, columns, csv_rows, one_of, text
 from kosmos_tasks.memory_color import COLORS, READINGS, sample_of
 from kosmos_tasks.synthetic import appearance
 

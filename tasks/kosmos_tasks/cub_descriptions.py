@@ -16,16 +16,16 @@ the figure. Extension: the paper is zero-shot here; demonstrations are other ima
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families.splits import Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
@@ -61,7 +61,7 @@ class CUBDescriptions(SplitTask):
     splits: ClassVar[Splits] = SPLITS
     info = SPLITS.info("accuracy_with_descriptions", suites=(KOSMOS1, SYNTHETIC), extension=True)
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         kind, categories = row["kind"], row["names"]
         question = f"Question:what is the name of the {kind} in the picture"
         described = " ".join(

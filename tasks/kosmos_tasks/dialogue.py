@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kosmos_eval import dialogue
 from kosmos_eval.dialogue import Form, Turn
@@ -26,7 +26,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Request
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, read_json
+from kosmos_eval.source import Row, Source, read_json
 from kosmos_eval.task import Score, Task, TaskInfo
 from kosmos_tasks.families.splits import Splits
 from kosmos_tasks.families.suites import SYNTHETIC
@@ -128,7 +128,7 @@ def _read(folder: Path) -> list[Sample]:
     return samples
 
 
-def _checked(entry: Any, place: int, path: Path) -> Sample:
+def _checked(entry: object, place: int, path: Path) -> Sample:
     wanted = f"{path}: dialogue {place} is not {{'id': ..., 'turns': [{{'say': TEXT, 'expect': [TEXT]}}]}}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("turns"), list) or not entry["turns"]:
         raise BadData(wanted)
@@ -143,7 +143,7 @@ def _checked(entry: Any, place: int, path: Path) -> Sample:
     return _sample(str(entry.get("id", place)), said, [turn.get("expect", []) for turn in entry["turns"]])
 
 
-def _generated(row: Mapping[str, Any]) -> Sample:
+def _generated(row: Row) -> Sample:
     first, *others = row["questions"]
     said = [Prompt(Image.of(row["image"]), first), *map(Prompt, others)]
     return _sample(row["id"], said, [[answer] for answer in row["answers"]])

@@ -23,7 +23,7 @@ from kosmos_tasks.families import captioning
 from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.formats import flickr30k as official
-from kosmos_tasks.synthetic import scene_text
+from kosmos_tasks.synthetic import scene_captions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,7 +34,7 @@ SPLITS = Splits(
     "https://cs.stanford.edu/people/karpathy/deepimagesent: dataset_flickr30k.json (dataset.json in flickr30k.zip) "
     "or nlphuji/flickr30k on the hub: flickr_annotations_30k.csv; all under flickr30k/",
     # Other scenes than those of COCO captions, drawn from another seed.
-    synthetic=lambda split: scene_text.captions(split, seed=30),
+    synthetic=lambda split: scene_captions.captions(split, seed=30),
     files=official.FILES,
     hub=Hub("royokong/flickr30k_test", ("test",), adapt=lambda rows: rows.rename_column("text", "captions")),
 )

@@ -15,7 +15,7 @@ the paper is zero-shot here; demonstrations add the right answer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import roc
@@ -24,7 +24,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score, means
 from kosmos_tasks.families.multiple_choice import asked, chosen
 from kosmos_tasks.families.splits import Splits, SplitTask
@@ -62,7 +62,7 @@ class HatefulMemes(SplitTask):
     def notes(self) -> Sequence[str]:
         return ['ranked by log P("yes") - log P("no")']
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         prompt = Prompt(Image.of(row["image"]), "Question: does this picture contain real hate speech? Answer:")
         return Sample(row["id"], prompt, target=ANSWERS[row["label"]], choices=ANSWERS, group=row["id"])
 

@@ -14,10 +14,19 @@ from pathlib import Path
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Row
 from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.text_ranking import Reading, ranking
 from kosmos_tasks.formats.files import text_files
-from kosmos_tasks.formats.records import Columns, Row, columns, json_lines, one_of, string, text, texts
+from kosmos_tasks.formats.records import (
+    Columns,
+    columns,
+    json_lines,
+    one_of,
+    string,
+    text,
+    texts,
+)
 from kosmos_tasks.synthetic import everyday
 
 WORDING = "{activity_label}: {ctx_a} {ctx_b}"

@@ -20,7 +20,7 @@ Extension: the paper is zero-shot here; demonstrations add the name.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.match import exact
@@ -28,7 +28,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Likelihoods, LogLikelihood, Output, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families.multiple_choice import RULES, chosen
 from kosmos_tasks.families.splits import Hub, Splits, SplitTask
@@ -113,12 +113,9 @@ class ImageNet(SplitTask):
         """Score an answer as a free one, because how it was made is not known."""
         return Score({"accuracy_unconstrained": _share(sample, answer)}, answer)
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
-        prompt, label, names = (
-            Prompt(Image.of(row["image"]), self.prompt_variants[self.prompt]),
-            row["label"],
-            self.names,
-        )
+    def sample(self, row: Row) -> Sample:
+        prompt = Prompt(Image.of(row["image"]), self.prompt_variants[self.prompt])
+        label, names = row["label"], self.names
         return Sample(row["id"], prompt, target=names[label], choices=names, group=row["id"], extra={"label": label})
 
 

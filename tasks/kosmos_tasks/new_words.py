@@ -13,7 +13,7 @@ each is as likely to be asked for as any other, so a model's liking for one of t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.fewshot.selection import few_shot
@@ -21,7 +21,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families.multiple_choice import RULES, asked, chosen
 from kosmos_tasks.families.splits import Splits, SplitTask
@@ -99,7 +99,7 @@ class NewWords(SplitTask):
     def _asked(self, image: Image) -> Prompt:
         return Prompt(image, self.prompt_variants[self.prompt])
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         shown = [(Image.of(entry["image"]), entry["name"]) for entry in row["demonstrations"]]
         return Sample(
             id=row["id"],

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics.choice import best, credit
@@ -29,7 +29,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC, TRANSFER
@@ -103,7 +103,7 @@ class RavenIQ(SplitTask):
     def score_answer(self, sample: Sample, answer: str) -> Score:
         return Score({"accuracy": float(answer == sample.target)}, answer)
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         context, candidates = _images(row)
         return Sample(
             id=row["id"],
@@ -115,7 +115,7 @@ class RavenIQ(SplitTask):
             extra={"context": context, "candidates": candidates, "target": row["target"]},
         )
 
-    def demonstration(self, row: Mapping[str, Any]) -> Sample:
+    def demonstration(self, row: Row) -> Sample:
         """Return a whole puzzle with one candidate, right or wrong."""
         context, candidates = _images(row)
         random = Random(f"raven_iq/{row['id']}")
@@ -135,5 +135,5 @@ def _opening(context: Sequence[Image], wording: str) -> Prompt:
     return Prompt(wording.partition("{context}")[0].format(count=NUMBERS[len(context)]), *context)
 
 
-def _images(row: Mapping[str, Any]) -> tuple[list[Image], list[Image]]:
+def _images(row: Row) -> tuple[list[Image], list[Image]]:
     return [Image.of(cell) for cell in row["context"]], [Image.of(cell) for cell in row["candidates"]]

@@ -17,10 +17,11 @@ from pathlib import Path
 from kosmos_eval.errors import BadData
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Row
 from kosmos_tasks.families.splits import Splits
 from kosmos_tasks.families.text_ranking import Reading, commonsense
 from kosmos_tasks.formats.files import text_files
-from kosmos_tasks.formats.records import Row, lines
+from kosmos_tasks.formats.records import lines
 from kosmos_tasks.synthetic import appearance
 
 ANSWERS = ("Yes", "No")

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from kosmos_eval.errors import BadImage
 from kosmos_eval.fewshot.selection import few_shot
@@ -28,7 +28,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families.multiple_choice import RULES, asked, chosen
 from kosmos_tasks.families.splits import Hub, Splits, SplitTask
@@ -90,7 +90,7 @@ class RenderedSST2(SplitTask):
     def score_answer(self, sample: Sample, answer: str) -> Score:
         return Score({"accuracy": float(answer == sample.target)}, answer)
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         image = Image.of(row["image"]) if "image" in row else Image(drawn(row["text"]))
         prompt = Prompt(image, self.prompt_variants[self.prompt])
         return Sample(row["id"], prompt, target=LABELS[row["label"]], choices=LABELS, group=row["id"])

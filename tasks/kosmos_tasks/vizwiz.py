@@ -27,7 +27,7 @@ from kosmos_tasks.families.splits import Hub, Splits
 from kosmos_tasks.families.suites import FEW_SHOT, KOSMOS1, SYNTHETIC, TRANSFER
 from kosmos_tasks.families.vqa import VQATask
 from kosmos_tasks.formats import vizwiz as official
-from kosmos_tasks.synthetic import unclear
+from kosmos_tasks.synthetic import unanswerable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,7 +43,7 @@ SPLITS = Splits(
     "vizwiz",
     get="https://vizwiz.org/tasks-and-datasets/vqa: {train,val,test}.json, there or in Annotations/, and the "
     "images in train/, val/, test/, all under vizwiz/",
-    synthetic=unclear.rows,
+    synthetic=unanswerable.rows,
     sizes={"test": 100, "train": 100},
     files=official.FILES,
     hub=Hub("lmms-lab/VizWiz-VQA", ("val", "test"), shown="val", adapt=of_hub),

@@ -16,11 +16,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from kosmos_eval.registry import register
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score
 from kosmos_tasks.families import vqa
 from kosmos_tasks.families.splits import Hub, Splits
@@ -76,7 +76,7 @@ class VQAv2(vqa.VQATask):
         hidden = self.split not in ANSWERED[self.source.kind]
         return ["answers are not public: the server's file lies in the run's folder"] if hidden else []
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         return vqa.sample_of(row, self.prompt_variants[self.prompt])
 
     def read_answers(self, file: Path) -> Mapping[str, str]:

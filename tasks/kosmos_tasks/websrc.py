@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.fewshot.selection import few_shot
@@ -28,7 +28,7 @@ from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.registry import register
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source, read_json
+from kosmos_eval.source import Row, Source, read_json
 from kosmos_eval.task import Score
 from kosmos_tasks.families.splits import Hub, Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, SYNTHETIC
@@ -116,7 +116,7 @@ class WebSRC(SplitTask):
         asked = "without" if self.source.kind == "hub" else self.text
         return {ending: form for ending, form in forms.items() if asked in ("both", "without" if ending else "with")}
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         answer = row.get("answer") or ""
         prompt = Prompt(Image.of(row["image"]), f"{EXAMPLE} Q: {row['question']} A:")
         context = (row.get("text") or "")[: self.max_characters]

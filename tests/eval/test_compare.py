@@ -132,7 +132,7 @@ def test_json_holds_every_change_and_csv_the_rows(ran, tmp_path):
     with pytest.raises(KosmosEvalError, match=r"neither a \.json nor a \.csv"):
         comparison.write(found, tmp_path / "c.txt")
     with pytest.raises(KosmosEvalError, match="cannot write"):
-        comparison.write(found, tmp_path / "nowhere" / "c.csv")
+        comparison.write(found, tmp_path / "c.csv" / "c.csv")
 
 
 def test_values_that_only_the_corpus_decides_come_from_the_runs_folder(ran, monkeypatch):

@@ -32,10 +32,10 @@ class Doubles(Task):
 
 
 @dataclass
-class Asked(Model):
+class Doubling(Model):
     module: nn.Module
     broken: bool = False
-    name: str = "asked"
+    name: str = "doubling"
     fingerprint: str = "0"
 
     def fits(self, request):
@@ -51,7 +51,7 @@ class Asked(Model):
             yield index, Completion(str(2 * number if number < 6 else 0))
 
 
-def evaluate(module, wrap=Asked, **options):
+def evaluate(module, wrap=Doubling, **options):
     seen.clear()
     hook = EvalHook({"doubles": Doubles()}, every=1, **options, wrap=wrap, csv=sys.argv[1], log=said.append)
     hook(1, module)
@@ -77,7 +77,7 @@ assert seen == [9], seen  # every rank, in step
 assert hook.history == [entry]
 assert sharded.training
 
-hook = evaluate(nn.Linear(4, 1), lambda module: Asked(module, broken=rank == 1))
+hook = evaluate(nn.Linear(4, 1), lambda module: Doubling(module, broken=rank == 1))
 assert len(hook.errors) == 1 and "out of order" in hook.errors[0]
 distributed.barrier()
 distributed.destroy_process_group()

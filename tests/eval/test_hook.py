@@ -192,6 +192,16 @@ def test_the_csv_has_a_line_a_step_and_metric_and_is_continued(said, tmp_path):
     assert resumed.history[:2] == hook.history[:2]
 
 
+def test_a_resumed_training_whose_first_evaluation_fails_keeps_the_csv(said, tmp_path):
+    path = tmp_path / "scores.csv"
+    hook_of(said, csv=path)(1, Net())
+    resumed = hook_of(said, csv=path, watch=Watch("doubles", metric="acuracy"))
+    assert resumed(2, Net()) == []
+    resumed.watch = None
+    resumed(3, Net())
+    assert list(pandas.read_csv(path)["step"]) == [1, 3]
+
+
 def test_a_torn_last_line_of_the_csv_is_left_out(said, tmp_path):
     path = tmp_path / "scores.csv"
     hook_of(said, csv=path)(1, Net())
@@ -262,10 +272,10 @@ def sizes(hook):
 def test_a_budget_is_calibrated_once_and_kept(said, clock):
     model = Timed(clock, each=0.05)
     hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget="20s", log=said.append)
-    assert timed(hook, clock, model, 1, 2) == pytest.approx([19, 18], abs=0.1)
+    assert timed(hook, clock, model, 1, 2) == pytest.approx([18, 17], abs=0.1)
     model.each = 0.02  # the model has become faster; the subset stays, so that the curve compares like with like
-    assert timed(hook, clock, model, 3, 4) == pytest.approx([7.2, 7.2], abs=0.1)
-    assert sizes(hook) == [pytest.approx(0.9 * 20 / 0.05, abs=1)] * 4
+    assert timed(hook, clock, model, 3, 4) == pytest.approx([6.8, 6.8], abs=0.1)
+    assert sizes(hook) == [pytest.approx((0.9 * 20 - 1) / 0.05, abs=1)] * 4
     assert not any("asked in one go" in line for line in said)
 
 
@@ -279,7 +289,7 @@ def test_calibration_asks_a_small_part_and_then_the_rest_in_few_goes(said, clock
 
     hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget="20s", log=said.append)
     hook(1, Counted(clock, each=0.05))
-    assert calls == [1, 8, 72, 279]
+    assert calls == [1, 8, 72, 259]
 
 
 @pytest.mark.parametrize("call", [0.1, 0.4])
@@ -289,7 +299,7 @@ def test_what_a_call_costs_whatever_its_size_is_told_from_what_a_sample_costs(sa
     assert all(14 <= took <= 22 for took in timed(hook, clock, model, 1, 2, 3))
 
 
-@pytest.mark.parametrize(("each", "says", "then"), [(0.02, 7.2, 900), (0.125, 45.0, 144)])
+@pytest.mark.parametrize(("each", "says", "then"), [(0.02, 6.8, 900), (0.125, 42.5, 144)])
 def test_the_second_evaluation_corrects_a_wrong_calibration_once_and_says_so(said, clock, each, says, then):
     model = Timed(clock, each=0.05)
     hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, log=said.append)
@@ -297,13 +307,13 @@ def test_the_second_evaluation_corrects_a_wrong_calibration_once_and_says_so(sai
     model.each = each  # as where other work on the machine begins or ends
     (second,) = timed(hook, clock, model, 2)
     assert second == pytest.approx(max(18.0, says), abs=0.1)
-    line = f"step 2: asked in one go, 360 samples take {says} s and not about 20 s; from this step on {then} are asked"
+    line = f"step 2: asked in one go, 340 samples take {says} s and not about 20 s; from this step on {then} are asked"
     assert [one for one in said if "in one go" in one] == [f"{line}, so n differs from the step before"]
     assert timed(hook, clock, model, 3) == pytest.approx([18], abs=0.1)
     model.each = 0.05
     values = [dict(hook(step, model))["doubles/0-shot/accuracy/n"] for step in (4, 5)]
     assert values == [then] * 2
-    assert sizes(hook) == [360, *[then] * 4]
+    assert sizes(hook) == [340, *[then] * 4]
 
 
 def test_a_resumed_training_corrects_at_its_second_evaluation_too_and_never_again(said, clock, tmp_path):
@@ -335,14 +345,11 @@ def test_between_evaluations_no_sample_is_held(said, clock):
         assert sizes(hook)[-1] > 300 and not any(sample() for sample in made)
 
 
-def test_the_first_evaluation_keeps_the_budget_with_all_that_it_has_to_find_out(said, clock):
-    model = Timed(clock, each=0.05, cold=[5.0])
+@pytest.mark.parametrize("cold", [5.0, 15.0])
+def test_the_first_evaluation_keeps_the_budget_with_its_warming_up(said, clock, cold):
     hook = EvalHook({"doubles": Doubles(10_000)}, every=1, budget=20, log=said.append)
-    hook(1, model)
-    first = clock.now
-    assert 19 <= first <= 20.001
-    hook(2, model)
-    assert 14 <= clock.now - first <= 22
+    took = timed(hook, clock, Timed(clock, each=0.05, cold=[cold]), 1, 2)
+    assert all(17 <= one <= 20.001 for one in took)
 
 
 @dataclass(frozen=True)
@@ -367,9 +374,9 @@ def test_preparing_samples_and_making_metrics_are_part_of_the_budget(said, clock
     model = Timed(clock, each=0.05)
     hook = EvalHook({"laborious": Laborious(10_000, clock)}, every=1, budget=20, log=said.append)
     *early, third = timed(hook, clock, model, 1, 2, 3)
-    assert all(19 <= took <= 20.001 for took in early)  # the second makes up for what the first had to find out
-    assert third == pytest.approx(18, abs=0.1)
-    assert sizes(hook)[1:] == [266, 266]
+    assert all(17 <= took <= 20.001 for took in early)
+    assert 15 <= third <= 18
+    assert sizes(hook)[1] == sizes(hook)[2]
 
 
 def test_small_tasks_leave_their_part_of_the_budget_to_large_ones(said, clock):
@@ -379,7 +386,7 @@ def test_small_tasks_leave_their_part_of_the_budget_to_large_ones(said, clock):
     found = {(entry.task, entry.shots): entry.samples for entry in hook.history}
     assert found["small", 0] == found["small", 2] == 20
     assert found["large", 0] == pytest.approx(found["large", 2], rel=0.02)
-    assert sum(found.values()) == pytest.approx(0.9 * 20 / 0.05, rel=0.02)
+    assert sum(found.values()) == pytest.approx((0.9 * 20 - 1) / 0.05, rel=0.02)
 
 
 def test_a_budget_too_small_to_tell_anything_is_said(said, clock):

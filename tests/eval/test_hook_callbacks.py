@@ -38,11 +38,12 @@ class Evens(Task):
 
 
 @dataclass
-class Asked(Model):
+class Agreeing(Model):
     """Says yes to all, after drawing numbers."""
 
     module: nn.Module
-    name: str = "asked"
+    text: str = "yes"
+    name: str = "agreeing"
     fingerprint: str = "0"
 
     def fits(self, request):
@@ -50,7 +51,7 @@ class Asked(Model):
 
     def answers(self, requests):
         self.module(torch.rand(3, 4))
-        return iter([(index, Completion("yes")) for index in range(len(requests))])
+        return iter([(index, Completion(self.text)) for index in range(len(requests))])
 
 
 class Net(nn.Module):
@@ -68,26 +69,27 @@ def weights(module):
 
 
 def hook_of(**options):
-    return EvalHook({"evens": Evens()}, **{"every": 2, "wrap": Asked, "log": lambda line: None} | options)
+    return EvalHook({"evens": Evens()}, **{"every": 2, "wrap": Agreeing, "log": lambda line: None} | options)
 
 
-def with_transformers(folder, hook=None, *, network=None, data=None):
+def with_transformers(folder, hook=None, *, network=None, data=None, **options):
     from transformers import Trainer, TrainingArguments
 
     torch.manual_seed(0)
     data = data or [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
-    args = TrainingArguments(
-        str(folder),
-        per_device_train_batch_size=4,
-        num_train_epochs=1,
-        learning_rate=0.1,
-        logging_steps=100,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
+    plain = {
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 1,
+        "learning_rate": 0.1,
+        "logging_steps": 100,
+        "save_strategy": "no",
+        "report_to": [],
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    trainer = Trainer(
+        network or Net(), TrainingArguments(str(folder), **plain | options), train_dataset=data, eval_dataset=data[:4]
     )
-    trainer = Trainer(network or Net(), args, train_dataset=data)
     if hook is not None:
         attach(trainer, hook)
     trainer.train()
@@ -113,6 +115,23 @@ def test_transformers_trains_the_same_weights_and_logs_the_scores(tmp_path):
 def test_transformers_stops_when_the_hook_says_so(tmp_path):
     stopped = with_transformers(tmp_path, hook_of(watch=Watch("evens", patience=1)))
     assert stopped.state.global_step == 4
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+def test_transformers_keeps_the_best_checkpoint_by_a_score_of_the_hook(tmp_path):
+    answers = iter(["no way", "yes", "no way", "CUDA error"])
+
+    def wrap(module):
+        if (text := next(answers)) == "CUDA error":
+            raise RuntimeError(text)
+        return Agreeing(module, text)
+
+    hook = hook_of(wrap=wrap)
+    best = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "best", "save_total_limit": 1}
+    trained = with_transformers(tmp_path, hook, metric_for_best_model="evens/0-shot/accuracy", **best)
+    assert len(hook.errors) == 1
+    assert (trained.state.best_global_step, trained.state.best_metric) == (4, 50)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:torch")

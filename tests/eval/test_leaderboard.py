@@ -248,6 +248,15 @@ def test_a_browser_shows_the_page_on_a_phone_and_runs_nothing(board, browser):
     assert browser.run("document.querySelector('#task-2 .gain').textContent").strip() == "+37.50 %-0.40 – 61.00"
 
 
+def test_a_phone_keeps_rows_without_a_plot_below_their_headings(ran, tmp_path, browser):
+    board = tmp_path / "board.csv"
+    plain = Metric(1.5, 1.25, 1.75, 100, unit="")
+    browser.open(write_page(update(board, [ran("a", plain), ran("a", A, task="other")]), board), width=390)
+    visible = "[...row.cells].filter((cell) => cell.offsetWidth).length"
+    counts = browser.run(f"[...document.querySelectorAll('section > .wide tr')].map((row) => {visible})")
+    assert len(counts) == 4 and len(set(counts)) == 1
+
+
 def test_the_console_says_who_is_ranked_and_why_not(ran, tmp_path):
     console = Console(file=io.StringIO(), width=160, markup=False)
     print_leaderboard(update(tmp_path / "board.csv", [ran("[red]a", A), ran("b", B, failed=1)]), console)

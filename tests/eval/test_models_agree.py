@@ -14,6 +14,7 @@ from kosmos_eval.evaluation.plan import plan
 from kosmos_eval.evaluation.run_folder import RunFolder
 from kosmos_eval.evaluation.setup import load_tasks
 from kosmos_eval.model import Model
+from kosmos_eval.models.device import pick_device
 from kosmos_eval.models.hf import loading
 from kosmos_eval.models.hf.model import HFModel, load
 from kosmos_eval.models.openai.model import OpenAIModel
@@ -98,5 +99,5 @@ def test_fewer_bits_are_asked_of_bitsandbytes_and_its_absence_is_one_line(folder
     with pytest.raises(ModelError, match="dtype int8 is made by bitsandbytes, which is not installed; pip install"):
         load(str(folders / "llava"), device="cpu", dtype="int8")
     monkeypatch.setattr(loading, "find_spec", lambda name: name)
-    told = loading.placement(object(), loading.device_named("cpu"), dtype="int8", device_map=None)
+    told = loading.placement(object(), pick_device("cpu"), dtype="int8", device_map=None)
     assert told["quantization_config"].load_in_8bit and told["device_map"] == {"": "cpu"}

@@ -921,7 +921,7 @@ def test_unknown_settings_are_named(folder):
         load(path, chat_template="non")
     with pytest.raises(UnknownName, match="no dtype is called 'float8'"):
         load(path, dtype="float8")
-    with pytest.raises(ModelError, match="device 'tpu' cannot be used"):
+    with pytest.raises(ModelError, match="device is 'tpu'; expected auto, cpu, cuda, cuda:N, mps"):
         load(path, device="tpu")
     assert str(load(path, device="cpu", dtype="bf16").engine.network.dtype) == "torch.bfloat16"
     with pytest.raises(ModelError, match="batch_size is 0"):

@@ -259,12 +259,13 @@ def row(shots, score, low, high, **rest):
 
 def test_a_curve_keeps_the_order_of_scores_and_holds_its_intervals():
     drawn = curve([At(row(4, 60.0, 50.0, 70.0)), At(row(0, 20.0, 10.0, 30.0, chance=25.0))])
-    few, many = drawn.points
-    assert (few.row.shots, many.row.shots) == (0, 4) and few.x < many.x
-    assert 0 < many.high < many.y < many.low < drawn.chance < few.low < HEIGHT
+    band, _, line, _ = drawn.series
+    few, many = line.points
+    assert (few.title[:7], many.title[:7]) == ("0 shots", "4 shots") and few.x < many.x
+    assert 0 < many.high < many.y < many.low < drawn.level[0] < few.low < HEIGHT
     assert many.y - many.high == pytest.approx(few.low - few.y)
-    assert [label for _, label in drawn.ticks] == ["20", "40", "60"]
-    assert drawn.band.count(",") == 4
+    assert [label for _, label in drawn.upward.ticks()] == ["20", "40", "60"]
+    assert band.line.count(",") == 4
 
 
 def test_one_number_of_shots_makes_no_curve():

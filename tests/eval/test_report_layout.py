@@ -47,19 +47,19 @@ def test_prompts_and_draws_spread_apart_from_each_other_and_from_blind_ones():
 def test_a_curve_goes_through_the_mean_of_draws_and_its_band_is_their_spread():
     found = groups([row(shots=0, score=40.0), row(shots=4, score=60.0), row("seed=1", 70.0, 4)])
     (drawn,) = curves(found, table_rows(found))
-    few, many = drawn.points
-    assert drawn.drawn_again and (many.at.score, many.at.spread, many.at.interval) == (65.0, (60.0, 70.0), (60.0, 70.0))
-    assert (few.at.spread, few.at.interval) == ((40.0, 40.0), (35.0, 45.0))
-    assert [float(end.split(",")[1]) for end in drawn.band.split()] == pytest.approx(
-        [few.y, min(many.draws), max(many.draws), few.y], abs=0.05
-    )
+    band, draws, line, _ = drawn.series
+    few, many = line.points
+    assert drawn.drawn_again and "65.00 %, mean of 2 draws from 60.00 % to 70.00 %, 95 % interval 60.00 –" in many.title
+    assert few.title == "0 shots: 40.00 %, 95 % interval 35.00 – 45.00 %, n = 9"
+    worst, best = (point.y for point in draws.points)
+    assert [point.y for point in band.points] == [few.y, best, worst, few.y]
 
 
 def test_the_blind_curve_is_drawn_on_the_same_scale():
     blind = row("images=blank", 20.0)
     drawn = curve([At(row(), blind), At(row(shots=4), replace(blind, shots=4, score=float("nan")))])
-    assert drawn.points[0].blind > drawn.points[0].low and drawn.points[1].blind is None
-    assert drawn.blind.count(",") == 1
+    *_, line, blind = drawn.series
+    assert blind.points[0].y > line.points[0].low and blind.line.count(",") == 1
 
 
 CHOICES = ("red", "blue")
@@ -119,7 +119,8 @@ def calibrated(count, folder):
 def test_a_setting_of_choices_is_calibrated_and_one_of_few_samples_is_not(tmp_path):
     found = calibrated(40, tmp_path / "many")
     sure = 1 / (1 + 2.718281828459045 ** -(3**0.5))
-    assert found.label == "coins, 0 shots" and found.found.error == pytest.approx(sure - 0.5)
-    ((x, y, low, high, radius, bin),) = found.points
-    assert (y, bin.accuracy.n, radius) == (100, 40, 8) and low > y > high and x == pytest.approx(30 + 140 * sure)
+    assert found.chart.title == "coins, 0 shots" and found.found.error == pytest.approx(sure - 0.5)
+    ((point,),) = (series.points for series in found.chart.series)
+    assert (point.y, found.found.bins[0].accuracy.n, point.radius) == (100, 40, 8)
+    assert point.low > point.y > point.high and point.x == pytest.approx(30 + 140 * sure)
     assert calibrated(FEWEST - 1, tmp_path / "few") is None

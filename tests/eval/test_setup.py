@@ -90,3 +90,8 @@ def test_the_default_folder_follows_the_options():
 
     assert folder(0) == folder(0) != folder(1)
     assert folder(0).parts[:2] == ("results", "runs") and folder(0).name.startswith("hf-a-b-")
+
+
+def test_a_configuration_tells_generated_samples_from_official_ones():
+    sources = {"drawn": {"source": {"kind": "synthetic"}}, "official": {"source": {"kind": "data"}}, "own": {}}
+    assert RunConfig(tasks=sources).synthetic == ("drawn",)

@@ -236,7 +236,7 @@ def test_every_synthetic_task_is_answered_and_marked(tiny, name):
         evaluate_setting(model, setting, run)
         samples, scores = scored(setting, run)
         assert len(samples) == len(scores) == 2
-        assert setting.record(run, samples[0].id).shown == setting.shots
+        assert run.record(setting.key, samples[0].id).shown == setting.shots
 
 
 def test_prompts_have_the_tokens_of_its_own_processor(saved):

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kosmos_tasks.synthetic import digits, matrices, new_words, opinions, recipe, scene_questions, scene_text
+from kosmos_tasks.synthetic import digits, matrices, new_words, opinions, recipe, scene_captions, scene_questions
 from kosmos_tasks.synthetic.recipe import side, stream
 
 Rows = Callable[..., Iterator[dict[str, Any]]]
 
 RECIPES: dict[str, Rows] = {
-    "captions": scene_text.captions,
+    "captions": scene_captions.captions,
     "questions": scene_questions.questions,
     "opinions": opinions.rows,
     "matrices": matrices.rows,

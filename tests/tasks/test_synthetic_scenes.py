@@ -9,8 +9,8 @@ from itertools import islice
 import pytest
 from PIL import Image
 
+from kosmos_tasks.synthetic.scene_captions import PATTERNS, caption, captions
 from kosmos_tasks.synthetic.scene_questions import ANSWERS, askable, questions
-from kosmos_tasks.synthetic.scene_text import PATTERNS, caption, captions
 from kosmos_tasks.synthetic.scenes import COLORS, KINDS, SIDE, SIZES, Scene, Thing, content, draw, sample, scenes
 
 STAR = Thing("star", "orange", "large", 0, 0, 0, 0)

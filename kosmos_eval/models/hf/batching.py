@@ -9,13 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import ModelError
 from kosmos_eval.models.hf.decoding import Generation, Scoring
 from kosmos_eval.models.hf.forward import Engine, State
 from kosmos_eval.models.hf.prompts import Decode, PromptEncoder, SharedPrefix
 from kosmos_eval.prompt import Image, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Job = Generation | Scoring
 
@@ -58,7 +61,7 @@ class Budget:
         return Budget(max(1, self.rows // 2), self.tokens and max(1, self.tokens // 2))
 
 
-def budget(network: Any, *, batch_size: int | None, batch_tokens: int | str | None) -> Budget:
+def budget(network: PreTrainedModel, *, batch_size: int | None, batch_tokens: int | str | None) -> Budget:
     """Return the budget that options name; without any, eight sequences.
 
     Raises:
@@ -73,7 +76,7 @@ def budget(network: Any, *, batch_size: int | None, batch_tokens: int | str | No
     return Budget(batch_size or ROWS, _affordable(network) if batch_tokens == "auto" else int(batch_tokens))
 
 
-def _affordable(network: Any) -> int:
+def _affordable(network: PreTrainedModel) -> int:
     """Return the tokens that a processor's cache holds, or that a quarter of a GPU's free memory keeps."""
     import torch
 

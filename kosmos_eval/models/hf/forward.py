@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from kosmos_eval.models.hf.prompts import Encoded
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
+    from transformers import Cache, PreTrainedModel
 
 ROOM = 16
 """Tokens that there is room for behind a prompt before its cache has to be moved."""
@@ -37,7 +38,7 @@ class State:
         logits: (B, S, V) for the last tokens that were fed; after `Engine.read` S is 1.
     """
 
-    cache: Any
+    cache: Cache
     mask: Tensor
     position: Tensor
     logits: Tensor
@@ -59,17 +60,22 @@ class Engine:
         origin: the position of the first token.
     """
 
-    network: Any
-    text_model: Any
+    network: PreTrainedModel
+    text_model: nn.Module
     device: torch.device
     origin: int
 
     @classmethod
-    def of(cls, network: Any) -> Engine:
+    def of(cls, network: PreTrainedModel) -> Engine:
         """Make the engine of a network."""
         if network.config.model_type == "kosmos-2":
             # It refuses to run without pixels, and counts positions from after its padding token's id.
-            return cls(network, network.text_model, network.device, network.config.text_config.pad_token_id + 1)
+            return cls(
+                network,
+                network.get_submodule("text_model"),
+                network.device,
+                network.config.text_config.pad_token_id + 1,
+            )
         return cls(network, network, network.device, 0)
 
     def read(self, prompts: Sequence[Encoded], *, after: State | None = None) -> State:
@@ -126,7 +132,7 @@ class Engine:
         new = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts], device=self.device)
         mask = torch.cat([state.mask[chosen], new], dim=1)
         positions = state.position[chosen, None] + torch.arange(longest, device=self.device)
-        fed = positions.expand(3, -1, -1) if self._three_axes else positions
+        fed = positions.expand(3, -1, -1) if self._rope_index else positions
         with torch.inference_mode():
             made = self.text_model(
                 input_ids=ids, attention_mask=mask, position_ids=fed, past_key_values=cache, use_cache=True
@@ -134,19 +140,17 @@ class Engine:
         return State(made.past_key_values, mask, state.position[chosen] + new.sum(1), made.logits)
 
     @property
-    def _three_axes(self) -> bool:
-        return hasattr(getattr(self.network, "model", None), "get_rope_index")
+    def _rope_index(self) -> Callable[..., Sequence[Tensor]] | None:
+        return getattr(getattr(self.network, "model", None), "get_rope_index", None)
 
     def _positions(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """(B, L), or (3, B, L) for models whose images have positions in time, height and width."""
-        mask = inputs["attention_mask"]
-        if self._three_axes and "pixel_values" in inputs:
-            index = self.network.model.get_rope_index
+        index = self._rope_index
+        if index and "pixel_values" in inputs:
             known = inspect.signature(index).parameters
-            positions: Tensor = index(**{name: value for name, value in inputs.items() if name in known})[0]
-            return positions
-        flat = (mask.cumsum(1) - 1 + self.origin).clamp(min=self.origin)
-        return flat.expand(3, -1, -1) if self._three_axes else flat
+            return index(**{name: value for name, value in inputs.items() if name in known})[0]
+        flat = (inputs["attention_mask"].cumsum(1) - 1 + self.origin).clamp(min=self.origin)
+        return flat.expand(3, -1, -1) if index else flat
 
 
 def _concatenated(values: Sequence[Tensor]) -> Tensor:
@@ -161,11 +165,11 @@ def _concatenated(values: Sequence[Tensor]) -> Tensor:
     return torch.cat(padded)
 
 
-def _last_only(network: Any) -> dict[str, int]:
+def _last_only(network: nn.Module) -> dict[str, int]:
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(network.forward).parameters else {}
 
 
-def select_rows(cache: Any, rows: Tensor, *, room: int) -> Any:
+def select_rows(cache: Cache, rows: Tensor, *, room: int) -> Cache:
     """Copy some rows of a cache.
 
     Args:
@@ -182,12 +186,12 @@ def select_rows(cache: Any, rows: Tensor, *, room: int) -> Any:
     return chosen
 
 
-def has_room(cache: Any) -> bool:
+def has_room(cache: Cache) -> bool:
     """True if the cache is written in place, or has layers of a kind that cannot be written in place."""
     return not keeps_all_tokens(cache) or all(type(layer) is _roomy_layer() for layer in cache.layers)
 
 
-def keeps_all_tokens(cache: Any) -> bool:
+def keeps_all_tokens(cache: Cache) -> bool:
     """True if every layer of a cache keeps all tokens; one with a window counts padding among the latest."""
     from transformers.cache_utils import DynamicLayer
 
@@ -198,21 +202,21 @@ def keeps_all_tokens(cache: Any) -> bool:
 
 
 @cache
-def _roomy_layer() -> Any:
+def _roomy_layer() -> type[Any]:
     from transformers.cache_utils import DynamicLayer
 
     class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         """Keys and values (B, H, T, d) that are the beginning of larger tensors."""
 
-        keys: Any
-        values: Any
+        keys: Tensor
+        values: Tensor
 
         def __init__(self, layer: Any, rows: Tensor, room: int) -> None:
             super().__init__()
             self.lazy_initialization(layer.keys, layer.values)
             self._move(layer.keys, layer.values, rows, room)
 
-        def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
             start = self.keys.shape[2]
             stop = start + key_states.shape[2]
             if stop > self._space[0].shape[2]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadImage
-from kosmos_eval.models.hf.loading import Loaded
+from kosmos_eval.files import Json
+from kosmos_eval.models.hf.loading import Loaded, Processor
 from kosmos_eval.models.hf.prompts import Encoded, Expand, PromptEncoder, PromptRenderer, Tokens, image_placeholder
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def prompt_encoder(loaded: Loaded, *, chats: bool) -> PromptEncoder:
         return PromptEncoder(renderer, _by_hand_for_kosmos2(loaded.processor, config.latent_query_num))
     if config.model_type == "paligemma":
         image = loaded.processor.image_token
-        layout = PaliGemmaLayout(loaded.tokenizer.bos_token, image)
+        layout = PaliGemmaLayout(loaded.tokenizer.bos_token or "", image)
         renderer = PromptRenderer.of(loaded.tokenizer, (image, image), layout)
         return PromptEncoder(renderer, _by_hand_for_paligemma(loaded.processor), expand_text_only=True)
     renderer = PromptRenderer.of(loaded.tokenizer, image_placeholder(loaded.processor, config), chosen)
@@ -45,7 +46,7 @@ def _no_images(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded
     return Encoded(tokens.ids)
 
 
-def _by_processor(processor: Any, renderer: PromptRenderer, known: Collection[str]) -> Expand:
+def _by_processor(processor: Processor, renderer: PromptRenderer, known: Collection[str]) -> Expand:
     """Expand as the model's own processor does; of its results, the inputs that the model knows are kept."""
 
     def expand(text: str, tokens: Tokens, pictures: Sequence[Pixels]) -> Encoded:
@@ -70,7 +71,7 @@ def _by_processor(processor: Any, renderer: PromptRenderer, known: Collection[st
     return expand
 
 
-def _by_hand_for_kosmos2(processor: Any, slots: int) -> Expand:
+def _by_hand_for_kosmos2(processor: Processor, slots: int) -> Expand:
     """Expand for KOSMOS-2, whose processor knows one image only, at the start (the model itself takes many).
 
     Each image is ``<image>``, ``slots`` places that its vectors fill, ``</image>``.
@@ -96,7 +97,7 @@ def _by_hand_for_kosmos2(processor: Any, slots: int) -> Expand:
     return expand
 
 
-def _by_hand_for_paligemma(processor: Any) -> Expand:
+def _by_hand_for_paligemma(processor: Processor) -> Expand:
     """Expand for PaliGemma: a placeholder as often as an image has vectors, and attention in both directions.
 
     Its processor would end every text with a line break, also where a continuation follows; `PaliGemmaLayout` has it.
@@ -121,7 +122,7 @@ class PaliGemmaLayout:
     bos: str
     image: str
 
-    def apply_chat_template(self, turns: Sequence[Mapping[str, Any]], **_: object) -> str:
+    def apply_chat_template(self, turns: Sequence[Json], /, **_: object) -> str:
         """Return the text of one turn, BOS after its last image, where the processor has it."""
         text: str = turns[0]["content"][0]["text"]
         after = text.rfind(self.image) + len(self.image) if self.image in text else 0

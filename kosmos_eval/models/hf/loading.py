@@ -1,22 +1,28 @@
 """Find, check and load a transformers model folder; nothing in it is ever unpickled or executed."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kosmos_eval.errors import ModelError, UnknownName
+from kosmos_eval.files import Json
+from kosmos_eval.models.device import pick_device
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _ALSO = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16"}
-QUANTISED: dict[str, dict[str, Any]] = {
+QUANTISED: dict[str, Json] = {
     "int8": {"load_in_8bit": True},
     "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
     "fp4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
@@ -30,7 +36,30 @@ _DECODING = (
 )
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf")
 _DECIDES = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+Processor = Any
+"""A processor of transformers: text and images to inputs. Each family has attributes of its own."""
+
 INDEX = ".safetensors.index.json"
+
+
+class ChatTemplate(Protocol):
+    """A tokenizer or processor with a chat template, or what stands in for it."""
+
+    def apply_chat_template(self, turns: Sequence[Json], /, **options: bool) -> str: ...
+
+
+class Tokenizer(ChatTemplate, Protocol):
+    """The part of a tokenizer of transformers that is used."""
+
+    is_fast: bool
+    bos_token: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+    pad_token_id: int | None
+
+    def __call__(self, text: str | list[str], **options: bool) -> Json: ...
+
+    def decode(self, ids: list[int], /, **options: bool) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -43,9 +72,9 @@ class Loaded:
         processor: its processor; None for a model of text alone.
     """
 
-    network: Any
-    tokenizer: Any
-    processor: Any | None
+    network: PreTrainedModel
+    tokenizer: Tokenizer
+    processor: Processor | None
 
     def __post_init__(self) -> None:
         if not self.tokenizer.is_fast:
@@ -114,7 +143,7 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> Json:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -124,7 +153,7 @@ def _json_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_config(config: Any, folder: Path) -> None:
+def check_config(config: PreTrainedConfig, folder: Path) -> None:
     """Refuse a configuration that names other weights than the folder's safetensors, or code to download and run.
 
     Raises:
@@ -179,8 +208,8 @@ def load_folder(folder: Path, *, device: str, dtype: str, device_map: str | None
     import transformers
     from safetensors import SafetensorError
 
-    place = device_named(device)
-    trusting: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    place = pick_device(device, others=True)
+    trusting: dict[str, bool] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **trusting)
         check_config(config, folder)
@@ -228,7 +257,7 @@ def _reason(error: Exception, folder: Path) -> str:
     return f"transformers {transformers.__version__} cannot load {folder}: {reason[:500]}"
 
 
-def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str | None) -> dict[str, Any]:
+def placement(config: PreTrainedConfig, place: torch.device, *, dtype: str, device_map: str | None) -> Json:
     """Return the arguments that tell transformers the type and place of the weights.
 
     Raises:
@@ -241,7 +270,7 @@ def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str
         raise UnknownName("device_map", device_map, DEVICE_MAPS)
     if device_map is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ModelError("device_map spreads a model over the GPUs of one process; start it without torchrun")
-    told: dict[str, Any] = {"dtype": "float32" if dtype == "auto" and place.type == "cpu" else dtype}
+    told: dict[str, object] = {"dtype": "float32" if dtype == "auto" and place.type == "cpu" else dtype}
     if dtype in QUANTISED:
         if find_spec("bitsandbytes") is None:
             raise ModelError(f"dtype {dtype} is made by bitsandbytes, which is not installed; pip install bitsandbytes")
@@ -257,7 +286,7 @@ def placement(config: Any, place: "torch.device", *, dtype: str, device_map: str
     return told
 
 
-def left_out(network: Any) -> list[str]:
+def left_out(network: PreTrainedModel) -> list[str]:
     """Return a note on the settings of ``generation_config.json`` that would change a text, and are not applied.
 
     A request says how its text is decoded, and the same for every model. KOSMOS-2's ``no_repeat_ngram_size=3``, which
@@ -266,26 +295,6 @@ def left_out(network: Any) -> list[str]:
     given = network.generation_config.to_diff_dict()
     settings = ", ".join(f"{name}={given[name]}" for name in _DECODING if given.get(name))
     return [f"decodes as the tasks ask, without generation_config.json's {settings}"] if settings else []
-
-
-def device_named(name: str) -> "torch.device":
-    """Return a device by its name; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ModelError: if it is not usable.
-    """
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"device {name!r} cannot be used: {reason}; expected auto, cpu, cuda, cuda:1 or mps"
-        ) from error
-    return torch.device(name)
 
 
 def digest(folder: Path, *settings: str) -> str:
@@ -299,7 +308,7 @@ def digest(folder: Path, *settings: str) -> str:
     return total.hexdigest()
 
 
-def weights_digest(network: Any) -> str:
+def weights_digest(network: PreTrainedModel) -> str:
     """Return a Sha256 over configuration and weights of a network in memory."""
     import torch
 

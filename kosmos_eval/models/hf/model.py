@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadImage, ModelError, UnknownName
 from kosmos_eval.model import Model
@@ -30,10 +30,22 @@ from kosmos_eval.models.hf.batching import (
 from kosmos_eval.models.hf.decoding import Generation, Scoring, generate, score
 from kosmos_eval.models.hf.forward import Engine, State, keeps_all_tokens
 from kosmos_eval.models.hf.images import prompt_encoder, requires_pixels
-from kosmos_eval.models.hf.loading import QUANTISED, Loaded, digest, find, left_out, load_folder, weights_digest
+from kosmos_eval.models.hf.loading import (
+    QUANTISED,
+    Loaded,
+    Processor,
+    digest,
+    find,
+    left_out,
+    load_folder,
+    weights_digest,
+)
 from kosmos_eval.models.hf.prompts import Decode, Encoded, PromptEncoder, SharedPrefix, TokenBoundaryError
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Failure, Generate, LogLikelihood, Output, Request
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def load(  # noqa: PLR0913 - its parameters are the options that users see
@@ -72,7 +84,12 @@ def load(  # noqa: PLR0913 - its parameters are the options that users see
 
 
 def live(
-    network: Any, processor: Any, *, name: str = "hf", batch_size: int = 8, chat_template: str = "auto"
+    network: PreTrainedModel,
+    processor: Processor,
+    *,
+    name: str = "hf",
+    batch_size: int = 8,
+    chat_template: str = "auto",
 ) -> HFModel:
     """A transformers model in memory, for evaluation while it is trained.
 

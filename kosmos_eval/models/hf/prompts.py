@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from jinja2 import TemplateError
 
 from kosmos_eval.errors import BadImage, ModelError
+from kosmos_eval.models.hf.loading import ChatTemplate, Processor, Tokenizer
 from kosmos_eval.prompt import Image, Prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
     from torch import Tensor
+    from transformers import PreTrainedConfig
 
 Ids = tuple[int, ...]
 Decode = Callable[[Image], "Pixels"]
@@ -116,14 +118,14 @@ class PromptRenderer:
         trailing: how many special tokens the tokenizer adds at the end of a text; they are taken away again.
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     placeholder: str
     reserved: str
-    template: Any | None
+    template: ChatTemplate | None
     trailing: int
 
     @classmethod
-    def of(cls, tokenizer: Any, images: tuple[str, str], template: Any | None) -> Self:
+    def of(cls, tokenizer: Tokenizer, images: tuple[str, str], template: ChatTemplate | None) -> Self:
         """Make the renderer of a tokenizer, with an image's placeholder and its reserved part."""
         alone = tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = tokenizer("a")["input_ids"]
@@ -150,7 +152,7 @@ class PromptRenderer:
         content = [{"type": "text", "text": flat}] if self.placeholder else flat
         turns = [{"role": "user", "content": content}]
         try:
-            turn: str = self.template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            turn = self.template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
             raise ModelError(f"the chat template refuses the prompt ({error}); use chat_template=none") from error
         if self.placeholder and turn.count(self.placeholder) != len(prompt.images):
@@ -181,15 +183,14 @@ class PromptRenderer:
     def start(self) -> int:
         """The token that begins a sequence that would otherwise be empty: BOS, or the end of the text before."""
         known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
-        return next((int(token) for token in known if token is not None), 0)
+        return next((token for token in known if token is not None), 0)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return generated tokens as text, without special tokens."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def image_placeholder(processor: Any, config: Any) -> tuple[str, str]:
+def image_placeholder(processor: Processor, config: PreTrainedConfig) -> tuple[str, str]:
     """Return the string for an image in a text, as the model's own chat template writes it, and its reserved part."""
     token: str = getattr(processor, "boi_token", None) or getattr(processor, "image_token", None) or "<image>"
     around = [getattr(config, f"vision_{edge}_token_id", None) for edge in ("start", "end")]

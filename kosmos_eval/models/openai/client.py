@@ -27,8 +27,9 @@ from kosmos_eval.models.openai.errors import (
     tells_no_logprobs,
     unreachable,
 )
+from kosmos_eval.models.openai.messages import Body
 from kosmos_eval.models.openai.replies import BadResponse, MissingLogprobs
-from kosmos_eval.models.openai.transport import http_client
+from kosmos_eval.models.openai.transport import Httpx, http_client
 
 if TYPE_CHECKING:
     import openai
@@ -94,7 +95,7 @@ class Server:
                 task.cancel()
             task.result()
 
-    async def call(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
+    async def call(self, client: openai.AsyncOpenAI, path: str, body: Body) -> object:
         """Make one call.
 
         Returns:
@@ -119,7 +120,7 @@ class Server:
             await asyncio.sleep(min(8.0, 0.5 * 2**attempt))
             attempt += 1
 
-    async def _sent(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Any:
+    async def _sent(self, client: openai.AsyncOpenAI, path: str, body: Body) -> object:
         import openai
 
         try:
@@ -203,7 +204,7 @@ class Server:
         return ModelError(f"{self.shown} answered none of {last}{self.lost} requests ({reason}); {KEPT}")
 
     async def _refused(
-        self, client: openai.AsyncOpenAI, error: openai.APIStatusError, path: str, body: dict[str, Any]
+        self, client: openai.AsyncOpenAI, error: openai.APIStatusError, path: str, body: Body
     ) -> Exception:
         """Return the error that a status stands for: of this call, or of the run."""
         found = error.body if isinstance(error.body, dict) else {}
@@ -232,7 +233,7 @@ class Server:
         said = f"the server answers {status}{tried}: {reason}{hint(reason)}"
         return self._unanswered(said, passing=passing)
 
-    async def _absent(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> str:
+    async def _absent(self, client: openai.AsyncOpenAI, path: str, body: Body) -> str:
         """Say whether a server lacks the path or the model, if it tells."""
         import openai
 
@@ -246,7 +247,7 @@ class Server:
         return f"{self.shown} has no model {body['model']}, only {readable(', '.join(served[:8]))}"
 
 
-def _joined(response: Any) -> str:
+def _joined(response: Httpx) -> str:
     """Return the address that a response redirects to."""
     location = response.headers.get("location", "")
     try:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from kosmos_eval.files import redacted
+from kosmos_eval.files import Json, redacted
 
 _BLIND = re.compile(
     r"(not|only|no|un\w+|unknown|must be|valid)\b.{0,80}(image|multi-?modal|vision|string)"
@@ -55,7 +53,7 @@ def is_transient(status: object) -> bool:
     return isinstance(status, int) and (status in (408, 409, 429) or status >= 500)
 
 
-def embedded_error(found: Any) -> Mapping[str, Any] | None:
+def embedded_error(found: object) -> Json | None:
     """Return the error inside an answer of status 200, as some proxies send it."""
     error = found.get("error") if isinstance(found, dict) and not found.get("choices") else None
     return error if isinstance(error, dict) else {"message": str(error)} if error else None

@@ -6,16 +6,20 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from kosmos_eval.errors import ModelError
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Image, Prompt
+
+Body = dict[str, Any]
+"""The JSON object of a call."""
 
 Url = Callable[[Image], str]
 Constraint = Literal["text", "guided_choice", "structured_outputs", "regex", "grammar"]
 
-CONSTRAINTS: dict[str, Callable[[Sequence[str]], Mapping[str, Any]]] = {
+CONSTRAINTS: dict[str, Callable[[Sequence[str]], Json]] = {
     "guided_choice": lambda choices: {"guided_choice": list(choices)},
     "structured_outputs": lambda choices: {"structured_outputs": {"choice": list(choices)}},
     "regex": lambda choices: {"regex": f"({'|'.join(map(re.escape, choices))})"},
@@ -33,11 +37,11 @@ def listed(choices: Sequence[str]) -> str:
     return "\n".join(["\nAnswer with one of these, word for word:", *(choice.strip() for choice in choices)])
 
 
-def messages(prompt: Prompt, url: Url) -> list[dict[str, Any]]:
+def messages(prompt: Prompt, url: Url) -> list[Body]:
     """Return the prompt as one user message: plain text, or texts and images in reading order."""
     if not prompt.images:
         return [{"role": "user", "content": prompt.text()}]
-    content: list[dict[str, Any]] = [
+    content: list[Body] = [
         {"type": "text", "text": part}
         if isinstance(part, str)
         else {"type": "image_url", "image_url": {"url": url(part)}}

@@ -23,14 +23,14 @@ from functools import lru_cache, partial
 from hashlib import sha256
 from importlib.util import find_spec
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from kosmos_eval.errors import BadImage, ModelError
 from kosmos_eval.files import redacted
 from kosmos_eval.models.openai import replies
 from kosmos_eval.models.openai.client import Server, checked_key, checked_url
 from kosmos_eval.models.openai.errors import sees_nothing
-from kosmos_eval.models.openai.messages import CONSTRAINTS, Constraint, Url, data_url, listed, messages, plain
+from kosmos_eval.models.openai.messages import CONSTRAINTS, Body, Constraint, Url, data_url, listed, messages, plain
 from kosmos_eval.models.openai.replies import TOP, BadResponse, MissingLogprobs
 from kosmos_eval.models.usage import RemoteModel, UsageLog
 from kosmos_eval.prompt import Prompt
@@ -46,8 +46,8 @@ _COUNTED = ("prompt_tokens", "answer_tokens")
 class Call:
     """The body of a call, and the function that reads its answer."""
 
-    body: dict[str, Any]
-    read: Callable[[Any], Output | Failure]
+    body: Body
+    read: Callable[[object], Output | Failure]
 
 
 @dataclass
@@ -189,7 +189,7 @@ class OpenAIModel(RemoteModel):
 
         yield from self._server.stream(list(enumerate(requests)), ask)
 
-    async def _answer(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Any:
+    async def _answer(self, client: openai.AsyncOpenAI, body: Body) -> object:
         path = "/chat/completions" if self.endpoint == "chat" else "/completions"
         found = await self._server.call(client, path, body)
         self.usage.answered(self.address, **dict(zip(_COUNTED, replies.tokens(found), strict=True)))
@@ -218,13 +218,13 @@ class OpenAIModel(RemoteModel):
             body["stop"] = list(request.stop[:4])  # servers take four; the rest is cut here
         return Call(body, partial(replies.completion, stop=request.stop))
 
-    def _first_token(self, found: Any, continuations: Sequence[str]) -> Output | Failure:
+    def _first_token(self, found: object, continuations: Sequence[str]) -> Output | Failure:
         output = replies.by_first_token(found, continuations)
         if isinstance(output, Likelihoods) and len({*continuations}) > 1 and len({*output.logprobs}) == 1:
             self.usage.count(unnamed=1)
         return output
 
-    def _decoding(self, request: Request) -> dict[str, Any]:
+    def _decoding(self, request: Request) -> Body:
         """Return the decoding parameters; greedy by default."""
         if isinstance(request, Generate) and request.sampling is not None:
             return asdict(request.sampling)
@@ -233,14 +233,14 @@ class OpenAIModel(RemoteModel):
             return {}
         return {"temperature": 0}
 
-    def _prompt(self, prompt: Prompt, url: Url) -> dict[str, Any]:
+    def _prompt(self, prompt: Prompt, url: Url) -> Body:
         return {"messages": messages(prompt, url)} if self.endpoint == "chat" else {"prompt": plain(prompt)}
 
     def _chosen(self, request: Generate, choices: Sequence[str], url: Url) -> Call:
         if not choices:
             raise BadResponse("there are no choices to choose from")
         longest = max(len(choice.encode()) for choice in choices)
-        limit: dict[str, Any] = {self.limit_name: max(request.max_tokens, longest) + self.thinking}
+        limit: Body = {self.limit_name: max(request.max_tokens, longest) + self.thinking}
         self.usage.note(f"choices by {self.choices}")
         if self.choices == "text":
             body = self._prompt(request.prompt + listed(choices), url) | limit
@@ -248,7 +248,7 @@ class OpenAIModel(RemoteModel):
             bare = list(dict.fromkeys(choice.strip() for choice in choices))
             body = {**self._prompt(request.prompt, url), **limit, **CONSTRAINTS[self.choices](bare)}
 
-        def read(found: Any) -> Output | Failure:
+        def read(found: object) -> Output | Failure:
             text = replies.text_of(found)
             meant = replies.named(text, choices)
             if meant is None and self.choices != "text":
@@ -273,7 +273,7 @@ class OpenAIModel(RemoteModel):
         shown = request.prompt + listed(strings) if len(strings) > 1 else request.prompt
         limit = {self.limit_name: max(16, *(len(string.encode()) for string in strings)) + self.thinking}
 
-        def read(found: Any) -> Output:
+        def read(found: object) -> Output:
             likelihoods, answered = replies.by_text(found, strings)
             if not answered:
                 self.usage.count(unnamed=1)

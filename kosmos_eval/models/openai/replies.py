@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from math import exp, inf, isfinite, log
-from typing import Any
+from math import exp, inf, log
 
-from kosmos_eval.files import without_known
+from kosmos_eval.files import Json, without_known
 from kosmos_eval.models.openai.errors import readable
-from kosmos_eval.request import Completion, Failure, Likelihoods, Output, cut
+from kosmos_eval.request import Completion, Failure, Likelihoods, Output, cut, is_finite
 
 SAID, UNSAID = 0.0, -1.0
 """Log-probabilities of the continuation that a reply names, and of any other."""
@@ -32,7 +31,7 @@ class MissingLogprobs(BadResponse):
     """An answer without the log-probabilities that were asked for."""
 
 
-def text_of(found: Any) -> str:
+def text_of(found: object) -> str:
     """Return the text of a completion of either kind.
 
     Raises:
@@ -64,13 +63,13 @@ def text_of(found: Any) -> str:
     return text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text that a file can hold
 
 
-def completion(found: Any, stop: Sequence[str] = ()) -> Completion:
+def completion(found: object, stop: Sequence[str] = ()) -> Completion:
     """Return a generated text, cut at the first stop string if the server has not done so."""
     text, stopped = cut(text_of(found), stop)
     return Completion(text, tokens(found)[1], finished=stopped or _first(found).get("finish_reason") != "length")
 
 
-def tokens(found: Any) -> tuple[int, int]:
+def tokens(found: object) -> tuple[int, int]:
     """Return the tokens of prompt and answer that a server has counted; 0 where it has not."""
     usage = found.get("usage") if isinstance(found, dict) else None
     counted = usage if isinstance(usage, dict) else {}
@@ -97,7 +96,7 @@ def named(reply: str, choices: Sequence[str]) -> str | None:
     return None
 
 
-def by_text(found: Any, continuations: Sequence[str]) -> tuple[Likelihoods, bool]:
+def by_text(found: object, continuations: Sequence[str]) -> tuple[Likelihoods, bool]:
     """Return likelihoods of what a reply names, and whether it named anything.
 
     Where it named none of several, all are `SAID`: an exact tie by every rule, also one that divides by length. A
@@ -115,7 +114,7 @@ def by_text(found: Any, continuations: Sequence[str]) -> tuple[Likelihoods, bool
     return Likelihoods(scores, (1,) * len(said), tuple(said)), not tied
 
 
-def by_first_token(found: Any, continuations: Sequence[str]) -> Output | Failure:
+def by_first_token(found: object, continuations: Sequence[str]) -> Output | Failure:
     """Return the log-probability of the tokens that begin each continuation, among the likeliest of the first place.
 
     A continuation that none of them begins gets the least probable one's, which it does not exceed.
@@ -150,7 +149,7 @@ def by_first_token(found: Any, continuations: Sequence[str]) -> Output | Failure
     return _finite(Likelihoods(tuple(scores), (1,) * len(scores), tuple(greedy)))
 
 
-def by_echo(found: Any, prompt: str, continuations: Sequence[str]) -> Likelihoods:
+def by_echo(found: object, prompt: str, continuations: Sequence[str]) -> Likelihoods:
     """Return log-probabilities of the tokens that reach beyond the prompt, from an echoed completion of one token.
 
     Raises:
@@ -158,7 +157,7 @@ def by_echo(found: Any, prompt: str, continuations: Sequence[str]) -> Likelihood
         BadResponse: if they are none.
     """
     try:
-        choices = sorted(found["choices"], key=lambda choice: int(choice["index"]))
+        choices = sorted(_choices(found), key=lambda choice: int(choice["index"]))
         sums = [
             _echoed(choice["logprobs"], len(prompt), len(prompt + string))
             for choice, string in zip(choices, continuations, strict=True)
@@ -171,7 +170,7 @@ def by_echo(found: Any, prompt: str, continuations: Sequence[str]) -> Likelihood
     return _finite(Likelihoods(logprobs, counts, greedy))
 
 
-def _echoed(told: Any, begin: int, end: int) -> tuple[float, int, bool]:
+def _echoed(told: Json, begin: int, end: int) -> tuple[float, int, bool]:
     """Return sum, number and greediness of the tokens between two places of the echoed text.
 
     The last token is the generated one, which begins where the echo ends: what it is off by is a leading BOS.
@@ -192,7 +191,7 @@ def _echoed(told: Any, begin: int, end: int) -> tuple[float, int, bool]:
     return sum(scores), len(scores), all(score >= most for score, most in zip(scores, best, strict=True))
 
 
-def _logprob(told: Any) -> float:
+def _logprob(told: object) -> float:
     """Return a log-probability, which may be minus infinity.
 
     Raises:
@@ -206,12 +205,12 @@ def _logprob(told: Any) -> float:
 
 
 def _finite(likelihoods: Likelihoods) -> Likelihoods:
-    if all(map(isfinite, likelihoods.logprobs)):
+    if is_finite(likelihoods):
         return likelihoods
     raise BadResponse("a log-probability of the answer is minus infinity; expected one that can be compared")
 
 
-def _spelled(told: dict[str, Any]) -> str:
+def _spelled(told: Json) -> str:
     """Return the text of a token; some tokenizers write white space as other letters."""
     token = str(told["token"])
     if re.fullmatch(r"token_id:\d+", token):
@@ -220,11 +219,13 @@ def _spelled(told: dict[str, Any]) -> str:
     return token.replace("\u2581", " ").replace("\u0120", " ").replace("\u010a", "\n")
 
 
-def _first(found: Any) -> dict[str, Any]:
-    try:
-        choice = found["choices"][0]
-    except (KeyError, TypeError, IndexError):
-        choice = None
+def _choices(found: object) -> list[Json]:
+    choices = found.get("choices") if isinstance(found, dict) else None
+    return choices if isinstance(choices, list) else []
+
+
+def _first(found: object) -> Json:
+    choice = next(iter(_choices(found)), None)
     if not isinstance(choice, dict):
         raise BadResponse(f"the server's answer is no completion: {str(found)[:120]!r}")
     return choice

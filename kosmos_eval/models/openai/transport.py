@@ -9,12 +9,15 @@ from typing import Any
 
 from kosmos_eval.models.openai.replies import BadResponse
 
+Httpx = Any
+"""A client, request or response, or the module of them: httpx, or the fork of it that the official client uses."""
+
 MOST_BYTES = 32_000_000
 """The size limit of an answer, uncompressed."""
 ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
-def http_client(url: str, seconds: float) -> Any:
+def http_client(url: str, seconds: float) -> Httpx:
     """Make a client, of the httpx version that the official client uses.
 
     Args:
@@ -24,42 +27,38 @@ def http_client(url: str, seconds: float) -> Any:
     Raises:
         ImportError, OSError, ValueError: if the address or the environment's proxies or certificates cannot be used.
     """
-    httpx, bounded = _bounded()
+    module, bounded = _bounded()
     try:
-        httpx.URL(url)
-        client = bounded(timeout=seconds, follow_redirects=False, headers={"accept-encoding": "gzip, deflate"})
-    except httpx.InvalidURL as error:
+        module.URL(url)
+        return bounded(timeout=seconds, follow_redirects=False, headers={"accept-encoding": "gzip, deflate"})
+    except module.InvalidURL as error:
         raise ValueError(str(error)) from error
-    client.seconds = seconds
-    return client
 
 
 @cache
-def _bounded() -> tuple[Any, Any]:
+def _bounded() -> tuple[Httpx, Httpx]:
     """Return the httpx module, and the class of clients."""
     import openai
 
-    default: Any = openai.DefaultAsyncHttpxClient
-    httpx = import_module(default.__mro__[1].__module__.partition(".")[0])
+    default: Httpx = openai.DefaultAsyncHttpxClient
+    module = import_module(default.__mro__[1].__module__.partition(".")[0])
 
     class Bounded(default):  # type: ignore[misc]
-        seconds: float
-
-        async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        async def send(self, request: Httpx, *, stream: bool = False, **options: object) -> Httpx:
             try:
-                async with asyncio.timeout(self.seconds):
+                async with asyncio.timeout(self.timeout.read):
                     response = await super().send(request, stream=True, **options)
                     try:
                         return await _whole(response)
                     finally:
                         await response.aclose()
             except TimeoutError as error:
-                raise httpx.ReadTimeout("the answer did not end in time", request=request) from error
+                raise module.ReadTimeout("the answer did not end in time", request=request) from error
 
-    return httpx, Bounded
+    return module, Bounded
 
 
-async def _whole(response: Any) -> Any:
+async def _whole(response: Httpx) -> Httpx:
     """Return the response with its content read and uncompressed.
 
     Raises:

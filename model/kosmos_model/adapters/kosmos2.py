@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import ModelError
+from kosmos_eval.files import Json
 from kosmos_eval.models.hf.loading import find
 from kosmos_model.adapters.kosmos import KosmosModel, checked
 
@@ -32,7 +33,7 @@ PREFIXES = {
 }
 """How its names begin, and ours; the rest of a name is the same."""
 
-FIXED: dict[str, dict[str, Any]] = {
+FIXED: dict[str, Json] = {
     "text_config": {
         "activation_function": "gelu",
         "layer_norm_eps": 1e-5,

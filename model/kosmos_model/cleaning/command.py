@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from kosmos_eval.errors import KosmosEvalError, RunError
-from kosmos_eval.files import clear_made, mark_made, output_folder, refuse_foreign, writing
+from kosmos_eval.files import Json, clear_made, mark_made, output_folder, refuse_foreign, writing
+
+if TYPE_CHECKING:
+    from kosmos_model.cleaning.plan import Plan
 
 COUNTS = "counts.json"
 MADE_BY = "kosmos-eval clean"
@@ -47,7 +50,7 @@ def clean(
     cleaned(read, out, overwrite=overwrite, console=Console(width=None if sys.stdout.isatty() else 120))
 
 
-def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) -> dict[str, Any] | None:
+def cleaned(plan: Plan, out: Path, *, overwrite: bool = False, console: Console) -> Json | None:
     """Run every stage of a plan, or submit them to Slurm, and print what each rule dropped.
 
     Args:
@@ -94,7 +97,7 @@ def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) 
         console.print(f"submitted; the same command prints the counts once they are in {out / COUNTS}")
         return None
     shutil.rmtree(work / "sifted", ignore_errors=True)
-    counts: dict[str, Any] = json.loads((out / COUNTS).read_text())
+    counts: Json = json.loads((out / COUNTS).read_text())
     print_counts(counts, console)
     if plan.language_model is None and any(corpus.rules != "pairs" for corpus in plan.corpora):
         console.print("the plan names no language_model: no other language was looked for")
@@ -105,7 +108,7 @@ def cleaned(plan: Any, out: Path, *, overwrite: bool = False, console: Console) 
     return counts
 
 
-def _same(plan: Any, work: Path) -> None:
+def _same(plan: Plan, work: Path) -> None:
     """Make sure that a folder is of this plan, whose workers and executor may change."""
     from dataclasses import asdict
 

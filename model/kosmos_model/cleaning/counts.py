@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from kosmos_eval.files import Json
 
 DUPLICATE = "near-duplicate"
 
@@ -32,7 +33,7 @@ class Counts:
     images: dict[str, int] = field(default_factory=dict)
     kept: int = 0
 
-    def add(self, other: Mapping[str, Any]) -> None:
+    def add(self, other: Json) -> None:
         """Count what another task counted."""
         self.read, self.skipped = self.read + other["read"], self.skipped + other["skipped"]
         self.kept += other["kept"]
@@ -50,7 +51,7 @@ def merged(files: Iterable[Path]) -> dict[str, Counts]:
     return found
 
 
-def print_counts(counts: Mapping[str, Any], console: Console) -> None:
+def print_counts(counts: Json, console: Console) -> None:
     """Print the content of ``counts.json`` as a table."""
     table = Table("corpus", "", box=None, header_style="bold")
     for title in ("documents", "share", "images left out"):

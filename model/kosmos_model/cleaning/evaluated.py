@@ -6,13 +6,16 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.evaluation.setup import load_task
 from kosmos_eval.prompt import Image
 from kosmos_eval.source import Source
 from kosmos_model.cleaning.image_stats import ImageStats, KnownImages, image_stats
 from kosmos_model.cleaning.words import HASHING, WORDS
+
+if TYPE_CHECKING:
+    from datatrove.pipeline.decont import NGramsDecontFilter
 
 PICTURES = "pictures.json"
 
@@ -66,7 +69,7 @@ def pictures(folder: Path) -> KnownImages:
 
 
 @lru_cache(maxsize=2)
-def texts(folder: Path, ngram: int) -> Any:
+def texts(folder: Path, ngram: int) -> NGramsDecontFilter:
     """datatrove's filter for the texts that `write` found."""
     from datatrove.pipeline.decont import NGramsDecontConfig, NGramsDecontFilter
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, TypeAlias
 
+from datatrove.data import Document
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
+from datatrove.executor.base import PipelineExecutor
+from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup import (
     MinhashDedupBuckets,
     MinhashDedupCluster,
@@ -20,10 +23,14 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.pipeline.writers import ParquetWriter
 
 from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.files import Json
 from kosmos_model.cleaning import steps
 from kosmos_model.cleaning.plan import KINDS, Plan
 from kosmos_model.cleaning.rules import Measures
 from kosmos_model.cleaning.words import HASHING, WORDS
+
+Step: TypeAlias = PipelineStep | Callable[..., object]
+"""A block of datatrove's, or a function of data, rank and number of tasks."""
 
 ROWS = {"text": 1000, "pairs": 100, "interleaved": 50}
 """Rows of a Parquet row group, the least that training reads at once."""
@@ -42,7 +49,7 @@ class Stage:
 
     name: str
     says: str
-    pipeline: list[Any]
+    pipeline: list[Step]
     tasks: int
 
 
@@ -86,7 +93,7 @@ def _writer(folder: Path, kind: str) -> ParquetWriter:
 
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     page = [("id", pa.string()), ("corpus", pa.string()), ("images", pa.list_(image)), ("texts", pa.list_(pa.string()))]
-    adapter: Callable[..., dict[str, Any]]
+    adapter: Callable[[object, Document], Json]
     adapter, fields = {
         "text": (steps.as_text, [("id", pa.string()), ("text", pa.string())]),
         "pairs": (steps.as_pair, [("id", pa.string()), ("image", image), ("caption", pa.string())]),
@@ -113,7 +120,7 @@ def check_executor(plan: Plan) -> None:
         raise KosmosEvalError('executor = "slurm" needs sbatch, which is not in PATH; submit from a login node')
 
 
-def executor(stage: Stage, plan: Plan, out: Path, *, after: Any) -> Any:
+def executor(stage: Stage, plan: Plan, out: Path, *, after: Any) -> PipelineExecutor:
     """Return the executor that runs a stage where the plan says; ``after`` is that of the stage before."""
     logs = str(out / "work" / "logs" / stage.name)
     if plan.executor == "local":

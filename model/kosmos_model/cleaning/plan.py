@@ -15,20 +15,20 @@ images = "$MMC4/images"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os.path import expandvars
 from pathlib import Path
 from re import fullmatch
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from kosmos_eval.errors import BadData, KosmosEvalError, UnknownName
+from kosmos_eval.files import Json
 from kosmos_model.data.corpora import SOURCES, Place, Reading
 from kosmos_model.data.datasets import resolve
 from kosmos_model.data.shards import shards
-from kosmos_model.data.toml import checked, made, toml
+from kosmos_model.data.toml import Table, checked, made, toml
 
 OWN = ("work", "skipped", "counts.json")
 """Entries of the output folder that are no corpora."""
@@ -111,7 +111,7 @@ class Plan:
     executor: str = "local"
     tasks: PositiveInt = 1
     workers: int = 1
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Json = field(default_factory=dict)
 
     def of(self, kind: str) -> tuple[Corpus, ...]:
         """Return the corpora whose rules are those of a kind."""
@@ -127,7 +127,7 @@ def read(path: Path) -> Plan:
         BadData: if a path of it names nothing.
     """
     values = toml(path, "plan")
-    corpora = checked(dict[str, dict[str, Any]], values.pop("corpora", {}), path, "corpora")
+    corpora = checked(dict[str, Table], values.pop("corpora", {}), path, "corpora")
     if not corpora:
         raise KosmosEvalError(f"{path} has no corpus to clean; give it [corpora.NAME] with source and paths")
     cleaned = tuple(made(Corpus, {"name": name, **corpus}, path, "corpora", name) for name, corpus in corpora.items())

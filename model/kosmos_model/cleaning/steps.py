@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from datatrove.data import Document
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_model.cleaning.counts import DUPLICATE, Counts, merged
 from kosmos_model.cleaning.image_stats import ImageStats, image_stats
@@ -37,7 +38,7 @@ class Sift:
     measures: Measures
     folder: Path
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
+    def __call__(self, data: object, rank: int, world_size: int) -> Iterator[Document]:
         """Yield the documents that one task keeps."""
         by_corpus = {corpus.name: Counts() for corpus in self.corpora}
         parts = [
@@ -110,7 +111,7 @@ class Stored:
     folder: Path
     pictures: bool
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
+    def __call__(self, data: object, rank: int, world_size: int) -> Iterator[Document]:
         """Yield the documents of a task, always in the same order."""
         import pyarrow.parquet as pq
 
@@ -121,7 +122,7 @@ class Stored:
                     yield from (_document(row) for row in batch.to_pylist())
 
 
-def _document(row: dict[str, Any]) -> Document:
+def _document(row: Json) -> Document:
     texts = " ".join(text for text in row["texts"] if text is not None)
     page = Page(row["id"], obelics(row, Place())) if "images" in row else None
     return Document(texts, row["id"], metadata={"corpus": row["corpus"], "page": page})
@@ -139,7 +140,7 @@ class Count:
     kind: str
     folder: Path
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Document]:
+    def __call__(self, data: Iterable[Document], rank: int, world_size: int) -> Iterator[Document]:
         """Yield the documents as they come."""
         kept: dict[str, int] = {}
         for document in data:
@@ -164,7 +165,7 @@ class Sum:
     folder: Path
     corpora: dict[str, bool] = field(default_factory=dict)
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> None:
+    def __call__(self, data: object, rank: int, world_size: int) -> None:
         """Done by one task, after all others."""
         sifted = merged((self.folder / "work" / "counts" / "sift").glob("*.json"))
         kept = merged((self.folder / "work" / "counts" / "kept").glob("*.json"))
@@ -177,7 +178,7 @@ class Sum:
         (self.folder / "counts.json").write_text(json.dumps(counts, indent=1, ensure_ascii=False) + "\n")
 
 
-def as_page(writer: Any, document: Document) -> dict[str, Any]:
+def as_page(writer: object, document: Document) -> Json:
     """Return a document as a row of OBELICS' columns."""
     page: Page = document.metadata["page"]
     parts = page.prompt.parts
@@ -189,17 +190,17 @@ def as_page(writer: Any, document: Document) -> dict[str, Any]:
     }
 
 
-def as_text(writer: Any, document: Document) -> dict[str, Any]:
+def as_text(writer: object, document: Document) -> Json:
     """Return a document as a row of a text corpus."""
     return {"id": document.id, "text": document.text}
 
 
-def as_pair(writer: Any, document: Document) -> dict[str, Any]:
+def as_pair(writer: object, document: Document) -> Json:
     """Return a document as an image with its caption."""
     prompt: Prompt = document.metadata["page"].prompt
     return {"id": document.id, "image": _cell(prompt.images[0]), "caption": prompt.text("")}
 
 
-def _cell(image: Image) -> dict[str, Any]:
+def _cell(image: Image) -> Json:
     stored = image.source
     return {"bytes": stored, "path": None} if isinstance(stored, bytes) else {"bytes": None, "path": stored}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.utils.data
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kosmos_eval.errors import BadData, BadImage, KosmosEvalError
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Image
 from kosmos_model.data.datasets import Dataset, documents, running
 from kosmos_model.data.documents import Document
@@ -180,7 +180,7 @@ def in_step(parts: Sequence[MicroBatch], number: int, *, image_size: int) -> lis
 
 def loader(batches: Batches, steps: range, *, workers: int) -> DataLoader[list[MicroBatch]]:
     """Return the batches of some steps in order, drawn ahead by ``workers`` processes (0: in this one)."""
-    ahead: dict[str, Any] = {"prefetch_factor": 2, "persistent_workers": True} if workers else {}
+    ahead: Json = {"prefetch_factor": 2, "persistent_workers": True} if workers else {}
     own = torch.Generator()  # else it would draw from the random state of the run
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=workers, generator=own, **ahead)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.sample import Sample
 from kosmos_eval.source import IMAGE_ENDINGS
@@ -34,7 +35,7 @@ class Place:
     images: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    def value(self, row: Mapping[str, Any], column: str, *usual: str) -> Any:
+    def value(self, row: Json, column: str, *usual: str) -> Any:
         """Return the value of a column.
 
         Raises:
@@ -46,7 +47,7 @@ class Place:
                 return row[name]
         raise BadData(f"no column {' or '.join(names)} among {', '.join(map(str, row)) or 'none'}")
 
-    def image(self, value: Any) -> Image:
+    def image(self, value: object) -> Image:
         """Return an image from its bytes, from a ``{"bytes", "path"}`` cell, or from its name under ``images``.
 
         A URL stands for the file that is called by the sha256 of the URL in hex, with the ending of an image or none.
@@ -69,10 +70,10 @@ class Place:
         return Image(next((file for file in files if file.is_file()), stem))
 
 
-Reading = Callable[[Mapping[str, Any], Place], Item]
+Reading = Callable[[Json, Place], Item]
 
 
-def text(row: Mapping[str, Any], place: Place) -> str:
+def text(row: Json, place: Place) -> str:
     """Return a text corpus: the Pile and what is like it (``text``), RedPajama (``raw_content``)."""
     found = place.value(row, "text", "text", "content", "raw_content", "txt")
     if not isinstance(found, str) or not found.strip():
@@ -80,7 +81,7 @@ def text(row: Mapping[str, Any], place: Place) -> str:
     return found.strip()
 
 
-def pairs(row: Mapping[str, Any], place: Place) -> Prompt:
+def pairs(row: Json, place: Place) -> Prompt:
     """Return an image and its caption: WebDataset samples, tables with bytes or names of images, COCO captions.
 
     img2dataset's ``files`` have their images under ``images`` as ``SHARD/KEY.jpg``; rows that it could not download
@@ -101,7 +102,7 @@ def pairs(row: Mapping[str, Any], place: Place) -> Prompt:
     return Prompt(place.image(place.value({**row, **keyed}, "image", *names)), " ".join(caption.split()))
 
 
-def mmc4(row: Mapping[str, Any], place: Place) -> Prompt:
+def mmc4(row: Json, place: Place) -> Prompt:
     """Return an interleaved document of Multimodal C4: each image stands before the sentence that it is matched to.
 
     Its columns are ``text_list`` and ``image_info`` with ``image_name`` and ``matched_text_index``
@@ -116,7 +117,7 @@ def mmc4(row: Mapping[str, Any], place: Place) -> Prompt:
     return interleaved([part for index, said in enumerate(sentences) for part in (*images.get(index, ()), said)])
 
 
-def obelics(row: Mapping[str, Any], place: Place) -> Prompt:
+def obelics(row: Json, place: Place) -> Prompt:
     """Return an interleaved document of OBELICS: ``images`` and ``texts``, one of which is null where the other is not.
 
     The columns are those of https://huggingface.co/datasets/HuggingFaceM4/OBELICS; images are URLs there, and may be
@@ -159,13 +160,13 @@ def without_missing(item: Item) -> tuple[Item | None, list[str]]:
     return left if left.images or not missing else None, sorted(image.name for image in missing)
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise BadData(f"a list of texts or images is {type(value).__name__}")
     return value
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def _object(content: bytes) -> Json:
     try:
         found = json.loads(content)
     except ValueError as error:

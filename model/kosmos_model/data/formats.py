@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from kosmos_eval.files import Json
 from kosmos_model.data import shards
 from kosmos_model.data.shards import Content, ending
 
@@ -36,7 +36,7 @@ class Row:
     """
 
     id: str
-    values: Mapping[str, Any]
+    values: Json
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _sample(where: str, content: Content, members: Members) -> Row | Skipped:
 
 
 @lru_cache(maxsize=2)
-def _coco(path: Path, changed_ns: int) -> list[dict[str, Any]] | None:
+def _coco(path: Path, changed_ns: int) -> list[Json] | None:
     """Return the captions of a COCO file and the names of their images, in its order; None for a file of JSON lines."""
     content, _ = shards.content(path, changed_ns)
     first = content.find(b"\n") + 1 or len(content)

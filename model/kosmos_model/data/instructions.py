@@ -9,9 +9,9 @@ the input ends in a colon itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from kosmos_eval.errors import BadData
+from kosmos_eval.files import Json
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
 from kosmos_model.data.corpora import Place
@@ -19,7 +19,7 @@ from kosmos_model.data.corpora import Place
 CUE = "Answer:"
 
 
-def unnatural(row: Mapping[str, Any], place: Place) -> list[Sample]:
+def unnatural(row: Json, place: Place) -> list[Sample]:
     """Return an instruction of Unnatural Instructions with its instances, the core data or the full.
 
     The columns are those of https://github.com/orhonovich/unnatural-instructions: ``instruction``, and ``instances``
@@ -36,18 +36,18 @@ def unnatural(row: Mapping[str, Any], place: Place) -> list[Sample]:
     ]
 
 
-def flan(row: Mapping[str, Any], place: Place) -> list[Sample]:
+def flan(row: Json, place: Place) -> list[Sample]:
     """Return an example of FLAN v2, https://huggingface.co/datasets/SirNeural/flan_v2: ``inputs``, ``targets``."""
     return [answered(place.value(row, "given", "inputs"), place.value(row, "output", "targets"))]
 
 
-def triplets(row: Mapping[str, Any], place: Place) -> list[Sample]:
+def triplets(row: Json, place: Place) -> list[Sample]:
     """Return a plain triplet: ``instruction``, ``input`` (which may be empty or missing) and ``output``."""
     instruction, given = place.value(row, "instruction", "instruction"), row.get(place.columns.get("input", "input"))
     return [answered(f"{instruction}\n{given}" if given else instruction, place.value(row, "output", "output"))]
 
 
-def answered(given: Any, output: Any) -> Sample:
+def answered(given: object, output: object) -> Sample:
     """Return a lesson of one instruction and its answer.
 
     >>> answered("Name a color.", " red ").shown.text()
@@ -56,8 +56,11 @@ def answered(given: Any, output: Any) -> Sample:
     Raises:
         BadData: if one of them is no text.
     """
-    for name, text in (("instruction", given), ("output", output)):
-        if not isinstance(text, str) or not text.strip():
-            raise BadData(f"the {name} is {'empty' if isinstance(text, str) else type(text).__name__}")
-    given = given.strip()
-    return Sample("", Prompt(given if given.endswith(":") else f"{given} {CUE}"), target=output.strip())
+    given, output = _text("instruction", given), _text("output", output)
+    return Sample("", Prompt(given if given.endswith(":") else f"{given} {CUE}"), target=output)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise BadData(f"the {name} is {'empty' if isinstance(value, str) else type(value).__name__}")
+    return value.strip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from kosmos_eval.errors import KosmosEvalError, UnknownName
 
 T = TypeVar("T")
+Table = dict[str, Any]
+"""A table of a TOML file."""
 
 
-def toml(path: Path, what: str) -> dict[str, Any]:
+def toml(path: Path, what: str) -> Table:
     """Return the values of a TOML file, which messages call ``what``.
 
     Raises:
@@ -29,7 +30,7 @@ def toml(path: Path, what: str) -> dict[str, Any]:
         raise KosmosEvalError(f"{path} is no TOML: {error}") from error
 
 
-def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T:
+def made(kind: type[T], values: Table, path: Path, *table: str) -> T:
     """Return the dataclass that a table of a TOML file describes.
 
     Args:
@@ -47,7 +48,7 @@ def made(kind: type[T], values: Mapping[str, Any], path: Path, *table: str) -> T
     return right
 
 
-def check_names(kind: type[Any], values: Mapping[str, Any], path: Path, *table: str) -> None:
+def check_names(kind: type, values: Table, path: Path, *table: str) -> None:
     """Make sure that a dataclass has a field for each value of a table.
 
     Raises:

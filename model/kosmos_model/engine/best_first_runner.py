@@ -15,7 +15,7 @@ from torch import Tensor
 from kosmos_eval.request import Likelihoods
 from kosmos_model.engine.best_first import BestFirstSearch, TrieIndex
 from kosmos_model.engine.layers import Layers
-from kosmos_model.engine.paths import path_caches
+from kosmos_model.engine.path_attention import path_caches
 from kosmos_model.engine.prefill import Batch, Prefixes, out_of_memory
 from kosmos_model.engine.scoring import scored
 from kosmos_model.engine.token_tree import Ints

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -164,7 +164,7 @@ class MultiheadAttention(TorchScaleAttention):  # type: ignore[misc]
         attn_mask: Tensor | None = None,
         rel_pos: Rotation | None = None,
         is_first_step: bool = False,
-    ) -> tuple[Tensor, Any]:
+    ) -> tuple[Tensor, None]:
         """Attend within a chunk and to what is cached.
 
         Args:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kosmos_eval.errors import ModelError, UnknownName
+from kosmos_eval.files import Json
 
 STEMS = ("patch", "conv")
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -120,13 +119,13 @@ def _check(name: str, value: object, kind: str) -> None:
         raise ModelError(f"{name} is {value!r}; expected {EXPECTED.get(kind, 'token ids')}")
 
 
-def as_json(config: KosmosConfig) -> dict[str, Any]:
+def as_json(config: KosmosConfig) -> Json:
     """Return the config as plain values, in the order of the fields."""
     values = dataclasses.asdict(config)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def from_json(values: Mapping[str, Any]) -> KosmosConfig:
+def from_json(values: Json) -> KosmosConfig:
     """Return the config that plain values describe.
 
     >>> from_json(as_json(PRESETS["kosmos-1"])) == PRESETS["kosmos-1"]
@@ -143,9 +142,7 @@ def from_json(values: Mapping[str, Any]) -> KosmosConfig:
     missing = [name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING]
     if missing:
         raise ModelError(f"the model settings lack {', '.join(missing)}")
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
+    settings: Json = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return KosmosConfig(**settings)
 
 

@@ -1,4 +1,6 @@
-"""Training by several processes: ``torchrun --nproc-per-node N -m kosmos_eval train RECIPE``, each with its share.
+"""Several processes: training with sharded or replicated weights (FSDP2), and inference of a model sharded over GPUs.
+
+Train by ``torchrun --nproc-per-node N -m kosmos_eval train RECIPE``, each process with its share.
 
 ``accelerate launch -m kosmos_eval train RECIPE`` does the same. A batch's documents are dealt out. Every rank holds the
 model, and gradients are summed before the optimiser's step; or weights, gradients and moments are shared out too, and

@@ -5,12 +5,11 @@ Shapes: I images, N tokens and Q latents (embeddings) of one image, C width of t
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kosmos_eval.files import Json
 from kosmos_model.modeling.config import KosmosConfig
 
 
@@ -176,7 +175,7 @@ def build_resampler(config: KosmosConfig) -> Resampler | Perceiver:
 
     Where embeddings are scaled, the last projection is smaller by as much: images begin as large as words.
     """
-    plain: dict[str, Any] = {"latents": config.latents, "dropout": config.attention_dropout}
+    plain: Json = {"latents": config.latents, "dropout": config.attention_dropout}
     resampler: Resampler | Perceiver
     side = config.image_size // config.patch_size if config.local_latents else 0
     if config.resampler_depth:

@@ -139,7 +139,7 @@ def load_clip(encoder: ImageEncoder, folder: str | Path) -> None:
         raise ModelError(f"the CLIP in {folder} makes patches by one convolution; use stem='patch'") from error
 
 
-def _same_shape(found: Any, wanted: Any, folder: str | Path) -> None:
+def _same_shape(found: object, wanted: object, folder: str | Path) -> None:
     sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size")
     for name in (*sizes, "hidden_act"):
         there, here = getattr(found, name), getattr(wanted, name)

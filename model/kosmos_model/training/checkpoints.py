@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from kosmos_eval.errors import ModelError, RunError
-from kosmos_eval.files import made_by, mark_made
+from kosmos_eval.files import Json, made_by, mark_made
 from kosmos_model.modeling import checkpoint
 from kosmos_model.modeling.config import as_json, from_json
 from kosmos_model.modeling.distributed import Ranks, full_parameters, full_tensor, shard_like
@@ -43,7 +42,7 @@ class TrainState:
 
     step: int
     steps: int | None
-    identity: Mapping[str, Any]
+    identity: Json
 
 
 def save(
@@ -91,14 +90,14 @@ def finish(folder: Path) -> None:
         (model / f".{name}.tmp").replace(model / name)
 
 
-def read(saved: Path, *, identity: Mapping[str, Any]) -> TrainState:
+def read(saved: Path, *, identity: Json) -> TrainState:
     """Return the progress of the run of ``step-N``.
 
     Raises:
         RunError: if it is of another recipe or seed, or its state is damaged.
     """
     try:
-        stored = completed(json.loads((saved / STATE).read_text(encoding="utf-8")))
+        stored = dict(completed(json.loads((saved / STATE).read_text(encoding="utf-8"))))
         step, steps = stored.pop("step"), stored.pop("steps")
         stored["config"] = as_json(from_json(stored["config"]))
     except (OSError, ValueError, KeyError) as error:

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kosmos_eval.files import mark_made, write_text
 from kosmos_model.training.checkpoints import MADE_BY
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LOSSES, SCORES, TENSORBOARD = "losses.csv", "scores.csv", "tensorboard"
 QUIET = 10.0
@@ -107,7 +110,7 @@ class Log:
             self._board.close()
 
 
-def _board(folder: Path, begun: int) -> Any:
+def _board(folder: Path, begun: int) -> SummaryWriter | None:
     if find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter

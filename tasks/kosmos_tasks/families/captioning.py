@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from logging import getLogger
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import caption
@@ -12,6 +12,7 @@ from kosmos_eval.metrics.statistics import Metric
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Row
 from kosmos_eval.task import Score
 from kosmos_tasks.families.splits import SplitTask
 
@@ -37,7 +38,7 @@ class CaptionTask(SplitTask):
         """The prompt after the image."""
         return PROMPT
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         captions = row["captions"]
         target = Random(row["id"]).choice(captions) if self.shown == "random" else captions[0]
         prompt = Prompt(Image.of(row["image"]), self.wording)

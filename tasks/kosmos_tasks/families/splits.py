@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.sample import Sample, Samples
-from kosmos_eval.source import Source, from_hub, table
+from kosmos_eval.source import Row, Source, from_hub, table
 from kosmos_eval.task import Suite, Task, TaskInfo
 from kosmos_tasks.formats.files import Files
-from kosmos_tasks.formats.records import Row
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,7 +18,7 @@ from kosmos_eval.metrics.choice import Rule
 from kosmos_eval.registry import register
 from kosmos_eval.request import Likelihoods, LogLikelihood
 from kosmos_eval.sample import Sample
-from kosmos_eval.source import Source
+from kosmos_eval.source import Row, Source
 from kosmos_eval.task import Score, Suite, Task
 from kosmos_tasks.families.multiple_choice import (
     METRICS,
@@ -31,7 +31,6 @@ from kosmos_tasks.families.multiple_choice import (
 )
 from kosmos_tasks.families.splits import Splits, SplitTask
 from kosmos_tasks.families.suites import KOSMOS1, LANGUAGE, SYNTHETIC
-from kosmos_tasks.formats.records import Row
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Visual question answering: the paper's prompt, a row with ten human answers, the VQA accuracy."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kosmos_eval.fewshot.selection import few_shot
 from kosmos_eval.metrics import vqa
 from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Completion, Generate, Request
 from kosmos_eval.sample import Sample
+from kosmos_eval.source import Row
 from kosmos_eval.task import Score
 from kosmos_tasks.families.splits import SplitTask
 
@@ -16,7 +16,7 @@ PROMPT = "Question: {question} Answer:"
 """The paper's prompt."""
 
 
-def sample_of(row: Mapping[str, Any], prompt: str = PROMPT) -> Sample:
+def sample_of(row: Row, prompt: str = PROMPT) -> Sample:
     """Return a question with its human answers, which are strings or, on the hub, ``{"answer": ...}``.
 
     The questions about one image are a group; their kind is the type of the answer.
@@ -39,7 +39,7 @@ class VQATask(SplitTask):
     max_tokens: int
     lenient: bool
 
-    def sample(self, row: Mapping[str, Any]) -> Sample:
+    def sample(self, row: Row) -> Sample:
         return sample_of(row)
 
     def requests(self, sample: Sample, shots: Sequence[Sample]) -> Sequence[Request]:

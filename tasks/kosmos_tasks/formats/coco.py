@@ -9,15 +9,23 @@ split in another way and named by their number alone; where they alone are there
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, existing, images_in, read_json, table
+from kosmos_eval.source import Row, Source, existing, images_in, read_json, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
-from kosmos_tasks.formats.records import Columns, Row, columns, each, identity, one_of, string, text
+from kosmos_tasks.formats.records import (
+    Columns,
+    columns,
+    each,
+    identity,
+    one_of,
+    string,
+    text,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -83,12 +91,7 @@ def _yearly(file: Path, split: str, folder: Path) -> Iterator[Row]:
 
 
 def _karpathy(file: Path, split: str, folder: Path) -> Iterator[Row]:
-    wanted: Columns = {
-        "cocoid": identity,
-        "filepath": one_of(*OF_2014),
-        "split": string,
-        "sentences": each("raw"),
-    }
+    wanted: Columns = {"cocoid": identity, "filepath": one_of(*OF_2014), "split": string, "sentences": each("raw")}
     picture = {name: pictures(folder, name) for name in OF_2014}
     for place, entry in _entries(read_json(file, keys=["images"]), "images", file):
         image = columns(entry, wanted, place=place)
@@ -97,7 +100,7 @@ def _karpathy(file: Path, split: str, folder: Path) -> Iterator[Row]:
             yield {"id": image["cocoid"], "image": str(path), "captions": image["sentences"]}
 
 
-def _entries(content: Mapping[str, Any], key: str, file: Path) -> Iterator[tuple[str, Any]]:
+def _entries(content: Row, key: str, file: Path) -> Iterator[tuple[str, object]]:
     """Yield the entries of a list in a file, each with its place in words."""
     if not isinstance(content[key], list):
         raise BadData(f"{file} has {key!r} {str(content[key])[:60]!r}; expected a list")

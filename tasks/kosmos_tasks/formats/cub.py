@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, images_in, packed, read_json, table
+from kosmos_eval.source import Row, Source, images_in, packed, read_json, table
 from kosmos_tasks.formats.files import Files
-from kosmos_tasks.formats.records import Row, columns, distinct, listed, text
+from kosmos_tasks.formats.records import columns, distinct, listed, text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -61,7 +61,7 @@ def _pictured(folder: Path, images: int) -> Iterator[Row]:
                 yield {"id": id, "image": str(picture), **shared, "target": target}
 
 
-def _pair(value: object) -> list[Mapping[str, Any]]:
+def _pair(value: object) -> list[Row]:
     if not isinstance(value, Sequence) or len(value) != 2:
         raise ValueError("two categories")
     wanted = {"name": text, "description": text, "images": text}

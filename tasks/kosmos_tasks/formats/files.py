@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kosmos_eval.source import Source, table
-from kosmos_tasks.formats.records import Row, some
+from kosmos_eval.source import Row, Source, table
+from kosmos_tasks.formats.records import some
 
 if TYPE_CHECKING:
     from datasets import Dataset

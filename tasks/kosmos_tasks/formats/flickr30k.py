@@ -17,12 +17,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, images_in, read_json, table
+from kosmos_eval.source import Row, Source, images_in, read_json, table
 from kosmos_tasks.formats.files import Files
-from kosmos_tasks.formats.records import Columns, Row, columns, csv_rows, distinct, each, listed, string, text
+from kosmos_tasks.formats.records import (
+    Columns,
+    columns,
+    csv_rows,
+    distinct,
+    each,
+    listed,
+    string,
+    text,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -122,7 +131,7 @@ def _annotated(file: Path) -> Iterator[Row]:
         yield said | {"captions": said["raw"]}
 
 
-def _json_texts(value: Any) -> list[str]:
+def _json_texts(value: str) -> list[str]:
     """Return a cell with a JSON list of texts."""
     expected = ValueError("a JSON list of captions")
     try:

@@ -17,10 +17,10 @@ import csv
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import IMAGE_ENDINGS, Source, images_in, packed, table
+from kosmos_eval.source import IMAGE_ENDINGS, Row, Source, images_in, packed, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
@@ -87,7 +87,7 @@ def _images(folder: Path, split: str) -> Path:
     return nested if place != folder and nested.is_dir() else place
 
 
-def _folders(by_class: list[Path], split: str) -> Iterator[dict[str, Any]]:
+def _folders(by_class: list[Path], split: str) -> Iterator[Row]:
     labels = {wnid: label for label, wnid in enumerate(classes())}
     for folder in by_class:
         if folder.name not in labels:
@@ -97,7 +97,7 @@ def _folders(by_class: list[Path], split: str) -> Iterator[dict[str, Any]]:
             yield {"id": identity, "image": str(file), "label": labels[folder.name]}
 
 
-def _flat(files: list[Path], truth: Path) -> Iterator[dict[str, Any]]:
+def _flat(files: list[Path], truth: Path) -> Iterator[Row]:
     labels = _labels(truth)
     for file in files:
         if file.stem not in labels:

@@ -16,13 +16,13 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.files import regular
 from kosmos_eval.prompt import Image
-from kosmos_eval.source import Source, from_hub, read_json, table
+from kosmos_eval.source import Batch, Row, Source, from_hub, read_json, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
@@ -109,7 +109,7 @@ def _number(path: Path) -> int:
     return int(digits[0]) if digits else 0
 
 
-def _iq50(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:
+def _iq50(folders: Iterable[Path]) -> Iterator[Row]:
     for folder in sorted(folders, key=_number):
         queries = sorted(folder.glob("query-*.png"), key=_number)
         candidates = sorted(folder.glob("answer-?.png"))
@@ -141,9 +141,9 @@ def _key(folder: Path) -> str:
     return str(read_json(common, keys=[folder.name])[folder.name]).strip().lower()
 
 
-def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _read(batch: Batch) -> Batch:
     """Return the rows with images and targets of their files; a broken file stands in every place of its images."""
-    found: dict[str, list[Any]] = {"context": [], "candidates": [], "target": []}
+    found: Batch = {"context": [], "candidates": [], "target": []}
     for file in batch.pop("file", ()):
         try:
             cells, target = _puzzle(Path(file))
@@ -155,7 +155,7 @@ def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {**batch, **found} if found["target"] else batch
 
 
-def _puzzle(file: Path) -> tuple[list[dict[str, Any]], int]:
+def _puzzle(file: Path) -> tuple[list[Row], int]:
     """Return the images of an npz file as cells of PNG bytes, and its target; pickled objects are refused."""
     import PIL.Image
     from numpy.lib.format import read_array

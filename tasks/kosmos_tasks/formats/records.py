@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from kosmos_eval.errors import BadData
 from kosmos_eval.files import regular
+from kosmos_eval.source import Row
 
-Row = dict[str, Any]
-Columns = Mapping[str, Callable[[Any], Any]]
+Columns = Mapping[str, Callable[[Any], object]]
 """A function for each column that converts its value, or raises a `ValueError` with what it expects."""
 Value = TypeVar("Value")
 
@@ -55,7 +55,7 @@ def identity(value: object) -> str:
     return str(number(value)) if isinstance(value, int) else text(value)
 
 
-def one_of(*values: object, labels: Sequence[object] = ()) -> Callable[[object], Any]:
+def one_of(*values: object, labels: Sequence[object] = ()) -> Callable[[object], object]:
     """Return a column of these values, kept as ``labels`` if given."""
 
     def checked(value: object) -> object:
@@ -100,7 +100,7 @@ def columns(row: object, wanted: Columns, *, place: str) -> Row:
     return found
 
 
-def listed(content: object, *, named_by: str | Path) -> list[Any]:
+def listed(content: object, *, named_by: str | Path) -> list[object]:
     """Return a list of records from a JSON file.
 
     Raises:
@@ -159,7 +159,7 @@ def lines(file: Path) -> Iterator[tuple[str, str]]:
             yield f"line {place} of {file}", line
 
 
-def json_lines(file: Path) -> Iterator[tuple[str, Any]]:
+def json_lines(file: Path) -> Iterator[tuple[str, object]]:
     """Yield the values of a file with a JSON value a line, each with its place in words.
 
     Raises:

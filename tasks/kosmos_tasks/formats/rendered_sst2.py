@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, images_in, table
+from kosmos_eval.source import Row, Source, images_in, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import content
 
@@ -44,7 +44,7 @@ def rows(source: Source, split: str) -> Dataset:
     return table(_sentences(folder, split))
 
 
-def _pictures(folder: Path) -> Iterator[dict[str, Any]]:
+def _pictures(folder: Path) -> Iterator[Row]:
     for label, name in enumerate(LABELS):
         files = images_in(folder / name)
         if not files:
@@ -64,7 +64,7 @@ def _beginning(file: Path) -> bytes:
         return opened.read(24)
 
 
-def _sentences(folder: Path, split: str) -> Iterator[dict[str, Any]]:
+def _sentences(folder: Path, split: str) -> Iterator[Row]:
     file = _labelled(folder, split)
     for number, line in enumerate(content(file).rstrip("\n").split("\n") if file else (), start=1):
         if number == 1 and line == HEADER:

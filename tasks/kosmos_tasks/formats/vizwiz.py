@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, existing, read_json, table
+from kosmos_eval.source import Row, Source, existing, read_json, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images, images_of
-from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, identity, listed, string, text
+from kosmos_tasks.formats.records import (
+    Columns,
+    columns,
+    distinct,
+    each,
+    identity,
+    listed,
+    string,
+    text,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, read_json, table
+from kosmos_eval.source import Row, Source, read_json, table
 from kosmos_tasks.formats import coco
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.paths import file_of, has_images
-from kosmos_tasks.formats.records import Columns, Row, columns, distinct, each, listed, number, string, text
+from kosmos_tasks.formats.records import (
+    Columns,
+    columns,
+    distinct,
+    each,
+    listed,
+    number,
+    string,
+    text,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset

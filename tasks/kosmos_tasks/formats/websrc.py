@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import BadData
-from kosmos_eval.source import Source, from_hub, table
+from kosmos_eval.source import Batch, Row, Source, from_hub, table
 from kosmos_tasks.formats.files import Files
 from kosmos_tasks.formats.records import columns, csv_rows, distinct, text
 
@@ -82,7 +82,7 @@ def _split(file: Path) -> str:
     return next((split for split, sites in HELD_OUT.items() if site in sites), "train")
 
 
-def _questions(file: Path) -> Iterator[dict[str, Any]]:
+def _questions(file: Path) -> Iterator[Row]:
     """Yield the questions about a site; those without an answer column have empty answers."""
     folder = file.parent / "processed_data"
     there = {page.name for page in folder.iterdir()} if folder.is_dir() else set()
@@ -96,7 +96,7 @@ def _questions(file: Path) -> Iterator[dict[str, Any]]:
         yield said | {"file": str(folder / page), "page": said["id"][:9]}
 
 
-def _read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _read(batch: Batch) -> Batch:
     """Return the rows with the screenshots and texts of their pages."""
     files = batch.pop("file", None)
     if files is None:
@@ -110,7 +110,7 @@ def _text(file: str) -> str:
     return page_text(Path(file).read_text(encoding="utf-8", errors="replace"))
 
 
-def _decoded(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _decoded(batch: Batch) -> Batch:
     shots = batch.pop("screenshot", None)
     if shots is None:
         return batch

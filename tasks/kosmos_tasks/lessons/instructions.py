@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from kosmos_eval.prompt import Prompt
 from kosmos_eval.sample import Sample
-from kosmos_tasks.synthetic import opinions, scene_questions, scene_text
+from kosmos_tasks.synthetic import opinions, scene_captions, scene_questions
 from kosmos_tasks.synthetic.opinions import Opinion
 from kosmos_tasks.synthetic.scenes import Scene, scenes
 
@@ -69,13 +69,13 @@ def number(scene: Scene, rng: random.Random) -> Told:
 
 def caption(scene: Scene, rng: random.Random) -> Told:
     """Return a description in other words."""
-    plain, *others = scene_text.references(scene, rng)
+    plain, *others = scene_captions.references(scene, rng)
     return plain, rng.choice(others)
 
 
 def _plain(scene: Scene) -> str:
-    pattern = scene_text.PATTERNS[scene.columns, scene.rows, len(scene.things)][0]
-    return scene_text.caption(scene, pattern, sized=True)
+    pattern = scene_captions.PATTERNS[scene.columns, scene.rows, len(scene.things)][0]
+    return scene_captions.caption(scene, pattern, sized=True)
 
 
 def _in_order(scene: Scene, words: list[str]) -> list[str]:

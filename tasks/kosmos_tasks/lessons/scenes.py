@@ -20,7 +20,7 @@ from kosmos_eval.sample import Sample
 from kosmos_tasks.synthetic import digits as handwriting
 from kosmos_tasks.synthetic import memes as robots
 from kosmos_tasks.synthetic import opinions as reviews
-from kosmos_tasks.synthetic import scene_questions, scene_text
+from kosmos_tasks.synthetic import scene_captions, scene_questions
 from kosmos_tasks.synthetic.recipe import side
 from kosmos_tasks.synthetic.scenes import SIDE, Scene, draw, scenes
 
@@ -51,7 +51,7 @@ def captions(seed: int) -> Iterator[Lesson]:
 
 
 def _caption(scene: Scene, rng: random.Random) -> Sample:
-    first, *others = scene_text.references(scene, rng)
+    first, *others = scene_captions.references(scene, rng)
     text = first if rng.random() < PLAINEST else rng.choice(others)
     return asked(picture(draw(scene)), "An image of", answer=text)
 
@@ -203,7 +203,7 @@ def sentences(seed: int) -> Iterator[str]:
             yield next(texts)[1].text
             continue
         _, scene = next(pictures)
-        yield f"An image of {rng.choice(scene_text.references(scene, rng))}"
+        yield f"An image of {rng.choice(scene_captions.references(scene, rng))}"
 
 
 def picture(drawn: PIL.Image.Image) -> Image:

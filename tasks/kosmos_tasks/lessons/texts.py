@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kosmos_tasks.synthetic import digits, new_words, opinions, scene_questions, scene_text
+from kosmos_tasks.synthetic import digits, new_words, opinions, scene_captions, scene_questions
 
 ITEMS = 2000
 """Items of each recipe that are read."""
@@ -18,7 +18,7 @@ def texts(seed: int, items: int = ITEMS) -> Iterator[str]:
     yield "Introduce this picture in detail:"
     for name in digits.NAMES:
         yield from (f"The photo of the {name}", name)
-    for caption in scene_text.captions("train", items, seed):
+    for caption in scene_captions.captions("train", items, seed):
         yield from (f"An image of {text}" for text in caption["captions"])
     for asked in scene_questions.questions("train", items, seed):
         yield from (f"Question: {asked['question']} Answer: {answer}" for answer in dict.fromkeys(asked["answers"]))

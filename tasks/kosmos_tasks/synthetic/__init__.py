@@ -3,7 +3,7 @@
 A recipe is a function of a split that yields rows, most of them endlessly, with the columns that official
 files have; an image is ``{"bytes": png, "path": None}``, which ``datasets.Image(decode=False)`` stores as it is.
 
-- ``scene_text.captions``: one to four coloured shapes with five reference captions (COCO captions)
+- ``scene_captions.captions``: one to four coloured shapes with five reference captions (COCO captions)
 - ``scene_questions.questions``: the same scenes, a question and ten answers (VQAv2)
 - ``opinions.rows``: short opinions drawn as pictures (Rendered SST-2)
 - ``matrices.rows``: Raven matrices of 2 x 2 and 3 x 3 panels (Raven IQ)

@@ -5,12 +5,10 @@ What is asked on one side is not asked on the other: a pair of things, or a colo
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.opinions import words
 from kosmos_tasks.synthetic.recipe import side
-
-Row = dict[str, Any]
 
 GROWING = words("grain ant bean spoon brick chicken goat piano tractor castle mountain")
 """From small to large."""

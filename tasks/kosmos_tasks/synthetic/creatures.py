@@ -7,8 +7,8 @@ guess. Names and outlines of one side do not occur on the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.new_words import Thing, draw, episodes
 from kosmos_tasks.synthetic.recipe import Split, cell
 
@@ -25,7 +25,7 @@ def description(thing: Thing) -> str:
     return f"It is {thing.color}{marked.get(thing.pattern, f' with {thing.second} {thing.pattern}')}."
 
 
-def rows(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[Row]:
     """Yield endless pictures: ``id, image, kind, names, descriptions, target`` (the index of the right name)."""
     for identity, pair in episodes(split, SEED, ways=2):
         said = {"kind": KIND, "names": list(pair.names), "descriptions": [description(thing) for thing in pair.things]}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scene_questions import Question, askable, fairest
 from kosmos_tasks.synthetic.scenes import draw, scenes
 
 
-def dialogues(split: Split, seed: int = 0, *, turns: int) -> Iterator[dict[str, Any]]:
+def dialogues(split: Split, seed: int = 0, *, turns: int) -> Iterator[Row]:
     """Yield scenes with ``turns`` questions of different types: ``id``, ``image``, ``questions``, ``answers``."""
     tally: Counter[tuple[str, str]] = Counter()
     for identity, scene in scenes(split, seed):

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell, digest, side
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def draw(digit: Digit) -> Image.Image:
     return image
 
 
-def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[Row]:
     """Yield drawn digits, a whole split without ``count``; ``seed`` orders them, each once in ten while they last.
 
     Yields:

@@ -7,12 +7,10 @@ knowledge. No fact is on both sides.
 from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.opinions import words
 from kosmos_tasks.synthetic.recipe import Split, stream
-
-Row = dict[str, Any]
 
 COUNT = 40
 """Items of a side."""
@@ -107,11 +105,15 @@ FITS = (("big", 0), ("large", 0), ("wide", 0), ("small", 1), ("narrow", 1), ("ti
 """What keeps a thing from going into another, and whether it is the thing's fault (0) or the other's (1)."""
 
 
-def _rows(name: str, split: str, draw: Callable[[Random], tuple[object, Row]]) -> Iterator[Row]:
-    """Yield the rows of a side; ``draw`` gives the fact behind a row, which is on one side only, and the row."""
-    side: Split = "test" if split == "test" else "train"
-    drawn = stream(f"everyday/{name}", side, 0, draw=draw, content=lambda item: item[0])
-    return (row for _, (_, row) in islice(drawn, COUNT))
+def _rows(draw: Callable[[Random], tuple[object, Row]]) -> Callable[[str], Iterator[Row]]:
+    """Return the rows of a side; ``draw`` gives the fact behind a row, which is on one side only, and the row."""
+
+    def rows(split: str) -> Iterator[Row]:
+        side: Split = "test" if split == "test" else "train"
+        drawn = stream(f"everyday/{draw.__name__}", side, 0, draw=draw, content=lambda item: item[0])
+        return (row for _, (_, row) in islice(drawn, COUNT))
+
+    return rows
 
 
 def _pair(rng: Random, right: str, wrong: str) -> tuple[str, str, int]:
@@ -124,111 +126,87 @@ def _two(rng: Random, facts: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ..
     return first, second
 
 
-def hellaswag(split: str) -> Iterator[Row]:
+@_rows
+def hellaswag(rng: Random) -> tuple[object, Row]:
     """Yield an activity, its beginning and four ways to go on."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        shown = rng.sample(ACTIVITIES, 4)
-        activity, begin, _ = shown[0]
-        label = rng.randrange(4)
-        endings = [end for *_, end in shown[1:]]
-        endings.insert(label, shown[0][2])
-        pronoun = "she" if any(word in begin.lower().split() for word in ("woman", "girl")) else "he"
-        row = {"activity_label": activity, "ctx_a": begin, "ctx_b": pronoun, "endings": endings, "label": label}
-        return activity, row
-
-    return _rows("hellaswag", split, draw)
+    shown = rng.sample(ACTIVITIES, 4)
+    activity, begin, _ = shown[0]
+    label = rng.randrange(4)
+    endings = [end for *_, end in shown[1:]]
+    endings.insert(label, shown[0][2])
+    pronoun = "she" if any(word in begin.lower().split() for word in ("woman", "girl")) else "he"
+    row = {"activity_label": activity, "ctx_a": begin, "ctx_b": pronoun, "endings": endings, "label": label}
+    return activity, row
 
 
-def piqa(split: str) -> Iterator[Row]:
+@_rows
+def piqa(rng: Random) -> tuple[object, Row]:
     """Yield a goal and two tools."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        (goal, tool), (_, other) = _two(rng, TOOLS)
-        first, second, label = _pair(rng, f"Use {tool}.", f"Use {other}.")
-        return goal, {"goal": f"How do I {goal}?", "sol1": first, "sol2": second, "label": label}
-
-    return _rows("piqa", split, draw)
+    (goal, tool), (_, other) = _two(rng, TOOLS)
+    first, second, label = _pair(rng, f"Use {tool}.", f"Use {other}.")
+    return goal, {"goal": f"How do I {goal}?", "sol1": first, "sol2": second, "label": label}
 
 
-def winogrande(split: str) -> Iterator[Row]:
+@_rows
+def winogrande(rng: Random) -> tuple[object, Row]:
     """Yield sentences about a thing that did not fit, with a blank for the thing or its place."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        thing, holder, (size, label) = rng.choice(SIZED), rng.choice(HOLDERS), rng.choice(FITS)
-        sentence = f"The {thing} did not go into the {holder} because the _ was too {size}."
-        row = {"qID": f"{thing} {holder}-{size}", "sentence": sentence, "option1": thing, "option2": holder}
-        return (thing, holder), {**row, "answer": "12"[label]}
-
-    return _rows("winogrande", split, draw)
+    thing, holder, (size, label) = rng.choice(SIZED), rng.choice(HOLDERS), rng.choice(FITS)
+    sentence = f"The {thing} did not go into the {holder} because the _ was too {size}."
+    row = {"qID": f"{thing} {holder}-{size}", "sentence": sentence, "option1": thing, "option2": holder}
+    return (thing, holder), {**row, "answer": "12"[label]}
 
 
-def winograd(split: str) -> Iterator[Row]:
+@_rows
+def winograd(rng: Random) -> tuple[object, Row]:
     """Yield the same sentences with a pronoun."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        thing, holder, (size, label) = rng.choice(SIZED), rng.choice(HOLDERS), rng.choice(FITS)
-        left = f"The {thing} could not be put into the {holder} because "
-        row = {"text": f"{left}it was too {size}.", "pronoun": "it", "pronoun_loc": len(left)}
-        return (thing, holder), {**row, "options": [f"The {thing}", f"The {holder}"], "label": label}
-
-    return _rows("winograd", split, draw)
+    thing, holder, (size, label) = rng.choice(SIZED), rng.choice(HOLDERS), rng.choice(FITS)
+    left = f"The {thing} could not be put into the {holder} because "
+    row = {"text": f"{left}it was too {size}.", "pronoun": "it", "pronoun_loc": len(left)}
+    return (thing, holder), {**row, "options": [f"The {thing}", f"The {holder}"], "label": label}
 
 
-def boolq(split: str) -> Iterator[Row]:
+@_rows
+def boolq(rng: Random) -> tuple[object, Row]:
     """Yield questions for the color of a thing, which the passage tells."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        name, (thing, other), (color, second) = rng.choice(NAMES), rng.sample(BELONGINGS, 2), rng.sample(COLORS, 2)
-        passage = f"{name} -- {name} has a {color} {thing} and a {second} {other}."
-        label = rng.randrange(2)
-        question = f"does {name.lower()} have a {color if label else second} {thing}"
-        return (name, thing), {"passage": passage, "question": question, "label": label}
-
-    return _rows("boolq", split, draw)
+    name, (thing, other), (color, second) = rng.choice(NAMES), rng.sample(BELONGINGS, 2), rng.sample(COLORS, 2)
+    passage = f"{name} -- {name} has a {color} {thing} and a {second} {other}."
+    label = rng.randrange(2)
+    question = f"does {name.lower()} have a {color if label else second} {thing}"
+    return (name, thing), {"passage": passage, "question": question, "label": label}
 
 
-def cb(split: str) -> Iterator[Row]:
+@_rows
+def cb(rng: Random) -> tuple[object, Row]:
     """Yield texts of what is known or only hoped, labelled entailment 0, contradiction 1 or neutral 2."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        name, thing, (color, other) = rng.choice(NAMES), rng.choice(BELONGINGS), rng.sample(COLORS, 2)
-        label = rng.randrange(3)
-        verb = rng.choice(("hopes", "believes", "guesses") if label == 2 else ("knows", "sees", "remembers"))
-        premise = f"{name} {verb} that the {thing} is {color}."
-        return (name, thing), {
-            "premise": premise,
-            "hypothesis": f"the {thing} is {other if label == 1 else color}",
-            "label": label,
-        }
-
-    return _rows("cb", split, draw)
+    name, thing, (color, other) = rng.choice(NAMES), rng.choice(BELONGINGS), rng.sample(COLORS, 2)
+    label = rng.randrange(3)
+    verb = rng.choice(("hopes", "believes", "guesses") if label == 2 else ("knows", "sees", "remembers"))
+    premise = f"{name} {verb} that the {thing} is {color}."
+    return (name, thing), {
+        "premise": premise,
+        "hypothesis": f"the {thing} is {other if label == 1 else color}",
+        "label": label,
+    }
 
 
-def copa(split: str) -> Iterator[Row]:
+@_rows
+def copa(rng: Random) -> tuple[object, Row]:
     """Yield the cause of an effect, or the effect of a cause."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        right, wrong = _two(rng, EVENTS)
-        wanted = rng.randrange(2)
-        first, second, label = _pair(rng, right[wanted], wrong[wanted])
-        question = ("cause", "effect")[wanted]
-        row = {"premise": right[1 - wanted], "choice1": first, "choice2": second, "question": question, "label": label}
-        return right, row
-
-    return _rows("copa", split, draw)
+    right, wrong = _two(rng, EVENTS)
+    wanted = rng.randrange(2)
+    first, second, label = _pair(rng, right[wanted], wrong[wanted])
+    question = ("cause", "effect")[wanted]
+    row = {"premise": right[1 - wanted], "choice1": first, "choice2": second, "question": question, "label": label}
+    return right, row
 
 
-def storycloze(split: str) -> Iterator[Row]:
+@_rows
+def storycloze(rng: Random) -> tuple[object, Row]:
     """Yield stories of somebody who wants something, and two things that may be taken in the end."""
-
-    def draw(rng: Random) -> tuple[object, Row]:
-        (goal, tool), (_, other) = _two(rng, TOOLS)
-        name = rng.choice(NAMES)
-        story = (f"{name} wanted to {goal}.", f"{name} could not do it by hand.", "Something was missing.")
-        first, second, label = _pair(rng, f"In the end {name} took {tool}.", f"In the end {name} took {other}.")
-        told = {f"input_sentence_{place}": sentence for place, sentence in enumerate(story, start=1)}
-        told["input_sentence_4"] = f"{name} looked around the house."
-        return goal, {**told, "sentence_quiz1": first, "sentence_quiz2": second, "answer_right_ending": label + 1}
-
-    return _rows("storycloze", split, draw)
+    (goal, tool), (_, other) = _two(rng, TOOLS)
+    name = rng.choice(NAMES)
+    story = (f"{name} wanted to {goal}.", f"{name} could not do it by hand.", "Something was missing.")
+    first, second, label = _pair(rng, f"In the end {name} took {tool}.", f"In the end {name} took {other}.")
+    told = {f"input_sentence_{place}": sentence for place, sentence in enumerate(story, start=1)}
+    told["input_sentence_4"] = f"{name} looked around the house."
+    return goal, {**told, "sentence_quiz1": first, "sentence_quiz2": second, "answer_right_ending": label + 1}

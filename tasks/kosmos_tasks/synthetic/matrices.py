@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, islice, permutations, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell, stream
 from kosmos_tasks.synthetic.shapes import mask
 
@@ -223,7 +224,7 @@ def draw(panel: Panel) -> Image.Image:
     return image.convert("RGB")
 
 
-def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[Row]:
     """Yield drawn puzzles; endless without ``count``.
 
     Yields:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.opinions import render, words
 from kosmos_tasks.synthetic.recipe import Split, cell, stream
 
@@ -50,7 +50,7 @@ def memes(split: Split, seed: int = 0) -> Iterator[tuple[str, tuple[str, int]]]:
     return stream("memes", split, seed, draw=draw, content=lambda item: item[0])
 
 
-def rows(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[Row]:
     """Yield endless memes: ``id``, ``image``, ``label``, ``text``."""
     for identity, (text, label) in memes(split):
         yield {"id": identity, "image": cell(render(text)), "label": label, "text": text}

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell, side, stream
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def draw(thing: Thing, view: View) -> Image.Image:
     return ground
 
 
-def rows(split: Split, count: int | None = None, seed: int = 0, *, ways: int = 2) -> Iterator[dict[str, Any]]:
+def rows(split: Split, count: int | None = None, seed: int = 0, *, ways: int = 2) -> Iterator[Row]:
     """Yield episodes of ``ways`` new things, endless without ``count``; the sides share no name and no outline.
 
     Yields:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell, stream
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def render(text: str, size: int = 96) -> Image.Image:
     return image.convert("RGB")
 
 
-def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def rows(split: Split, count: int | None = None, seed: int = 0) -> Iterator[Row]:
     """Yield rendered opinions: ``id``, ``image``, ``label`` (1 is positive), ``text``; endless without ``count``.
 
     No combination of noun, adjectives and verb of one side occurs on the other.

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.opinions import font, words
 from kosmos_tasks.synthetic.recipe import Split, cell, digest, stream
 
@@ -82,7 +83,7 @@ def pages(split: Split, seed: int = 0) -> Iterator[tuple[str, Page]]:
     return stream("pages", split, seed, draw=page, content=lambda item: item)
 
 
-def rows(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[Row]:
     """Yield endless questions about pages: ``id, image, question, answer, page, text``."""
     for identity, shown in pages(split):
         picture = cell(render(shown))

@@ -7,7 +7,9 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from kosmos_eval.source import Row
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,7 +65,7 @@ def stream(
             return
 
 
-def cell(image: Image.Image) -> dict[str, Any]:
+def cell(image: Image.Image) -> Row:
     """Return an image as the value that ``datasets.Image(decode=False)`` holds: PNG bytes and no path."""
     out = BytesIO()
     image.save(out, format="PNG", compress_level=1)

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scenes import COLORS, KINDS, Scene, Thing, draw, scenes
 
@@ -156,7 +156,7 @@ def fairest(found: list[Question], tally: Counter[tuple[str, str]], rng: random.
     return min(filter(level, found), key=rank, default=None)
 
 
-def questions(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def questions(split: Split, count: int | None = None, seed: int = 0) -> Iterator[Row]:
     """Yield questions, up to three about a scene; endless without ``count``.
 
     Yields:
@@ -165,7 +165,7 @@ def questions(split: Split, count: int | None = None, seed: int = 0) -> Iterator
     return islice(_questions(split, seed), count)
 
 
-def _questions(split: Split, seed: int) -> Iterator[dict[str, Any]]:
+def _questions(split: Split, seed: int) -> Iterator[Row]:
     tally: Counter[tuple[str, str]] = Counter()
     for identity, scene in scenes(split, seed):
         rng = random.Random(f"questions/{identity}")

@@ -1,6 +1,6 @@
 """Scenes: one to four coloured shapes, in a row, a column or a square, on a plain ground.
 
-The synthetic splits of the captioning and question tasks draw them (``scene_text``, ``scene_questions``).
+The synthetic splits of the captioning and question tasks draw them (``scene_captions``, ``scene_questions``).
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from kosmos_eval.errors import KosmosEvalError, UnknownName
+from kosmos_eval.files import Json
 from kosmos_model.data.datasets import Dataset
-from kosmos_model.data.toml import check_names, checked, made, toml
+from kosmos_model.data.toml import Table, check_names, checked, made, toml
 from kosmos_model.modeling.config import PRESETS, KosmosConfig, as_json, from_json
 
 FOLDER = Path(__file__).parent
@@ -71,7 +72,7 @@ class Recipe:
     datasets: tuple[Dataset, ...]
     learning_rate: PositiveFloat
     warmup: NonNegativeInt
-    shape: Mapping[str, Any] = field(default_factory=dict)
+    shape: Json = field(default_factory=dict)
     init: Path | None = None
     vision_weights: Path | None = None
     freeze_vision: bool = False
@@ -113,7 +114,7 @@ def _file(name: str) -> Path:
     return path
 
 
-def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+def _settings(path: Path, heirs: tuple[Path, ...]) -> Table:
     """Return the settings of a file over those of the recipe that it extends; ``heirs`` extend this one."""
     values = toml(path, "recipe")
     for name in re.findall(r"\$\{?(\w+)", json.dumps(values)):
@@ -130,9 +131,9 @@ def _settings(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     return values
 
 
-def _recipe(values: dict[str, Any], path: Path) -> Recipe:
+def _recipe(values: Table, path: Path) -> Recipe:
     kept = checked(list[str] | None, values.pop("keep", None), path, "keep")
-    datasets = checked(dict[str, dict[str, Any]], values.pop("datasets", {}), path, "datasets")
+    datasets = checked(dict[str, Table], values.pop("datasets", {}), path, "datasets")
     check_names(Recipe, values, path)
     if not datasets:
         raise KosmosEvalError(f"{path} has no dataset to train on; give it [datasets.NAME] with source and tokens")
@@ -175,10 +176,6 @@ def shaped(recipe: Recipe) -> KosmosConfig:
     return from_json({**as_json(PRESETS[recipe.model]), **recipe.shape})
 
 
-def _required(known: dataclasses.Field[Any]) -> bool:
-    return known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
-
-
 NEUTRAL = frozenset(
     {"steps", "save_every", "micro_batch_tokens", "shard", "tokenizer", "init", "vision_weights"}
     | {known.name for known in dataclasses.fields(Recipe) if known.name.startswith("evaluate")}
@@ -186,23 +183,24 @@ NEUTRAL = frozenset(
 """Settings that may change while a run lasts: they decide no loss, or none that is still to come."""
 
 
-def identity(recipe: Recipe) -> dict[str, Any]:
+def identity(recipe: Recipe) -> Json:
     """Return the settings that decide the losses of a recipe, as plain values."""
     values = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
     return {name: value for name, value in values.items() if name not in NEUTRAL}
 
 
-def completed(state: Mapping[str, Any]) -> dict[str, Any]:
+def completed(state: Json) -> Json:
     """Return an `identity` as it was once written, with the defaults of settings that are newer."""
     datasets = [{**_defaults(Dataset), **dataset} for dataset in state["datasets"]]
     return {**_defaults(Recipe), **state, "datasets": datasets}
 
 
-def _defaults(made: type[Any]) -> dict[str, Any]:
+def _defaults(made: type) -> Json:
     given = {
         known.name: known.default if known.default_factory is dataclasses.MISSING else known.default_factory()
         for known in dataclasses.fields(made)
-        if not _required(known) and known.name not in NEUTRAL
+        if known.name not in NEUTRAL
     }
-    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
-    return plain
+    plain = {name: value for name, value in given.items() if value is not dataclasses.MISSING}
+    found: Json = json.loads(json.dumps(plain, default=str))
+    return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scene_questions import questions
 from kosmos_tasks.synthetic.scenes import SIDE
@@ -14,7 +14,7 @@ SEED = 31
 """Other scenes than those of the visual questions."""
 
 
-def rows(split: Split) -> Iterator[dict[str, Any]]:
+def rows(split: Split) -> Iterator[Row]:
     """Yield endless rows as of ``scene_questions``; every fifth picture is of one dark color, and nobody can tell."""
     from PIL import Image
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
+from kosmos_eval.source import Row
 from kosmos_tasks.synthetic.recipe import Split, cell
 from kosmos_tasks.synthetic.scenes import Scene, Thing, draw, scenes
 
@@ -149,7 +149,7 @@ def references(scene: Scene, rng: random.Random) -> list[str]:
     return found
 
 
-def captions(split: Split, count: int | None = None, seed: int = 0) -> Iterator[dict[str, Any]]:
+def captions(split: Split, count: int | None = None, seed: int = 0) -> Iterator[Row]:
     """Yield pictures of scenes with five references: ``id``, ``image``, ``captions``; endless without ``count``."""
     for identity, scene in islice(scenes(split, seed), count):
         rng = random.Random(f"captions/{identity}")
