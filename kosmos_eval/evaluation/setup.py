@@ -168,7 +168,7 @@ def tasks_of(config: RunConfig, *, data: Path | None = None) -> dict[str, Task]:
         data: where the official files lie now, if they have moved.
 
     Raises:
-        KosmosEvalError: if a task does not exist any more, or an option of it.
+        KosmosEvalError: if a task, or an option of it, no longer exists.
     """
     return {name: _task_of(name, options, data) for name, options in config.tasks.items()}
 
