@@ -126,6 +126,7 @@ def summarise(setting: Setting, run: RunFolder) -> SettingSummary:
         of=len(setting.split or setting.samples),
         data=data_digest(_records(setting, run)),
         scores=scores_digest(_records(setting, run)),
+        files=tuple(sorted(name for name in run.written if name.startswith(f"{setting.key.file_prefix}-"))),
     )
 
 
