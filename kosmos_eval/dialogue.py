@@ -18,7 +18,7 @@ Form = Literal["question", "plain"]
 """``question`` writes a turn as the paper does, images that begin it first; ``plain`` leaves it as it is said."""
 
 PICTURE = re.compile(r'(?<!\S)@(?:"([^"]+)"|(\S+))')
-"""How a line names an image: ``@cat.jpg`` or ``@"my cat.jpg"``."""
+"""The form in which a line names an image: ``@cat.jpg`` or ``@"my cat.jpg"``."""
 
 
 @dataclass(frozen=True)

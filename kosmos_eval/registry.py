@@ -24,7 +24,7 @@ Factory = TypeVar("Factory", bound=Maker)
 Kind = Literal["task", "model", "command", "encoder"]
 
 USER = "kosmos_eval_user_"
-"""What the modules of users' files are called, before the files' names."""
+"""The prefix of the names of modules that users' files become."""
 
 TASKS: dict[str, Maker] = {}
 MODELS: dict[str, Maker] = {}

@@ -17,7 +17,7 @@ from kosmos_eval.sample import Sample
 from kosmos_eval.source import Source
 
 Outputs = Sequence[Any]
-"""What a model gave for the requests of a sample: `Completion` or `Likelihoods`, as the task knows."""
+"""A model's outputs for the requests of a sample: `Completion` or `Likelihoods`, as the task knows."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from kosmos_eval.files import Json
 from kosmos_eval.request import Completion, Likelihoods, Output
 
 CLOSE = 1e-4
-"""How far log-probabilities may be apart: sums in another order differ by less."""
+"""The largest difference of log-probabilities that counts as the same: sums in another order differ by less."""
 
 
 @dataclass(frozen=True)

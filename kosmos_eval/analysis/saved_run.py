@@ -166,7 +166,7 @@ class SavedRun:
     def _score(self, setting: Setting) -> list[Row]:
         gone = len(self.run.of(setting.key)) - len(setting.samples)
         notes = external_notes(setting, gone=gone) if self.external else None
-        found = score_setting(setting, self.run, notes, anew=self.rescore)
+        found = score_setting(setting, self.run, notes, recompute=self.rescore)
         if self.rescore:
             write_setting(setting, self.run)
         return found

@@ -22,7 +22,7 @@ from kosmos_eval.sample import Sample
 from kosmos_eval.task import Outputs, Score, Task, TaskInfo
 
 INTRODUCE = "Introduce this picture in detail:"
-"""What the paper asks for a rationale."""
+"""The paper's request for a rationale."""
 TOKENS = 128
 """The most tokens of a rationale, unless the user says otherwise."""
 

@@ -181,7 +181,7 @@ def score_answers(
     with _opened(out, manifest, ProcessGroup(), overwrite=overwrite, log=lambda line: None) as (run, current):
         scores = ((index, one, official.score_answer(one, given[one.id])) for index, one in enumerate(samples))
         run.replace_all([Record(setting.key, one, index=index, score=score) for index, one, score in scores])
-        report = Report(str(answers), tuple(score_setting(setting, run, external_notes(setting), anew=True)))
+        report = Report(str(answers), tuple(score_setting(setting, run, external_notes(setting), recompute=True)))
         write_setting(setting, run)
         run.write(SCORES, report.csv())
         run.write("run.json", current.done(notes=(), settings={str(setting.key): summarise(setting, run)}).dumps())
@@ -232,7 +232,7 @@ def evaluate_settings(
     if group.alone:
         for setting in settings:
             evaluate_setting(model, setting, run, progress)
-            found += score_setting(setting, run, anew=True)
+            found += score_setting(setting, run, recompute=True)
             yield setting, Report.of(model.name, found)
         return
     with group.shared_progress({setting.label: len(setting.samples) for setting in settings}, progress) as tell:
@@ -241,7 +241,7 @@ def evaluate_settings(
     if group.ranks.first:
         run.gather()
         for setting in settings:
-            found += score_setting(setting, run, anew=True)
+            found += score_setting(setting, run, recompute=True)
             yield setting, Report.of(model.name, found)
 
 

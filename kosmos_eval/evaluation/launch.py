@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=30)
-"""How long ranks wait for each other: the slowest decides."""
+"""The longest wait of ranks for each other: the slowest decides."""
 
 
 @dataclass

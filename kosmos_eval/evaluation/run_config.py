@@ -140,12 +140,14 @@ class SettingSummary:
         of: how many the split has.
         data: digest of ids, prompts with the content of their images, and references.
         scores: digest of what was scored; where the samples still have it, the scores in ``scores.csv`` are theirs.
+        files: the files that it gave beside the table.
     """
 
     samples: int
     of: int
     data: str
     scores: str
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

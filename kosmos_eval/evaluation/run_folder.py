@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
 SAMPLES = "samples.jsonl"
 SCORES = "scores.csv"
-MADE = (SAMPLES, "run.json", SCORES, "report.html", "profile.json", "samples.rank*.jsonl", "choices-*.json")
-"""The files that a run makes, as patterns; beside them usage files and, by setting, submissions and sample metrics."""
+MADE = (
+    *(SAMPLES, "run.json", SCORES, "report.html", "profile.json"),
+    *("samples.rank*.jsonl", "choices-*.json", "*-sample-metrics.json"),
+)
+"""The files that a run makes, as patterns; beside them usage files, and submissions, which its manifest lists."""
 
 Records = dict[SettingKey, dict[str, "Record"]]
 """The records of each setting by the samples' ids."""
@@ -207,6 +210,7 @@ class RunFolder:
     records: Records = field(default_factory=dict)
     file: str = SAMPLES
     sample_metrics: dict[SettingKey, SampleMetrics] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
 
     @property
     def answered(self) -> int:
@@ -257,6 +261,7 @@ class RunFolder:
         if self.path is not None:
             with writing(self.path):
                 write_text(self.path / name, content)
+            self.written.add(name)
 
     def _shared_choices(self, choices: tuple[str, ...]) -> str | None:
         """Return the file that holds long choices, written when it is first needed; None for short ones."""
@@ -340,13 +345,11 @@ def _discard(path: Path) -> None:
                 f"{path} has samples but no run.json, so nothing says that they are ours; choose another --out"
             )
         return
-    load_manifest(path)
-    prefixes = {key.file_prefix for key in _records([path / SAMPLES], damaged=True)}
-    patterns = [*MADE, usage.FILES, *(f"{prefix}-*" for prefix in prefixes)]
-    for pattern in patterns:
-        for file in path.glob(pattern):
-            if file.is_file():
-                file.unlink(missing_ok=True)
+    listed = {name for setting in load_manifest(path).settings.values() for name in setting.files}
+    made = [path / name for name in listed if Path(name).name == name]
+    for file in (*made, *(file for pattern in (*MADE, usage.FILES) for file in path.glob(pattern))):
+        if file.is_file():
+            file.unlink(missing_ok=True)
 
 
 def load_folder(path: Path) -> tuple[Manifest, RunFolder]:
@@ -397,12 +400,10 @@ def _same_config(path: Path, manifest: Manifest) -> Manifest | None:
     return there
 
 
-def _records(paths: Sequence[Path], *, damaged: bool = False) -> Records:
+def _records(paths: Sequence[Path]) -> Records:
     """Read every record of some files, the last one of each sample; a torn last line is none.
 
-    Args:
-        paths: the files; one that is not there has no records.
-        damaged: leave out lines that cannot be read rather than raise.
+    A file that is not there has no records.
     """
     found: Records = {}
     for path in filter(Path.exists, paths):
@@ -410,9 +411,8 @@ def _records(paths: Sequence[Path], *, damaged: bool = False) -> Records:
             try:
                 _keep(found, Record.parse(line, path.parent))
             except ValueError as error:
-                if not damaged:
-                    reason = f"{path} line {number} is damaged ({reason_of(error)})"
-                    raise RunError(f"{reason}; delete the line, or run with --overwrite") from error
+                reason = f"{path} line {number} is damaged ({reason_of(error)})"
+                raise RunError(f"{reason}; delete the line, or run with --overwrite") from error
     return found
 
 

@@ -20,7 +20,7 @@ from kosmos_eval.task import Score, Task
 
 
 def score_setting(
-    setting: Setting, run: RunFolder, notes: Sequence[str] | None = None, *, anew: bool = False
+    setting: Setting, run: RunFolder, notes: Sequence[str] | None = None, *, recompute: bool = False
 ) -> list[Row]:
     """Return the report's rows of a setting, from the records of its samples.
 
@@ -28,9 +28,9 @@ def score_setting(
         setting: the setting.
         run: its records.
         notes: what the report says beside the scores; by default what task and demonstrations say.
-        anew: forget what was known of values that only the whole corpus decides.
+        recompute: forget what was known of values that only the whole corpus decides.
     """
-    if anew:
+    if recompute:
         run.sample_metrics[setting.key] = {}
     with spent("scoring"):
         samples, scores = scored(setting, run)
@@ -126,6 +126,7 @@ def summarise(setting: Setting, run: RunFolder) -> SettingSummary:
         of=len(setting.split or setting.samples),
         data=data_digest(_records(setting, run)),
         scores=scores_digest(_records(setting, run)),
+        files=tuple(sorted(name for name in run.written if name.startswith(f"{setting.key.file_prefix}-"))),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import cache
 from inspect import Parameter, signature
 from pathlib import Path
 from types import UnionType
@@ -66,7 +67,7 @@ def load_task(name: str, source: Source, options: Json | None = None) -> Task:
         UnknownName: if it or one of its options does not exist.
         PlugInError: if it takes no source.
     """
-    factory = named("task", name)
+    factory = _with_defaults(named("task", name), Task)
     if source.kind == "hub":
         hub = info(factory).hub
         if not hub:
@@ -125,7 +126,7 @@ def load_model(spec: str, *, device: str = "auto", options: Sequence[str] = ()) 
         ModelError: if it cannot be loaded.
     """
     name, _, rest = spec.partition(":")
-    factory = named("model", name)
+    factory = _with_defaults(named("model", name), Model)
     given = dict(_pair(option, form="OPTION=VALUE") for option in options)
     _check_options(f"option of {name}", factory, given, ("device",))
     if "device" in signature(factory).parameters:
@@ -142,6 +143,16 @@ def default_folder(config: RunConfig, model_name: str) -> Path:
     """Return a folder under ``results/runs`` by model and configuration, so that the same command finds its run."""
     name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in model_name)
     return Path("results") / "runs" / f"{name}-{config.digest}"
+
+
+@cache
+def _with_defaults(factory: Maker, base: type) -> Maker:
+    """Return a factory; a class whose author left the base class out gets its defaults."""
+    if not isinstance(factory, type) or issubclass(factory, base):
+        return factory
+    own = {"__doc__": factory.__doc__, "__module__": factory.__module__}
+    made: Maker = type(base)(factory.__name__, (factory, base), own)
+    return made
 
 
 def task_options(task: Task) -> Json:
@@ -168,7 +179,7 @@ def tasks_of(config: RunConfig, *, data: Path | None = None) -> dict[str, Task]:
         data: where the official files lie now, if they have moved.
 
     Raises:
-        KosmosEvalError: if a task does not exist any more, or an option of it.
+        KosmosEvalError: if a task, or an option of it, no longer exists.
     """
     return {name: _task_of(name, options, data) for name, options in config.tasks.items()}
 

@@ -17,7 +17,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(label: str, done: int, total: int) -> None:
-    """The progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def few_shot(sample: Sample, shots: Sequence[Sample], *, separator: str = "\n") -> Prompt:

@@ -48,7 +48,7 @@ def unwrap_model(model: Any) -> Any:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more, also to the GPU."""
+    """Collect garbage and empty the CUDA cache."""
     gc.collect()
     if "torch" in sys.modules:
         import torch

@@ -74,7 +74,8 @@ def data_url(image: Image, side: int, form: Literal["PNG", "WEBP"]) -> str:
 def asked_for(request: Request) -> str:
     """Return the kind of answer that is asked for, in a line."""
     if isinstance(request, Generate):
-        decoding = "greedy" if request.beams == 1 else f"beam {request.beams}"
+        early = "" if request.early_stopping else " without early stopping"
+        decoding = "greedy" if request.beams == 1 else f"beam {request.beams}{early}"
         among = f", one of {len(request.choices)} choices" if request.choices else ""
         return f"→ generate: {decoding}, at most {request.max_tokens} tokens{among}"
     among = ", ".join(repr(text) for text in request.continuations[:8])

@@ -217,8 +217,8 @@ def found(words, text):
 
 
 def docstrings(tree):
-    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    return [text for node in ast.walk(tree) if isinstance(node, kinds) and (text := ast.get_docstring(node))]
+    lines = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    return [line.value for line in lines if isinstance(line, ast.Constant) and isinstance(line.value, str)]
 
 
 def messages(tree):

@@ -3,7 +3,7 @@ import io
 import pandas
 from rich.console import Console
 
-from kosmos_eval import Image, Metric, Prompt
+from kosmos_eval import Generate, Image, Metric, Prompt
 from kosmos_eval.evaluation.results import Report, rows
 from kosmos_eval.evaluation.variant import SettingKey
 from kosmos_eval.report import prompts
@@ -66,3 +66,9 @@ def test_a_terminal_gets_the_picture_itself():
     said = console.file.getvalue()
     assert said.count("▀") == prompts.COLUMNS**2 // 2
     assert "255;0;0" in said
+
+
+def test_a_beam_search_says_how_it_ends():
+    assert prompts.asked_for(Generate(Prompt("a"), 9, beams=3)) == "→ generate: beam 3, at most 9 tokens"
+    late = Generate(Prompt("a"), 9, beams=3, early_stopping=False)
+    assert prompts.asked_for(late) == "→ generate: beam 3 without early stopping, at most 9 tokens"

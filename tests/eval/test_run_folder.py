@@ -6,7 +6,7 @@ import pytest
 
 from kosmos_eval import Completion, Likelihoods, Prompt, RunConfig, Sample, Score
 from kosmos_eval.errors import RunError
-from kosmos_eval.evaluation.run_config import Environment, Manifest
+from kosmos_eval.evaluation.run_config import Environment, Manifest, SettingSummary
 from kosmos_eval.evaluation.run_folder import Record, load_folder, open_folder
 from kosmos_eval.evaluation.variant import SettingKey, Variant
 from kosmos_eval.files import redacted
@@ -221,3 +221,17 @@ def test_a_field_that_is_not_there_has_its_default(tmp_path):
     path.write_text(json.dumps(found | {"started": 5}))
     with pytest.raises(RunError, match="field started: "):
         load_folder(tmp_path)
+
+
+def test_overwriting_deletes_what_the_run_lists_and_no_file_beside_it(tmp_path):
+    manifest = Manifest(RunConfig(), "m", Environment(), started="now")
+    summary = SettingSummary(1, 1, "", "", files=("toy-0-shot-answers.json", "../outside.txt"))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(replace(manifest, settings={"toy, 0 shots": summary}).dumps())
+    for name in ("toy-0-shot-answers.json", "toy-0-shot-notes.txt", "../outside.txt"):
+        (run / name).write_text("")
+    with open_folder(run, manifest, overwrite=True) as (opened, there):
+        assert there is None and opened.answered == 0
+    assert not (run / "toy-0-shot-answers.json").exists()
+    assert (run / "toy-0-shot-notes.txt").exists() and (tmp_path / "outside.txt").exists()

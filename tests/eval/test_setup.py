@@ -3,11 +3,11 @@ from typing import Literal
 
 import pytest
 
-from kosmos_eval import Score, Source, Task, register
+from kosmos_eval import Completion, Generate, Prompt, Sample, Score, Source, Task, evaluate, register
 from kosmos_eval.errors import KosmosEvalError, PlugInError, UnknownName
 from kosmos_eval.evaluation.run_config import RunConfig
-from kosmos_eval.evaluation.setup import default_folder, load_task, load_tasks
-from kosmos_eval.registry import TASKS
+from kosmos_eval.evaluation.setup import default_folder, load_model, load_task, load_tasks
+from kosmos_eval.registry import MODELS, TASKS
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,49 @@ def test_the_default_folder_follows_the_options():
 def test_a_configuration_tells_generated_samples_from_official_ones():
     sources = {"drawn": {"source": {"kind": "synthetic"}}, "official": {"source": {"kind": "data"}}, "own": {}}
     assert RunConfig(tasks=sources).synthetic == ("drawn",)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A task whose author left the base class out."""
+
+    source: Source = Source()
+    word: str = "yes"
+
+    def samples(self):
+        return [Sample("1", Prompt("?"), self.word)]
+
+    def examples(self):
+        return []
+
+    def requests(self, sample, shots):
+        return [Generate(sample.prompt)]
+
+    def score(self, sample, outputs):
+        return Score({"accuracy": float(outputs[0].text == sample.target)})
+
+
+@dataclass
+class Parrot:
+    """A model whose author left the base class out."""
+
+    name: str = "parrot"
+    fingerprint: str = "0"
+
+    def fits(self, request):
+        return True
+
+    def answers(self, requests):
+        return ((index, Completion("yes")) for index in range(len(requests)))
+
+
+def test_a_registered_class_without_its_base_class_gets_the_defaults(monkeypatch):
+    monkeypatch.setitem(TASKS, "bare", Bare)
+    monkeypatch.setitem(MODELS, "parrot", Parrot)
+    task = load_task("bare", Source(), {"word": "yes"})
+    assert isinstance(task, Task) and task == load_task("bare", Source()) and task.options()["word"] == "yes"
+    report = evaluate(load_model("parrot"), {"bare": task})
+    assert report.score("bare") == 100
+    monkeypatch.setitem(TASKS, "bare", type("Half", (), {"source": Source(), "samples": Bare.samples}))
+    with pytest.raises(PlugInError, match="takes no source"):
+        load_task("bare", Source())

@@ -31,7 +31,7 @@ PREFIXES = {
     "vision_model.model.": "vision.model.",
     "image_to_text_projection.": "resampler.",
 }
-"""How its names begin, and ours; the rest of a name is the same."""
+"""The beginnings of its names, and of ours; the rest of a name is the same."""
 
 FIXED: dict[str, Json] = {
     "text_config": {

@@ -109,7 +109,7 @@ NOTHING: Entry = (Document("", (BOS, EOS), (0.0, 0.0)), 0.0, 0)
 
 
 IMAGE_TOKENS = 50
-"""How many tokens cost as much to compute as one image does to encode; about so many of nano's."""
+"""The number of tokens that cost as much to compute as one image does to encode; about so many of nano's."""
 
 
 def balance(entries: Sequence[Entry], ranks: int) -> list[list[Entry]]:

@@ -134,7 +134,7 @@ def _of_files(
 
 _RATES: dict[tuple[object, ...], float] = {}
 MARGIN = 1.05
-"""How much more a share of files holds than it should need, so that nearly all last for their tokens."""
+"""The factor by which a share of files holds more than it should need, so that nearly all last for their tokens."""
 
 
 def _bytes_per_token(dataset: Dataset, corpus: files.Corpus, tokenizer: Tokenizer, length: int) -> float:
@@ -154,7 +154,7 @@ def _bytes_per_token(dataset: Dataset, corpus: files.Corpus, tokenizer: Tokenize
 
 
 PATIENCE = 1000
-"""How many documents that are too long a dataset may begin with: one without end may have no other."""
+"""The most documents that are too long at the beginning of a dataset: one without end may have no other."""
 
 
 def _up_to(tokens: float, made: Iterator[Document], dataset: Dataset, length: int) -> Iterator[Document]:

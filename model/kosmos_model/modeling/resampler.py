@@ -134,7 +134,7 @@ class Perceiver(nn.Module):
 
 
 KEENNESS = 1.5
-"""How much larger than xavier's the projections are that find the way to a latent's own part of the image."""
+"""The factor over xavier's of the projections that find the way to a latent's own part of the image."""
 
 
 def localise(perceiver: Perceiver, side: int) -> None:

@@ -19,7 +19,7 @@ from kosmos_model.modeling.config import KosmosConfig
 from kosmos_model.modeling.image import MEAN, STD
 
 KNOWN = 4096
-"""How many images a frozen encoder remembers, the latest; nano's take 28 kB each."""
+"""The number of images that a frozen encoder remembers, the latest; nano's take 28 kB each."""
 
 
 class ImageEncoder(nn.Module):

@@ -28,7 +28,7 @@ TABLES = (
     "ground",
     "places",
 )
-"""What is looked up or added, rather than multiplied by."""
+"""Weights that are looked up or added, rather than multiplied by."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic Newton-Schulz iteration, as Jordan et al. 2024 give them."""
 

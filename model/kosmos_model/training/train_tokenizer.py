@@ -20,7 +20,7 @@ from kosmos_model.modeling.config import PRESETS
 from kosmos_model.modeling.tokenizer import train
 
 NANO = "kosmos_tasks.lessons.texts:texts"
-"""What the shipped tokenizer has learned from."""
+"""The stream that the shipped tokenizer has learned from."""
 
 
 def texts(items: Iterable[Item]) -> Iterator[str]:

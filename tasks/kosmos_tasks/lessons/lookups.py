@@ -20,7 +20,7 @@ from kosmos_tasks.synthetic.recipe import side
 from kosmos_tasks.synthetic.scenes import COLORS
 
 LONGEST = 16
-"""How often a lesson asks at most for what was shown."""
+"""The most times that a lesson asks for what was shown."""
 
 
 def pairs(seed: int) -> Iterator[Lesson]:

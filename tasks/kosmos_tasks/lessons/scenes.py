@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Lesson = list[Sample]
 
 PLAINEST = 0.75
-"""How often a picture's first reference is its caption, as in a demonstration of the task."""
+"""The share of pictures whose caption is their first reference, as in a demonstration of the task."""
 
 
 READ = "Question: what does the opinion say? Answer:"

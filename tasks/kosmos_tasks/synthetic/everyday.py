@@ -94,7 +94,7 @@ Ironing > A woman lays a shirt on a board. > moves the hot iron over the cloth.
 Playing chess > An old man sets up the pieces. > moves a pawn two squares forward.
 Making tea > A girl boils water in a kettle. > pours the water over the tea leaves.""".splitlines()
 )
-"""What somebody does, how it begins, how it goes on."""
+"""Activities: what somebody does, how it begins, how it goes on."""
 
 NAMES = words("Anna Ben Clara David Emma Frank Grace Henry Iris Jack Kate Leo Mary Nick Olga Paul Rose Sam Tina Walter")
 COLORS = words("red blue green yellow black white")
@@ -102,7 +102,7 @@ BELONGINGS = words("ball cup hat bag car kite pen shirt bike lamp coat chair")
 HOLDERS = words("box suitcase drawer basket trunk cupboard")
 SIZED = words("trophy statue guitar toy clock vase violin pillow painting radio")
 FITS = (("big", 0), ("large", 0), ("wide", 0), ("small", 1), ("narrow", 1), ("tiny", 1))
-"""What keeps a thing from going into another, and whether it is the thing's fault (0) or the other's (1)."""
+"""Reasons why a thing does not go into another, and whether it is the thing's fault (0) or the other's (1)."""
 
 
 def _rows(draw: Callable[[Random], tuple[object, Row]]) -> Callable[[str], Iterator[Row]]:

@@ -52,7 +52,7 @@ RINGS: tuple[tuple[Line, ...], ...] = tuple(
     tuple(corner for corner in product((0, 1), repeat=3) if not corner[i - 1] == corner[i - 2] != corner[i])
     for i in range(3)
 )
-"""Where the six candidates stand: for each differing attribute the answer's value (0) or another (1, 2)."""
+"""The six candidates: for each differing attribute the answer's value (0) or another (1, 2)."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ VARIANTS = {
     "1": ("one", "one"), "2": ("two", "two"), "3": ("three",), "4": ("four", "four"),
     "above": ("over",), "below": ("under",),
 }  # fmt: skip
-"""What a few of the ten people say instead."""
+"""Answers that a few of the ten people give instead."""
 
 BESIDE = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 PHRASES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
